@@ -1,0 +1,76 @@
+/**
+ * What the rest of the broker sees of the commit log (docs/log-format.md). Positions are byte offsets from the beginning of
+ * the log's life, below 2^53; they never repeat. `commit-log.ts` implements both interfaces over the storage door.
+ */
+export interface LogWriter {
+  /**
+   * Adds a record to the batch of this turn. `fill` writes exactly `length` body bytes at `at`, synchronously. Returns the
+   * record's position. The batch is written at the end of the turn, then synced; a record is never in the log in part.
+   * Throws `MeshError` when the log takes no more (`canAppend` is false for that type).
+   */
+  append(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number;
+  /** False when the disk has no room for records that can be refused (messages); acks and hand-outs go on from the reserve. */
+  readonly takesMessages: boolean;
+  /** Position behind the last appended record. */
+  readonly endPosition: number;
+  /** Everything below is in the page cache: it survives `kill -9`, not a power cut. */
+  readonly writtenPosition: number;
+  /** Everything below is on disk. Consumers see only messages below it. */
+  readonly durablePosition: number;
+  /** Calls back once `writtenPosition` / `durablePosition` has passed `position`; in order of position. */
+  whenWritten(position: number, action: () => void): void;
+  whenDurable(position: number, action: () => void): void;
+  /** Called after each advance of the durable position. */
+  onDurable: ((durablePosition: number) => void) | undefined;
+}
+
+export interface LogReader {
+  /** The record at a position that `append` returned. Throws `StorageError` naming the range when its bytes are damaged. */
+  read(position: number): LogRecord;
+}
+
+/** `body` is a view that is valid until the next call into the log; copy what is kept. */
+export interface LogRecord {
+  readonly position: number;
+  readonly type: RecordType;
+  readonly body: Buffer;
+  /** Position of the next record or batch. */
+  readonly nextPosition: number;
+}
+
+/**
+ * Everything that changes the broker's state is a record. Numbers are for ever; those of later issues have their place, so
+ * that a log never has to be rewritten. A broker that meets a type it does not know refuses the log (exit 78).
+ */
+export const RecordType = {
+  TopicOpened: 1,
+  TopicChanged: 2,
+  TopicDropped: 3,
+  GroupOpened: 4,
+  GroupChanged: 5,
+  GroupDropped: 6,
+  Message: 10,
+  /** Kinds of message that are not visible when stored. */
+  TimedMessage: 11,
+  HalfMessage: 12,
+  Commit: 13,
+  Rollback: 14,
+  Recall: 15,
+  Due: 16,
+  CheckBack: 17,
+  /** A group reads a topic for the first time: where it starts. */
+  CursorOpened: 20,
+  CursorReset: 21,
+  /** A hand-out of one or more messages of one queue. */
+  Pop: 22,
+  Ack: 23,
+  /** New invisible time; also extension, hand-back and suspension. */
+  Change: 24,
+  /** A message leaves its group for the dead-letter queue: one record does both. */
+  DeadLetter: 25,
+  Redrive: 26,
+  LaneRule: 30,
+  LaneSpilled: 31,
+  LaneResumed: 32,
+} as const;
+export type RecordType = (typeof RecordType)[keyof typeof RecordType];

@@ -1,0 +1,39 @@
+/**
+ * The frame of the sidecar↔broker connection (docs/frame-protocol.md). All numbers big-endian:
+ *
+ *     u32 length       bytes that follow this field: 8 + body
+ *     u8  kind         see FrameKind; an answer has the request's kind with bit 7 set
+ *     u8  flags        0; unknown bits are ignored
+ *     u16 status       of an answer: a code of the v2 API; of a request: 0
+ *     u32 correlation  chosen by the requester, unique among its open requests; 0 where nothing is answered
+ *     ... body         protobuf, proto/popmesh/v1/frame.proto
+ */
+export const frameHeaderBytes = 12;
+
+/** A frame may carry one message of 4 MiB with its properties many times over: 32 messages of a batch do not fit, the
+ * sender of an answer stops at `bytesMax`. Larger lengths are an attack or a bug and end the connection. */
+export const frameBytesMax = 16 * 1024 * 1024;
+
+/** Versions of the conversation that this code speaks. */
+export const frameVersionMin = 1;
+export const frameVersionMax = 1;
+
+export const FrameKind = {
+  Hello: 1,
+  Ping: 2,
+  Cancel: 3,
+  /** Broker to sidecar: no new requests here, finish what is open, connect anew. */
+  GoAway: 4,
+  /** Broker to sidecar: new windows. */
+  Window: 5,
+  OpenTopic: 16,
+  OpenGroup: 17,
+  Send: 18,
+  Receive: 19,
+  Ack: 20,
+  Change: 21,
+} as const;
+export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
+
+/** Bit 7 of the kind marks an answer. */
+export const answerBit = 0x80;

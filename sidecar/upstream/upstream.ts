@@ -1,0 +1,130 @@
+import type { Code } from "../../proto/code.ts";
+
+/**
+ * The upstream port: what the sidecar asks of a broker, whatever the broker is (docs/upstream-port.md). Our broker core
+ * behind frames is one driver; Apache RocketMQ behind Remoting will be another; both pass the same behaviour suite.
+ *
+ * Answers come by callback: at 100 000 calls/s a promise per call is the larger cost. Every callback is called exactly
+ * once, never before the function that took it has returned, and always before `deadlineMs`.
+ */
+export interface Upstream {
+  /** Name of the broker group; the first field of every receipt it gives out. */
+  readonly brokerName: string;
+  /** Requests not answered yet, without parked receives: what least-request balancing compares. */
+  readonly openRequestCount: number;
+  /** False while there is no working connection. Calls are then answered `unavailable` at once or when reconnected. */
+  readonly isReady: boolean;
+  send(request: UpstreamSend, deadlineMs: number, done: (answer: UpstreamSendAnswer) => void): void;
+  /** Returns a function that gives the wait up; the callback is called all the same. */
+  receive(request: UpstreamReceive, deadlineMs: number, done: (answer: UpstreamReceiveAnswer) => void): () => void;
+  ack(request: UpstreamAck, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
+  change(request: UpstreamChange, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
+  /** Waits for open requests up to `graceMs`, then closes. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** A topic as a driver must know it before first use. From the TopicRoute of the control plane. */
+export interface TopicRef {
+  /** "<namespace>/<topic>". */
+  readonly name: string;
+  readonly incarnation: number;
+  /** Bit n set: MessageType n is accepted. */
+  readonly messageTypes: number;
+  readonly queueCount: number;
+}
+
+/** A consumer group as a driver must know it before first use. From the ConsumerGroupPolicy of the control plane. */
+export interface GroupRef {
+  /** "<namespace>/<group>". */
+  readonly name: string;
+  readonly generation: number;
+  readonly attemptsMax: number;
+  readonly backoff: BackoffPolicy;
+  readonly inflightMax: number;
+}
+
+/** Delays between hand-outs: a list whose last entry repeats, or exponential growth. */
+export type BackoffPolicy =
+  | { readonly kind: "list"; readonly delaysMs: readonly number[] }
+  | { readonly kind: "exponential"; readonly initialMs: number; readonly maxMs: number; readonly multiplier: number };
+
+export interface UpstreamSend {
+  readonly topic: TopicRef;
+  readonly laneMark: string;
+  readonly bornHost: string;
+  /** apache.rocketmq.v2.Message, as the client wrote them; views that are valid until `send` returns. */
+  readonly messages: readonly Uint8Array[];
+}
+
+/**
+ * Where an attempt may have got to when it failed (S2). "not-sent": provably nothing was taken, another broker may be
+ * tried; "unknown": it may be stored; "refused": the broker says no, and why.
+ */
+export type FailureReach = "not-sent" | "unknown" | "refused";
+
+export interface UpstreamFailure {
+  readonly ok: false;
+  readonly code: Code;
+  readonly message: string;
+  readonly reach: FailureReach;
+}
+
+export type UpstreamSendAnswer =
+  | { readonly ok: true; readonly queueId: number; readonly firstOffset: number; readonly storeMs: number }
+  | UpstreamFailure;
+
+export interface UpstreamReceive {
+  readonly topic: TopicRef;
+  readonly group: GroupRef;
+  readonly batch: number;
+  readonly invisibleMs: number;
+  readonly waitMs: number;
+  readonly filterType: number;
+  readonly filter: string;
+  readonly clientId: string;
+  readonly attemptId: string;
+  readonly lane: string;
+  readonly bytesMax: number;
+}
+
+/** One message handed out. `message` and `receipt` are the receiver's to keep. */
+export interface Delivery {
+  readonly message: Buffer;
+  readonly receipt: string;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly attempt: number;
+  readonly storeMs: number;
+  readonly bornHost: string;
+  readonly lane: string;
+  readonly deadLetter: DeadLetterOrigin | undefined;
+}
+
+export interface DeadLetterOrigin {
+  readonly topic: string;
+  readonly messageId: string;
+}
+
+/** No message within the wait is `ok` with an empty list. */
+export type UpstreamReceiveAnswer = { readonly ok: true; readonly deliveries: readonly Delivery[] } | UpstreamFailure;
+
+export interface UpstreamAck {
+  readonly group: GroupRef;
+  readonly receipts: readonly string[];
+}
+
+/** See ChangeKind of proto/popmesh/v1/frame.proto. */
+export type ChangeKind = "renew" | "extend" | "hand-back" | "suspend";
+
+export interface UpstreamChange {
+  readonly group: GroupRef;
+  readonly changes: readonly { readonly receipt: string; readonly kind: ChangeKind; readonly invisibleMs: number }[];
+}
+
+/** One result per entry, in order; `receipt` is the one valid from now on ("" after an ack). */
+export type UpstreamResults =
+  | {
+      readonly ok: true;
+      readonly results: readonly { readonly code: Code; readonly message: string; readonly receipt: string }[];
+    }
+  | UpstreamFailure;
