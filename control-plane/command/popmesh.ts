@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+import { Command } from "commander";
+import { register as registerApply } from "./apply.ts";
+import { register as registerDescribe } from "./describe.ts";
+import { register as registerGet } from "./get.ts";
+import { register as registerGroup } from "./group.ts";
+import { printError } from "./output.ts";
+import { becomeProcess, processNames } from "./process-entry.ts";
+import { register as registerTopic } from "./topic.ts";
+import { register as registerUp } from "./up.ts";
+
+/** The command `popmesh`: every sub-command registers itself; this file only lists them. */
+const program = new Command("popmesh")
+  .description("A service mesh for messages.")
+  .showHelpAfterError("(popmesh --help lists the commands)");
+
+registerUp(program);
+for (const name of processNames) {
+  program
+    .command(name)
+    .description(`run one ${name} process; its own --help lists the settings`)
+    .helpOption(false)
+    .allowUnknownOption()
+    .argument("[settings...]")
+    .action((settings: string[]) => becomeProcess(name, settings));
+}
+registerApply(program);
+registerGet(program);
+registerDescribe(program);
+registerTopic(program);
+registerGroup(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  printError(`popmesh: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
