@@ -194,13 +194,18 @@ function readFlags(
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" as const }]));
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true });
   const flags: Record<string, string | undefined> = {};
+  // The value of an unknown flag is no mistake of its own.
+  let valueOfUnknown = false;
   for (const token of tokens) {
-    if (token.kind === "positional")
+    if (token.kind === "positional" && !valueOfUnknown) {
       mistakes.push(`"${token.value}" is not a flag; flags look like --${names[0]} VALUE`);
+    }
+    valueOfUnknown = false;
     if (token.kind !== "option") continue;
-    if (!names.includes(token.name))
+    if (!names.includes(token.name)) {
       mistakes.push(`--${token.name} is unknown; known: ${names.map((n) => `--${n}`).join(" ")}`);
-    else if (token.value === undefined) mistakes.push(`--${token.name} needs a value`);
+      valueOfUnknown = token.value === undefined;
+    } else if (token.value === undefined) mistakes.push(`--${token.name} needs a value`);
     else flags[token.name] = token.value;
   }
   return flags;
