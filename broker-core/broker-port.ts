@@ -1,0 +1,247 @@
+import type { Code } from "../proto/code.ts";
+import type { LogRecord } from "./commit-log/log.ts";
+
+/**
+ * What the service layer asks of the broker's state machine (docs/broker-state.md). `BrokerState` implements it.
+ *
+ * Everything is synchronous and reads no clock: the caller passes `now`. What changes state is appended to the log and
+ * applied before the call returns. When an answer may leave is the caller's business: every outcome carries the log
+ * `position` it depends on, for `log.whenDurable(position)` or `log.whenWritten(position)`; `noPosition` waits for nothing.
+ */
+export interface BrokerPort {
+  /** Makes a topic known; ids never change or repeat. A newer incarnation drops everything of the older one. */
+  openTopic(opening: TopicOpening, now: Now): Opened;
+  /** Makes a group known, or replaces its policy by one of a newer generation. */
+  openGroup(opening: GroupOpening, now: Now): Opened;
+  /** Stores messages in one queue, in order, without a gap: all or none. */
+  send(call: SendCall, now: Now): Sent;
+  /**
+   * Hands messages out, or parks the call for up to `waitMs`. The sink gets exactly one answer with this `ticket`: before
+   * this function returns (then it returns `answered`), or later from within `onDurable`, `advance`, `ack`, `change`,
+   * `receive` or `openTopic`. For a parked call the result is a handle for `cancelReceive`.
+   */
+  receive(call: ReceiveCall, ticket: number, now: Now): number;
+  /** Takes a parked call out without an answer by the sink. False when it is not parked any more. */
+  cancelReceive(handle: number): boolean;
+  /** Receipts are the ASCII bytes of receipt handles. One result per receipt, in order. */
+  ack(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled;
+  change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled;
+  /** To be called after each advance of the log's durable position: messages become visible, waiters are woken. */
+  onDurable(durablePosition: number, now: Now): void;
+  /** Ends leases and waits whose time has come and goes on with unfinished scans. */
+  advance(now: Now): void;
+  /** Monotonic time at which `advance` is next needed; Infinity when nothing is pending; in the past: at once. */
+  nextTimerMs(): number;
+
+  /** Applies a record of the log during start-up; in the log's order, from the position of the restored snapshot on. */
+  replay(record: LogRecord): void;
+  /** Ends start-up: all that was replayed is durable, and calls may come. */
+  goLive(now: Now): void;
+  /** Log position behind the last record that this state contains. */
+  readonly appliedPosition: number;
+  /**
+   * The derived state at `appliedPosition`, for a checkpoint. Usable at a later start only if the log still reaches that
+   * position: store it after `whenDurable`.
+   */
+  snapshot(): Buffer;
+  /** Canonical bytes of the derived state as of `now`: equal states, equal bytes (B11). */
+  dump(now: Now): Buffer;
+
+  /** Figures for the admin port and metrics; one entry per (group, topic). */
+  subscriptions(): SubscriptionFigures[];
+  topics(): TopicFigures[];
+}
+
+/** The outcome depends on no record. */
+export const noPosition = -1;
+/** `receive` has given its answer to the sink. */
+export const answered = -1;
+
+/** Both clocks at one moment. Leases and waits run on the monotonic one; the wall clock is only written down. */
+export interface Now {
+  /** Milliseconds since the machine booted. */
+  readonly monotonicMs: number;
+  /** Milliseconds since 1970. */
+  readonly wallMs: number;
+}
+
+export interface Refused {
+  readonly ok: false;
+  readonly code: Code;
+  /** What happened, where, what to do next. */
+  readonly message: string;
+}
+
+export interface TopicOpening {
+  /** "<namespace>/<topic>", at most 255 bytes. */
+  readonly name: string;
+  /** Rises when a topic of that name is deleted and created again; 0 is reserved for topics the broker opens itself. */
+  readonly incarnation: number;
+  /** Bit n set: MessageType n is accepted. */
+  readonly messageTypes: number;
+  /** 1 to `queueCountMax`. A topic's queues never become fewer. */
+  readonly queueCount: number;
+}
+
+export interface GroupOpening {
+  /** "<namespace>/<group>", at most 255 bytes. */
+  readonly name: string;
+  readonly generation: number;
+  /** Hand-outs before the dead-letter queue; 0: no limit. */
+  readonly attemptsMax: number;
+  /** Messages in flight per topic; 0: the broker's default. */
+  readonly inflightMax: number;
+  readonly backoff: BackoffPolicy;
+}
+
+/** Kept for those who ask; clients compute their own delays from their settings and nack with them. */
+export interface BackoffPolicy {
+  /** The last entry repeats; empty: exponential by the three fields below. */
+  readonly delaysMs: readonly number[];
+  readonly initialMs: number;
+  readonly maxMs: number;
+  readonly multiplier: number;
+}
+
+/** `position`: durable when the answer leaves. */
+export type Opened = { readonly ok: true; readonly id: number; readonly position: number } | Refused;
+
+export interface SendCall {
+  readonly topicId: number;
+  readonly laneMark: string;
+  readonly bornHost: string;
+  /** apache.rocketmq.v2.Message, as the client wrote them; copied into the log before `send` returns. */
+  readonly messages: readonly Uint8Array[];
+}
+
+/** `position`: durable when the answer leaves. */
+export type Sent =
+  | {
+      readonly ok: true;
+      readonly queueId: number;
+      /** Offset of message 0; the others follow without a gap. */
+      readonly firstOffset: number;
+      readonly storeMs: number;
+      readonly position: number;
+    }
+  | Refused;
+
+export interface ReceiveCall {
+  readonly topicId: number;
+  readonly groupId: number;
+  /** 1 to `batchMax`; larger is cut. */
+  readonly batch: number;
+  /** 1 ms to 12 h. */
+  readonly invisibleMs: number;
+  /** Long poll; 0: answer at once. */
+  readonly waitMs: number;
+  /** apache.rocketmq.v2.FilterType; 0 counts as TAG. */
+  readonly filterType: number;
+  readonly filter: string;
+  /** At most 255 bytes; longer is cut. */
+  readonly clientId: string;
+  /** Same (client, group, topic, attempt id) within the lease: same batch. "": never. */
+  readonly attemptId: string;
+  readonly lane: string;
+  /** Stop adding messages beyond this; the first one always fits. 0: `answerBytesMax`. */
+  readonly bytesMax: number;
+}
+
+/** Where answers to `receive` go. Called synchronously from within a call of the port; must not call back into it. */
+export interface ReceiveSink {
+  /** `handOut.count` is 0 when nothing came within the wait. The object is reused: read it before returning. */
+  receiveAnswered(ticket: number, handOut: HandOut): void;
+  receiveRefused(ticket: number, code: Code, message: string): void;
+}
+
+/** A batch that was handed out; a cursor over its deliveries, so that nothing is copied or allocated per message. */
+export interface HandOut {
+  readonly count: number;
+  /** The answer leaves when this is written. */
+  readonly position: number;
+  /** Time of the lease that was granted. */
+  readonly invisibleMs: number;
+  readonly lane: string;
+  /**
+   * Reads delivery `index` from the log and sets `delivery`. False when the bytes are damaged (already reported by the
+   * log): leave the delivery out; it stays in flight, comes again, and ends in the dead-letter queue.
+   */
+  load(index: number): boolean;
+  readonly delivery: HandedDelivery;
+}
+
+/** Valid until the next `load` or call into the log. */
+export interface HandedDelivery {
+  /** The client's message: `bytes[messageStart, messageEnd)`. */
+  readonly bytes: Buffer;
+  readonly messageStart: number;
+  readonly messageEnd: number;
+  /** ASCII bytes of the receipt handle. */
+  readonly receipt: Buffer;
+  readonly queueId: number;
+  readonly offset: number;
+  /** 1 on the first hand-out. */
+  readonly attempt: number;
+  readonly storeMs: number;
+  readonly bornHost: string;
+  readonly laneMark: string;
+  readonly deadLetter: DeadLetterOrigin | undefined;
+}
+
+/** Where a message of a dead-letter queue came from. */
+export interface DeadLetterOrigin {
+  readonly topic: string;
+  readonly messageId: string;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly attempts: number;
+  readonly reason: string;
+  readonly lastHolder: string;
+  readonly deadMs: number;
+}
+
+/** Numbers of popmesh.v1.ChangeKind. */
+export const ChangeKind = { Renew: 1, Extend: 2, HandBack: 3, Suspend: 4 } as const;
+export type ChangeKind = (typeof ChangeKind)[keyof typeof ChangeKind];
+
+export interface ChangeCall {
+  readonly receipt: Uint8Array;
+  readonly kind: number;
+  /** 0 to 12 h; 0: visible at once. Of no meaning for a hand-back. */
+  readonly invisibleMs: number;
+}
+
+/** `position`: an ack, renewal or suspension is durable, an extension or hand-back written when its answer leaves. */
+export type Settled =
+  | { readonly ok: true; readonly results: readonly SettleResult[]; readonly position: number }
+  | Refused;
+
+export interface SettleResult {
+  readonly code: Code;
+  /** "" when the code is OK. */
+  readonly message: string;
+  /** The receipt that is valid from now on; undefined after an ack, a hand-back or a failure. */
+  readonly receipt: Buffer | undefined;
+}
+
+/** Lag is `ready` plus `inFlight`, told apart. */
+export interface SubscriptionFigures {
+  readonly group: string;
+  readonly topic: string;
+  /** Visible now: not handed out yet (matching the filter or not), or back from a lease. */
+  readonly ready: number;
+  readonly inFlight: number;
+  readonly inFlightMax: number;
+  readonly deadLetters: number;
+  /** Parked receives. */
+  readonly waiting: number;
+}
+
+export interface TopicFigures {
+  readonly name: string;
+  readonly id: number;
+  readonly incarnation: number;
+  readonly queueCount: number;
+  /** Messages in its queues. */
+  readonly messages: number;
+}
