@@ -2,7 +2,17 @@
 // compiling. Runs on a bare Node with npm: it may import nothing but Node's own modules.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -10,11 +20,12 @@ const root = dirname(fileURLToPath(import.meta.url));
 const sourceFolders = ["proto", "sidecar", "control-plane", "broker-core", "examples", "test"];
 
 step("node_modules/.popmesh-installed", ["package.json", "package-lock.json", ".npmrc"], "install packages", () => {
-  run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  // Not "npm ci": it insists on an entry for every platform of every optional package, which not each registry has.
+  run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"]);
 });
 step(
   "proto/gen/.generated",
-  [...files("proto", ".proto"), "proto/generate.mjs", "package-lock.json"],
+  [...files("proto", ".proto"), ...files("proto", ".mjs"), "package-lock.json"],
   "generate codecs",
   () => {
     run(process.execPath, ["proto/generate.mjs"]);
@@ -24,6 +35,7 @@ if (!process.argv.includes("--install")) {
   const sources = sourceFolders.flatMap((folder) => files(folder, ".ts"));
   step("dist/.built", [...sources, "tsconfig.json", "package-lock.json"], "compile", () => {
     run(process.execPath, ["node_modules/typescript/bin/tsc"]);
+    linkCommand();
   });
 }
 
@@ -43,6 +55,15 @@ function step(stamp, inputs, what, action) {
   action();
   mkdirSync(dirname(stampPath), { recursive: true });
   writeFileSync(stampPath, digest);
+}
+
+/** Lets `npx popmesh` find the command of this very checkout. */
+function linkCommand() {
+  const command = join(root, "dist/control-plane/command/popmesh.js");
+  chmodSync(command, 0o755);
+  const link = join(root, "node_modules/.bin/popmesh");
+  rmSync(link, { force: true });
+  symlinkSync(command, link);
 }
 
 function files(folder, ending) {
