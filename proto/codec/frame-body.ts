@@ -1,0 +1,858 @@
+import type { Code } from "../code.ts";
+import { assertUtf8, cachedText, copyBytes, readText, textBytes, writeText } from "./text.ts";
+import {
+  malformed,
+  next,
+  readInt32,
+  readRange,
+  readTag,
+  readUint32,
+  readUint64,
+  skipValue,
+  varintBytes,
+  WireType,
+  writeVarint,
+} from "./wire.ts";
+
+/**
+ * Bodies of the hot frames (proto/popmesh/v1/frame.proto), read and written in place on both ends of the sidecar↔broker
+ * connection. The rare frames (Hello, Welcome, Window, Open…, Failure) go through `#codec/popmesh-v1`.
+ *
+ * Reading: one reader object per kind is kept for the life of a connection and filled by `read(bytes, start, end)`. What
+ * is told as a range (`…Start`, `…End`) lies in those bytes and is valid as long as they are; strings and numbers are
+ * the caller's to keep. `read` throws a `MeshError` (BAD_REQUEST) on bytes that are no such message and leaves the reader
+ * undefined. It checks the structure of the whole body, so the cursors of repeated parts (`nextMessage`, `next…`) never throw.
+ *
+ * Writing: `…BytesMax` says how much room a body takes at most, `write…` writes it and returns the offset behind it. The
+ * parts of a repeated field are written one after the other: a body is the concatenation of what its writers wrote.
+ */
+
+/** Messages in one SendRequest. */
+export const sendMessagesMax = 128;
+/** Receipts in one AckRequest or ChangeRequest, and results in their answers. */
+export const receiptsMax = 1024;
+/** Deliveries in one ReceiveAnswer. */
+export const deliveriesMax = 1024;
+
+/** Of a tag with a field number below 16 and a number. */
+const numberFieldBytesMax = 1 + 10;
+/** Of a tag with a field number below 16 and a length. */
+const bytesFieldHeadMax = 1 + 5;
+
+// ---- SendRequest, SendAnswer ----
+
+export function sendRequestBytesMax(laneMark: string, bornHost: string, messages: readonly Uint8Array[]): number {
+  let bytes = numberFieldBytesMax + textFieldBytesMax(laneMark) + textFieldBytesMax(bornHost);
+  for (let i = 0; i < messages.length; i++) bytes += bytesFieldHeadMax + messages[i]!.length;
+  return bytes;
+}
+
+export function writeSendRequest(
+  into: Buffer,
+  at: number,
+  topicId: number,
+  laneMark: string,
+  bornHost: string,
+  messages: readonly Uint8Array[],
+): number {
+  at = writeNumberField(into, at, 1, topicId);
+  at = writeTextField(into, at, 2, laneMark);
+  at = writeTextField(into, at, 3, bornHost);
+  for (let i = 0; i < messages.length; i++) {
+    const message = messages[i]!;
+    into[at] = (4 << 3) | WireType.Bytes;
+    at = writeVarint(into, at + 1, message.length);
+    into.set(message, at);
+    at += message.length;
+  }
+  return at;
+}
+
+export class SendRequestReader {
+  topicId = 0;
+  laneMark = "";
+  bornHost = "";
+  messageCount = 0;
+  /** Sum of the messages' sizes. */
+  messageBytes = 0;
+  /** The message at the cursor. */
+  messageStart = 0;
+  messageEnd = 0;
+  #bytes: Buffer = emptyBuffer;
+  #cursor = 0;
+  #end = 0;
+
+  read(bytes: Buffer, start: number, end: number): void {
+    this.topicId = 0;
+    this.laneMark = "";
+    this.bornHost = "";
+    this.messageCount = 0;
+    this.messageBytes = 0;
+    this.#bytes = bytes;
+    this.#cursor = start;
+    this.#end = end;
+    for (let at = start; at < end; at = next) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Varint:
+          this.topicId = readUint32(bytes, next, end);
+          break;
+        case (2 << 3) | WireType.Bytes:
+          this.laneMark = readCachedText(bytes, next, end);
+          break;
+        case (3 << 3) | WireType.Bytes:
+          this.bornHost = readCachedText(bytes, next, end);
+          break;
+        case (4 << 3) | WireType.Bytes:
+          this.messageBytes -= readRange(bytes, next, end);
+          this.messageBytes += next;
+          this.messageCount++;
+          break;
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+    }
+    if (this.messageCount > sendMessagesMax) throw tooMany("messages", this.messageCount, sendMessagesMax);
+  }
+
+  /** Moves to the first, then to the next message; false behind the last. */
+  nextMessage(): boolean {
+    const at = seekField(this.#bytes, this.#cursor, this.#end, (4 << 3) | WireType.Bytes);
+    if (at < 0) return false;
+    this.messageStart = readRange(this.#bytes, at, this.#end);
+    this.messageEnd = next;
+    this.#cursor = next;
+    return true;
+  }
+}
+
+export const sendAnswerBytesMax = 3 * numberFieldBytesMax;
+
+export function writeSendAnswer(
+  into: Buffer,
+  at: number,
+  queueId: number,
+  firstOffset: number,
+  storeMs: number,
+): number {
+  at = writeNumberField(into, at, 1, queueId);
+  at = writeNumberField(into, at, 2, firstOffset);
+  return writeNumberField(into, at, 3, storeMs);
+}
+
+export class SendAnswerReader {
+  queueId = 0;
+  firstOffset = 0;
+  storeMs = 0;
+
+  read(bytes: Buffer, start: number, end: number): void {
+    this.queueId = 0;
+    this.firstOffset = 0;
+    this.storeMs = 0;
+    for (let at = start; at < end; at = next) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Varint:
+          this.queueId = readUint32(bytes, next, end);
+          break;
+        case (2 << 3) | WireType.Varint:
+          this.firstOffset = readUint64(bytes, next, end);
+          break;
+        case (3 << 3) | WireType.Varint:
+          this.storeMs = readUint64(bytes, next, end);
+          break;
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+    }
+  }
+}
+
+// ---- ReceiveRequest, ReceiveAnswer ----
+
+/** What a ReceiveRequest says; the writer takes any object of this shape, the reader is one. */
+export interface ReceiveRequestFields {
+  readonly topicId: number;
+  readonly groupId: number;
+  readonly batch: number;
+  readonly invisibleMs: number;
+  readonly waitMs: number;
+  readonly filterType: number;
+  readonly filter: string;
+  readonly clientId: string;
+  readonly attemptId: string;
+  readonly lane: string;
+  readonly bytesMax: number;
+}
+
+export function receiveRequestBytesMax(request: ReceiveRequestFields): number {
+  return (
+    7 * numberFieldBytesMax +
+    textFieldBytesMax(request.filter) +
+    textFieldBytesMax(request.clientId) +
+    textFieldBytesMax(request.attemptId) +
+    textFieldBytesMax(request.lane)
+  );
+}
+
+export function writeReceiveRequest(into: Buffer, at: number, request: ReceiveRequestFields): number {
+  at = writeNumberField(into, at, 1, request.topicId);
+  at = writeNumberField(into, at, 2, request.groupId);
+  at = writeNumberField(into, at, 3, request.batch);
+  at = writeNumberField(into, at, 4, request.invisibleMs);
+  at = writeNumberField(into, at, 5, request.waitMs);
+  at = writeNumberField(into, at, 6, request.filterType);
+  at = writeTextField(into, at, 7, request.filter);
+  at = writeTextField(into, at, 8, request.clientId);
+  at = writeTextField(into, at, 9, request.attemptId);
+  at = writeTextField(into, at, 10, request.lane);
+  return writeNumberField(into, at, 11, request.bytesMax);
+}
+
+export class ReceiveRequestReader implements ReceiveRequestFields {
+  topicId = 0;
+  groupId = 0;
+  batch = 0;
+  invisibleMs = 0;
+  waitMs = 0;
+  filterType = 0;
+  filter = "";
+  clientId = "";
+  attemptId = "";
+  lane = "";
+  bytesMax = 0;
+
+  read(bytes: Buffer, start: number, end: number): void {
+    this.topicId = 0;
+    this.groupId = 0;
+    this.batch = 0;
+    this.invisibleMs = 0;
+    this.waitMs = 0;
+    this.filterType = 0;
+    this.filter = "";
+    this.clientId = "";
+    this.attemptId = "";
+    this.lane = "";
+    this.bytesMax = 0;
+    for (let at = start; at < end; at = next) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Varint:
+          this.topicId = readUint32(bytes, next, end);
+          break;
+        case (2 << 3) | WireType.Varint:
+          this.groupId = readUint32(bytes, next, end);
+          break;
+        case (3 << 3) | WireType.Varint:
+          this.batch = readUint32(bytes, next, end);
+          break;
+        case (4 << 3) | WireType.Varint:
+          this.invisibleMs = readUint64(bytes, next, end);
+          break;
+        case (5 << 3) | WireType.Varint:
+          this.waitMs = readUint64(bytes, next, end);
+          break;
+        case (6 << 3) | WireType.Varint:
+          this.filterType = readUint32(bytes, next, end);
+          break;
+        case (7 << 3) | WireType.Bytes:
+          this.filter = readCachedText(bytes, next, end);
+          break;
+        case (8 << 3) | WireType.Bytes:
+          this.clientId = readCachedText(bytes, next, end);
+          break;
+        case (9 << 3) | WireType.Bytes:
+          this.attemptId = readFreshText(bytes, next, end);
+          break;
+        case (10 << 3) | WireType.Bytes:
+          this.lane = readCachedText(bytes, next, end);
+          break;
+        case (11 << 3) | WireType.Varint:
+          this.bytesMax = readUint32(bytes, next, end);
+          break;
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+    }
+  }
+}
+
+/** Where a message of a dead-letter queue came from. */
+export interface DeadLetterOriginFields {
+  readonly topic: string;
+  readonly messageId: string;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly attempts: number;
+  readonly reason: string;
+  readonly lastHolder: string;
+  readonly deadMs: number;
+}
+
+/** One message to hand out; the broker keeps one such object and fills it anew for each. */
+export interface DeliveryFields {
+  /** `message[messageStart, messageEnd)` is the Message as stored. */
+  readonly message: Buffer;
+  readonly messageStart: number;
+  readonly messageEnd: number;
+  readonly receipt: string;
+  readonly queueId: number;
+  readonly offset: number;
+  /** 1 on the first hand-out. */
+  readonly attempt: number;
+  readonly storeMs: number;
+  readonly bornHost: string;
+  readonly lane: string;
+  readonly deadLetter: DeadLetterOriginFields | undefined;
+}
+
+export function deliveryBytesMax(delivery: DeliveryFields): number {
+  const origin = delivery.deadLetter;
+  return (
+    bytesFieldHeadMax +
+    bytesFieldHeadMax +
+    (delivery.messageEnd - delivery.messageStart) +
+    4 * numberFieldBytesMax +
+    textFieldBytesMax(delivery.receipt) +
+    textFieldBytesMax(delivery.bornHost) +
+    textFieldBytesMax(delivery.lane) +
+    (origin === undefined ? 0 : bytesFieldHeadMax + originBytes(origin))
+  );
+}
+
+/** Appends one delivery to the body of a ReceiveAnswer. */
+export function writeDelivery(into: Buffer, at: number, delivery: DeliveryFields): number {
+  const messageBytes = delivery.messageEnd - delivery.messageStart;
+  const origin = delivery.deadLetter;
+  const originLength = origin === undefined ? 0 : originBytes(origin);
+  const length =
+    (messageBytes === 0 ? 0 : 1 + varintBytes(messageBytes) + messageBytes) +
+    textFieldBytes(delivery.receipt) +
+    numberFieldBytes(delivery.queueId) +
+    numberFieldBytes(delivery.offset) +
+    numberFieldBytes(delivery.attempt) +
+    numberFieldBytes(delivery.storeMs) +
+    textFieldBytes(delivery.bornHost) +
+    textFieldBytes(delivery.lane) +
+    (origin === undefined ? 0 : 1 + varintBytes(originLength) + originLength);
+  into[at] = (1 << 3) | WireType.Bytes;
+  at = writeVarint(into, at + 1, length);
+  if (messageBytes > 0) {
+    into[at] = (1 << 3) | WireType.Bytes;
+    at = writeVarint(into, at + 1, messageBytes);
+    at = copyBytes(delivery.message, delivery.messageStart, delivery.messageEnd, into, at);
+  }
+  at = writeTextField(into, at, 2, delivery.receipt);
+  at = writeNumberField(into, at, 3, delivery.queueId);
+  at = writeNumberField(into, at, 4, delivery.offset);
+  at = writeNumberField(into, at, 5, delivery.attempt);
+  at = writeNumberField(into, at, 6, delivery.storeMs);
+  at = writeTextField(into, at, 7, delivery.bornHost);
+  at = writeTextField(into, at, 8, delivery.lane);
+  if (origin === undefined) return at;
+  into[at] = (9 << 3) | WireType.Bytes;
+  at = writeVarint(into, at + 1, originLength);
+  return writeOrigin(into, at, origin);
+}
+
+function originBytes(origin: DeadLetterOriginFields): number {
+  return (
+    textFieldBytes(origin.topic) +
+    textFieldBytes(origin.messageId) +
+    numberFieldBytes(origin.queueId) +
+    numberFieldBytes(origin.offset) +
+    numberFieldBytes(origin.attempts) +
+    textFieldBytes(origin.reason) +
+    textFieldBytes(origin.lastHolder) +
+    numberFieldBytes(origin.deadMs)
+  );
+}
+
+function writeOrigin(into: Buffer, at: number, origin: DeadLetterOriginFields): number {
+  at = writeTextField(into, at, 1, origin.topic);
+  at = writeTextField(into, at, 2, origin.messageId);
+  at = writeNumberField(into, at, 3, origin.queueId);
+  at = writeNumberField(into, at, 4, origin.offset);
+  at = writeNumberField(into, at, 5, origin.attempts);
+  at = writeTextField(into, at, 6, origin.reason);
+  at = writeTextField(into, at, 7, origin.lastHolder);
+  return writeNumberField(into, at, 8, origin.deadMs);
+}
+
+/** The fields of the delivery at the cursor are set by `nextDelivery`. */
+export class ReceiveAnswerReader {
+  deliveryCount = 0;
+  messageStart = 0;
+  messageEnd = 0;
+  receiptStart = 0;
+  receiptEnd = 0;
+  queueId = 0;
+  offset = 0;
+  attempt = 0;
+  storeMs = 0;
+  bornHost = "";
+  lane = "";
+  /** Whether `origin` holds something. */
+  hasDeadLetter = false;
+  /** Reused for every delivery: copy what is kept. */
+  readonly origin = new DeadLetterOriginReader();
+  #bytes: Buffer = emptyBuffer;
+  #cursor = 0;
+  #end = 0;
+
+  read(bytes: Buffer, start: number, end: number): void {
+    this.deliveryCount = 0;
+    this.#bytes = bytes;
+    this.#cursor = start;
+    this.#end = end;
+    let at = start;
+    while (at < end) {
+      const tag = readTag(bytes, at, end);
+      if (tag === ((1 << 3) | WireType.Bytes)) {
+        const from = readRange(bytes, next, end);
+        at = next;
+        this.deliveryCount++;
+        this.#readDelivery(bytes, from, at);
+      } else {
+        skipValue(bytes, next, end, tag);
+        at = next;
+      }
+    }
+    if (this.deliveryCount > deliveriesMax) throw tooMany("deliveries", this.deliveryCount, deliveriesMax);
+  }
+
+  /** Moves to the first, then to the next delivery; false behind the last. */
+  nextDelivery(): boolean {
+    const at = seekField(this.#bytes, this.#cursor, this.#end, (1 << 3) | WireType.Bytes);
+    if (at < 0) return false;
+    const from = readRange(this.#bytes, at, this.#end);
+    this.#cursor = next;
+    this.#readDelivery(this.#bytes, from, next);
+    return true;
+  }
+
+  #readDelivery(bytes: Buffer, start: number, end: number): void {
+    this.messageStart = start;
+    this.messageEnd = start;
+    this.receiptStart = start;
+    this.receiptEnd = start;
+    this.queueId = 0;
+    this.offset = 0;
+    this.attempt = 0;
+    this.storeMs = 0;
+    this.bornHost = "";
+    this.lane = "";
+    this.hasDeadLetter = false;
+    let at = start;
+    while (at < end) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Bytes:
+          this.messageStart = readRange(bytes, next, end);
+          this.messageEnd = next;
+          break;
+        case (2 << 3) | WireType.Bytes:
+          this.receiptStart = readRange(bytes, next, end);
+          this.receiptEnd = next;
+          break;
+        case (3 << 3) | WireType.Varint:
+          this.queueId = readUint32(bytes, next, end);
+          break;
+        case (4 << 3) | WireType.Varint:
+          this.offset = readUint64(bytes, next, end);
+          break;
+        case (5 << 3) | WireType.Varint:
+          this.attempt = readUint32(bytes, next, end);
+          break;
+        case (6 << 3) | WireType.Varint:
+          this.storeMs = readUint64(bytes, next, end);
+          break;
+        case (7 << 3) | WireType.Bytes:
+          this.bornHost = readCachedText(bytes, next, end);
+          break;
+        case (8 << 3) | WireType.Bytes:
+          this.lane = readCachedText(bytes, next, end);
+          break;
+        case (9 << 3) | WireType.Bytes: {
+          const from = readRange(bytes, next, end);
+          at = next;
+          // A message in two parts is one message: only the first part starts from nothing.
+          if (!this.hasDeadLetter) this.origin.clear();
+          this.hasDeadLetter = true;
+          this.origin.merge(bytes, from, at);
+          continue;
+        }
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+      at = next;
+    }
+  }
+}
+
+export class DeadLetterOriginReader implements DeadLetterOriginFields {
+  topic = "";
+  messageId = "";
+  queueId = 0;
+  offset = 0;
+  attempts = 0;
+  reason = "";
+  lastHolder = "";
+  deadMs = 0;
+
+  clear(): void {
+    this.topic = "";
+    this.messageId = "";
+    this.queueId = 0;
+    this.offset = 0;
+    this.attempts = 0;
+    this.reason = "";
+    this.lastHolder = "";
+    this.deadMs = 0;
+  }
+
+  merge(bytes: Buffer, start: number, end: number): void {
+    for (let at = start; at < end; at = next) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Bytes:
+          this.topic = readCachedText(bytes, next, end);
+          break;
+        case (2 << 3) | WireType.Bytes:
+          this.messageId = readFreshText(bytes, next, end);
+          break;
+        case (3 << 3) | WireType.Varint:
+          this.queueId = readUint32(bytes, next, end);
+          break;
+        case (4 << 3) | WireType.Varint:
+          this.offset = readUint64(bytes, next, end);
+          break;
+        case (5 << 3) | WireType.Varint:
+          this.attempts = readUint32(bytes, next, end);
+          break;
+        case (6 << 3) | WireType.Bytes:
+          this.reason = readCachedText(bytes, next, end);
+          break;
+        case (7 << 3) | WireType.Bytes:
+          this.lastHolder = readFreshText(bytes, next, end);
+          break;
+        case (8 << 3) | WireType.Varint:
+          this.deadMs = readUint64(bytes, next, end);
+          break;
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+    }
+  }
+}
+
+// ---- AckRequest, AckAnswer ----
+
+export function ackRequestBytesMax(receipts: readonly string[]): number {
+  let bytes = numberFieldBytesMax;
+  for (let i = 0; i < receipts.length; i++) bytes += textFieldBytesMax(receipts[i]!);
+  return bytes;
+}
+
+export function writeAckRequest(into: Buffer, at: number, groupId: number, receipts: readonly string[]): number {
+  at = writeNumberField(into, at, 1, groupId);
+  for (let i = 0; i < receipts.length; i++) at = writeElementText(into, at, 2, receipts[i]!);
+  return at;
+}
+
+export class AckRequestReader {
+  groupId = 0;
+  receiptCount = 0;
+  /** The receipt at the cursor. */
+  receiptStart = 0;
+  receiptEnd = 0;
+  #bytes: Buffer = emptyBuffer;
+  #cursor = 0;
+  #end = 0;
+
+  read(bytes: Buffer, start: number, end: number): void {
+    this.groupId = 0;
+    this.receiptCount = 0;
+    this.#bytes = bytes;
+    this.#cursor = start;
+    this.#end = end;
+    for (let at = start; at < end; at = next) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Varint:
+          this.groupId = readUint32(bytes, next, end);
+          break;
+        case (2 << 3) | WireType.Bytes:
+          readRange(bytes, next, end);
+          this.receiptCount++;
+          break;
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+    }
+    if (this.receiptCount > receiptsMax) throw tooMany("receipts", this.receiptCount, receiptsMax);
+  }
+
+  /** Moves to the first, then to the next receipt; false behind the last. */
+  nextReceipt(): boolean {
+    const at = seekField(this.#bytes, this.#cursor, this.#end, (2 << 3) | WireType.Bytes);
+    if (at < 0) return false;
+    this.receiptStart = readRange(this.#bytes, at, this.#end);
+    this.receiptEnd = next;
+    this.#cursor = next;
+    return true;
+  }
+}
+
+/** Of one result in an AckAnswer, or in a ChangeAnswer with its new receipt ("" in an AckAnswer). */
+export function resultBytesMax(message: string, receipt: string): number {
+  return bytesFieldHeadMax + numberFieldBytesMax + textFieldBytesMax(message) + textFieldBytesMax(receipt);
+}
+
+/** Appends one result to the body of an AckAnswer. */
+export function writeAckResult(into: Buffer, at: number, code: Code, message: string): number {
+  return writeChangeResult(into, at, code, message, "");
+}
+
+/** Appends one result to the body of a ChangeAnswer; `receipt` is the one that is valid from now on. */
+export function writeChangeResult(into: Buffer, at: number, code: Code, message: string, receipt: string): number {
+  into[at] = (1 << 3) | WireType.Bytes;
+  at = writeVarint(into, at + 1, numberFieldBytes(code) + textFieldBytes(message) + textFieldBytes(receipt));
+  at = writeNumberField(into, at, 1, code);
+  at = writeTextField(into, at, 2, message);
+  return writeTextField(into, at, 3, receipt);
+}
+
+/** Reads an AckAnswer or a ChangeAnswer; the fields of the result at the cursor are set by `nextResult`. */
+export class ResultsReader {
+  resultCount = 0;
+  /** As sent: a number, which a newer peer may have taken from a newer API. */
+  code = 0;
+  message = "";
+  /** Of a ChangeAnswer. */
+  receiptStart = 0;
+  receiptEnd = 0;
+  #bytes: Buffer = emptyBuffer;
+  #cursor = 0;
+  #end = 0;
+
+  read(bytes: Buffer, start: number, end: number): void {
+    this.resultCount = 0;
+    this.#bytes = bytes;
+    this.#cursor = start;
+    this.#end = end;
+    let at = start;
+    while (at < end) {
+      const tag = readTag(bytes, at, end);
+      if (tag === ((1 << 3) | WireType.Bytes)) {
+        const from = readRange(bytes, next, end);
+        at = next;
+        this.resultCount++;
+        this.#readResult(bytes, from, at);
+      } else {
+        skipValue(bytes, next, end, tag);
+        at = next;
+      }
+    }
+    if (this.resultCount > receiptsMax) throw tooMany("results", this.resultCount, receiptsMax);
+  }
+
+  /** Moves to the first, then to the next result; false behind the last. */
+  nextResult(): boolean {
+    const at = seekField(this.#bytes, this.#cursor, this.#end, (1 << 3) | WireType.Bytes);
+    if (at < 0) return false;
+    const from = readRange(this.#bytes, at, this.#end);
+    this.#cursor = next;
+    this.#readResult(this.#bytes, from, next);
+    return true;
+  }
+
+  #readResult(bytes: Buffer, start: number, end: number): void {
+    this.code = 0;
+    this.message = "";
+    this.receiptStart = start;
+    this.receiptEnd = start;
+    for (let at = start; at < end; at = next) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Varint:
+          this.code = readUint32(bytes, next, end);
+          break;
+        case (2 << 3) | WireType.Bytes:
+          this.message = readCachedText(bytes, next, end);
+          break;
+        case (3 << 3) | WireType.Bytes:
+          this.receiptStart = readRange(bytes, next, end);
+          this.receiptEnd = next;
+          break;
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+    }
+  }
+}
+
+// ---- ChangeRequest (its answer is read by ResultsReader) ----
+
+/** Numbers of the enum ChangeKind. */
+export const ChangeKind = { Renew: 1, Extend: 2, HandBack: 3, Suspend: 4 } as const;
+export type ChangeKind = (typeof ChangeKind)[keyof typeof ChangeKind];
+
+export function writeChangeGroup(into: Buffer, at: number, groupId: number): number {
+  return writeNumberField(into, at, 1, groupId);
+}
+
+export const changeGroupBytesMax = numberFieldBytesMax;
+
+export function changeBytesMax(receipt: string): number {
+  return bytesFieldHeadMax + textFieldBytesMax(receipt) + 2 * numberFieldBytesMax;
+}
+
+/** Appends one change to the body of a ChangeRequest, which `writeChangeGroup` began. */
+export function writeChange(into: Buffer, at: number, receipt: string, kind: ChangeKind, invisibleMs: number): number {
+  into[at] = (2 << 3) | WireType.Bytes;
+  at = writeVarint(into, at + 1, textFieldBytes(receipt) + numberFieldBytes(kind) + numberFieldBytes(invisibleMs));
+  at = writeTextField(into, at, 1, receipt);
+  at = writeNumberField(into, at, 2, kind);
+  return writeNumberField(into, at, 3, invisibleMs);
+}
+
+/** The fields of the change at the cursor are set by `nextChange`. */
+export class ChangeRequestReader {
+  groupId = 0;
+  changeCount = 0;
+  receiptStart = 0;
+  receiptEnd = 0;
+  /** As sent: 0 or a number that is no `ChangeKind` must be refused. */
+  kind = 0;
+  invisibleMs = 0;
+  #bytes: Buffer = emptyBuffer;
+  #cursor = 0;
+  #end = 0;
+
+  read(bytes: Buffer, start: number, end: number): void {
+    this.groupId = 0;
+    this.changeCount = 0;
+    this.#bytes = bytes;
+    this.#cursor = start;
+    this.#end = end;
+    let at = start;
+    while (at < end) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Varint:
+          this.groupId = readUint32(bytes, next, end);
+          break;
+        case (2 << 3) | WireType.Bytes: {
+          const from = readRange(bytes, next, end);
+          at = next;
+          this.changeCount++;
+          this.#readChange(bytes, from, at);
+          continue;
+        }
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+      at = next;
+    }
+    if (this.changeCount > receiptsMax) throw tooMany("changes", this.changeCount, receiptsMax);
+  }
+
+  /** Moves to the first, then to the next change; false behind the last. */
+  nextChange(): boolean {
+    const at = seekField(this.#bytes, this.#cursor, this.#end, (2 << 3) | WireType.Bytes);
+    if (at < 0) return false;
+    const from = readRange(this.#bytes, at, this.#end);
+    this.#cursor = next;
+    this.#readChange(this.#bytes, from, next);
+    return true;
+  }
+
+  #readChange(bytes: Buffer, start: number, end: number): void {
+    this.receiptStart = start;
+    this.receiptEnd = start;
+    this.kind = 0;
+    this.invisibleMs = 0;
+    for (let at = start; at < end; at = next) {
+      const tag = readTag(bytes, at, end);
+      switch (tag) {
+        case (1 << 3) | WireType.Bytes:
+          this.receiptStart = readRange(bytes, next, end);
+          this.receiptEnd = next;
+          break;
+        case (2 << 3) | WireType.Varint:
+          this.kind = readInt32(bytes, next, end);
+          break;
+        case (3 << 3) | WireType.Varint:
+          this.invisibleMs = readUint64(bytes, next, end);
+          break;
+        default:
+          skipValue(bytes, next, end, tag);
+      }
+    }
+  }
+}
+
+// ---- Fields. A number 0 and a text "" are left out, as proto3 has it. Field numbers here are below 16. ----
+
+const emptyBuffer = Buffer.alloc(0);
+
+function numberFieldBytes(value: number): number {
+  return value === 0 ? 0 : 1 + varintBytes(value);
+}
+
+function writeNumberField(into: Buffer, at: number, field: number, value: number): number {
+  if (value === 0) return at;
+  into[at] = field << 3;
+  return writeVarint(into, at + 1, value);
+}
+
+/** A character takes at most three bytes per UTF-16 unit. */
+function textFieldBytesMax(text: string): number {
+  return bytesFieldHeadMax + 3 * text.length;
+}
+
+function textFieldBytes(text: string): number {
+  if (text === "") return 0;
+  const bytes = textBytes(text);
+  return 1 + varintBytes(bytes) + bytes;
+}
+
+function writeTextField(into: Buffer, at: number, field: number, text: string): number {
+  return text === "" ? at : writeElementText(into, at, field, text);
+}
+
+/** As an element of a repeated field, which is written also when it is empty. */
+function writeElementText(into: Buffer, at: number, field: number, text: string): number {
+  into[at] = (field << 3) | WireType.Bytes;
+  at = writeVarint(into, at + 1, textBytes(text));
+  return writeText(into, at, text);
+}
+
+/** A text that comes again and again. */
+function readCachedText(bytes: Buffer, at: number, end: number): string {
+  const start = readRange(bytes, at, end);
+  assertUtf8(bytes, start, next);
+  return cachedText(bytes, start, next);
+}
+
+/** A text that is different each time. */
+function readFreshText(bytes: Buffer, at: number, end: number): string {
+  const start = readRange(bytes, at, end);
+  assertUtf8(bytes, start, next);
+  return readText(bytes, start, next);
+}
+
+/** Offset of the value of the next field with this tag, or -1. The bytes were checked by `read`. */
+function seekField(bytes: Buffer, start: number, end: number, wanted: number): number {
+  for (let at = start; at < end; at = next) {
+    const tag = readTag(bytes, at, end);
+    if (tag === wanted) return next;
+    skipValue(bytes, next, end, tag);
+  }
+  return -1;
+}
+
+function tooMany(what: string, count: number, limit: number): Error {
+  return malformed(`it holds ${count} ${what}, at most ${limit} are taken; send several requests`);
+}
