@@ -1,6 +1,21 @@
 import type { Code } from "../code.ts";
-import { assertUtf8, cachedText, copyBytes, readText, textBytes, writeText } from "./text.ts";
 import {
+  fieldBytes,
+  fieldHeadBytesMax,
+  numberFieldBytes,
+  numberFieldBytesMax,
+  readCachedText,
+  readFreshText,
+  textFieldBytes,
+  textFieldBytesMax,
+  writeFieldHead,
+  writeNumberField,
+  writeTextElement,
+  writeTextField,
+} from "./field.ts";
+import { copyBytes } from "./text.ts";
+import {
+  beginReading,
   malformed,
   next,
   readInt32,
@@ -8,10 +23,9 @@ import {
   readTag,
   readUint32,
   readUint64,
+  seekAgain,
   skipValue,
-  varintBytes,
   WireType,
-  writeVarint,
 } from "./wire.ts";
 
 /**
@@ -34,16 +48,11 @@ export const receiptsMax = 1024;
 /** Deliveries in one ReceiveAnswer. */
 export const deliveriesMax = 1024;
 
-/** Of a tag with a field number below 16 and a number. */
-const numberFieldBytesMax = 1 + 10;
-/** Of a tag with a field number below 16 and a length. */
-const bytesFieldHeadMax = 1 + 5;
-
 // ---- SendRequest, SendAnswer ----
 
 export function sendRequestBytesMax(laneMark: string, bornHost: string, messages: readonly Uint8Array[]): number {
   let bytes = numberFieldBytesMax + textFieldBytesMax(laneMark) + textFieldBytesMax(bornHost);
-  for (let i = 0; i < messages.length; i++) bytes += bytesFieldHeadMax + messages[i]!.length;
+  for (let i = 0; i < messages.length; i++) bytes += fieldHeadBytesMax + messages[i]!.length;
   return bytes;
 }
 
@@ -60,8 +69,7 @@ export function writeSendRequest(
   at = writeTextField(into, at, 3, bornHost);
   for (let i = 0; i < messages.length; i++) {
     const message = messages[i]!;
-    into[at] = (4 << 3) | WireType.Bytes;
-    at = writeVarint(into, at + 1, message.length);
+    at = writeFieldHead(into, at, 4, message.length);
     into.set(message, at);
     at += message.length;
   }
@@ -83,6 +91,7 @@ export class SendRequestReader {
   #end = 0;
 
   read(bytes: Buffer, start: number, end: number): void {
+    beginReading();
     this.topicId = 0;
     this.laneMark = "";
     this.bornHost = "";
@@ -117,7 +126,7 @@ export class SendRequestReader {
 
   /** Moves to the first, then to the next message; false behind the last. */
   nextMessage(): boolean {
-    const at = seekField(this.#bytes, this.#cursor, this.#end, (4 << 3) | WireType.Bytes);
+    const at = seekAgain(this.#bytes, this.#cursor, this.#end, (4 << 3) | WireType.Bytes);
     if (at < 0) return false;
     this.messageStart = readRange(this.#bytes, at, this.#end);
     this.messageEnd = next;
@@ -146,6 +155,7 @@ export class SendAnswerReader {
   storeMs = 0;
 
   read(bytes: Buffer, start: number, end: number): void {
+    beginReading();
     this.queueId = 0;
     this.firstOffset = 0;
     this.storeMs = 0;
@@ -223,6 +233,7 @@ export class ReceiveRequestReader implements ReceiveRequestFields {
   bytesMax = 0;
 
   read(bytes: Buffer, start: number, end: number): void {
+    beginReading();
     this.topicId = 0;
     this.groupId = 0;
     this.batch = 0;
@@ -309,14 +320,14 @@ export interface DeliveryFields {
 export function deliveryBytesMax(delivery: DeliveryFields): number {
   const origin = delivery.deadLetter;
   return (
-    bytesFieldHeadMax +
-    bytesFieldHeadMax +
+    fieldHeadBytesMax +
+    fieldHeadBytesMax +
     (delivery.messageEnd - delivery.messageStart) +
     4 * numberFieldBytesMax +
     textFieldBytesMax(delivery.receipt) +
     textFieldBytesMax(delivery.bornHost) +
     textFieldBytesMax(delivery.lane) +
-    (origin === undefined ? 0 : bytesFieldHeadMax + originBytes(origin))
+    (origin === undefined ? 0 : fieldHeadBytesMax + originBytes(origin))
   );
 }
 
@@ -326,7 +337,7 @@ export function writeDelivery(into: Buffer, at: number, delivery: DeliveryFields
   const origin = delivery.deadLetter;
   const originLength = origin === undefined ? 0 : originBytes(origin);
   const length =
-    (messageBytes === 0 ? 0 : 1 + varintBytes(messageBytes) + messageBytes) +
+    (messageBytes === 0 ? 0 : fieldBytes(messageBytes)) +
     textFieldBytes(delivery.receipt) +
     numberFieldBytes(delivery.queueId) +
     numberFieldBytes(delivery.offset) +
@@ -334,12 +345,10 @@ export function writeDelivery(into: Buffer, at: number, delivery: DeliveryFields
     numberFieldBytes(delivery.storeMs) +
     textFieldBytes(delivery.bornHost) +
     textFieldBytes(delivery.lane) +
-    (origin === undefined ? 0 : 1 + varintBytes(originLength) + originLength);
-  into[at] = (1 << 3) | WireType.Bytes;
-  at = writeVarint(into, at + 1, length);
+    (origin === undefined ? 0 : fieldBytes(originLength));
+  at = writeFieldHead(into, at, 1, length);
   if (messageBytes > 0) {
-    into[at] = (1 << 3) | WireType.Bytes;
-    at = writeVarint(into, at + 1, messageBytes);
+    at = writeFieldHead(into, at, 1, messageBytes);
     at = copyBytes(delivery.message, delivery.messageStart, delivery.messageEnd, into, at);
   }
   at = writeTextField(into, at, 2, delivery.receipt);
@@ -350,8 +359,7 @@ export function writeDelivery(into: Buffer, at: number, delivery: DeliveryFields
   at = writeTextField(into, at, 7, delivery.bornHost);
   at = writeTextField(into, at, 8, delivery.lane);
   if (origin === undefined) return at;
-  into[at] = (9 << 3) | WireType.Bytes;
-  at = writeVarint(into, at + 1, originLength);
+  at = writeFieldHead(into, at, 9, originLength);
   return writeOrigin(into, at, origin);
 }
 
@@ -401,6 +409,7 @@ export class ReceiveAnswerReader {
   #end = 0;
 
   read(bytes: Buffer, start: number, end: number): void {
+    beginReading();
     this.deliveryCount = 0;
     this.#bytes = bytes;
     this.#cursor = start;
@@ -423,10 +432,11 @@ export class ReceiveAnswerReader {
 
   /** Moves to the first, then to the next delivery; false behind the last. */
   nextDelivery(): boolean {
-    const at = seekField(this.#bytes, this.#cursor, this.#end, (1 << 3) | WireType.Bytes);
+    const at = seekAgain(this.#bytes, this.#cursor, this.#end, (1 << 3) | WireType.Bytes);
     if (at < 0) return false;
     const from = readRange(this.#bytes, at, this.#end);
     this.#cursor = next;
+    beginReading();
     this.#readDelivery(this.#bytes, from, next);
     return true;
   }
@@ -556,7 +566,7 @@ export function ackRequestBytesMax(receipts: readonly string[]): number {
 
 export function writeAckRequest(into: Buffer, at: number, groupId: number, receipts: readonly string[]): number {
   at = writeNumberField(into, at, 1, groupId);
-  for (let i = 0; i < receipts.length; i++) at = writeElementText(into, at, 2, receipts[i]!);
+  for (let i = 0; i < receipts.length; i++) at = writeTextElement(into, at, 2, receipts[i]!);
   return at;
 }
 
@@ -571,6 +581,7 @@ export class AckRequestReader {
   #end = 0;
 
   read(bytes: Buffer, start: number, end: number): void {
+    beginReading();
     this.groupId = 0;
     this.receiptCount = 0;
     this.#bytes = bytes;
@@ -595,7 +606,7 @@ export class AckRequestReader {
 
   /** Moves to the first, then to the next receipt; false behind the last. */
   nextReceipt(): boolean {
-    const at = seekField(this.#bytes, this.#cursor, this.#end, (2 << 3) | WireType.Bytes);
+    const at = seekAgain(this.#bytes, this.#cursor, this.#end, (2 << 3) | WireType.Bytes);
     if (at < 0) return false;
     this.receiptStart = readRange(this.#bytes, at, this.#end);
     this.receiptEnd = next;
@@ -606,7 +617,7 @@ export class AckRequestReader {
 
 /** Of one result in an AckAnswer, or in a ChangeAnswer with its new receipt ("" in an AckAnswer). */
 export function resultBytesMax(message: string, receipt: string): number {
-  return bytesFieldHeadMax + numberFieldBytesMax + textFieldBytesMax(message) + textFieldBytesMax(receipt);
+  return fieldHeadBytesMax + numberFieldBytesMax + textFieldBytesMax(message) + textFieldBytesMax(receipt);
 }
 
 /** Appends one result to the body of an AckAnswer. */
@@ -616,8 +627,7 @@ export function writeAckResult(into: Buffer, at: number, code: Code, message: st
 
 /** Appends one result to the body of a ChangeAnswer; `receipt` is the one that is valid from now on. */
 export function writeChangeResult(into: Buffer, at: number, code: Code, message: string, receipt: string): number {
-  into[at] = (1 << 3) | WireType.Bytes;
-  at = writeVarint(into, at + 1, numberFieldBytes(code) + textFieldBytes(message) + textFieldBytes(receipt));
+  at = writeFieldHead(into, at, 1, numberFieldBytes(code) + textFieldBytes(message) + textFieldBytes(receipt));
   at = writeNumberField(into, at, 1, code);
   at = writeTextField(into, at, 2, message);
   return writeTextField(into, at, 3, receipt);
@@ -637,6 +647,7 @@ export class ResultsReader {
   #end = 0;
 
   read(bytes: Buffer, start: number, end: number): void {
+    beginReading();
     this.resultCount = 0;
     this.#bytes = bytes;
     this.#cursor = start;
@@ -659,10 +670,11 @@ export class ResultsReader {
 
   /** Moves to the first, then to the next result; false behind the last. */
   nextResult(): boolean {
-    const at = seekField(this.#bytes, this.#cursor, this.#end, (1 << 3) | WireType.Bytes);
+    const at = seekAgain(this.#bytes, this.#cursor, this.#end, (1 << 3) | WireType.Bytes);
     if (at < 0) return false;
     const from = readRange(this.#bytes, at, this.#end);
     this.#cursor = next;
+    beginReading();
     this.#readResult(this.#bytes, from, next);
     return true;
   }
@@ -705,13 +717,12 @@ export function writeChangeGroup(into: Buffer, at: number, groupId: number): num
 export const changeGroupBytesMax = numberFieldBytesMax;
 
 export function changeBytesMax(receipt: string): number {
-  return bytesFieldHeadMax + textFieldBytesMax(receipt) + 2 * numberFieldBytesMax;
+  return fieldHeadBytesMax + textFieldBytesMax(receipt) + 2 * numberFieldBytesMax;
 }
 
 /** Appends one change to the body of a ChangeRequest, which `writeChangeGroup` began. */
 export function writeChange(into: Buffer, at: number, receipt: string, kind: ChangeKind, invisibleMs: number): number {
-  into[at] = (2 << 3) | WireType.Bytes;
-  at = writeVarint(into, at + 1, textFieldBytes(receipt) + numberFieldBytes(kind) + numberFieldBytes(invisibleMs));
+  at = writeFieldHead(into, at, 2, textFieldBytes(receipt) + numberFieldBytes(kind) + numberFieldBytes(invisibleMs));
   at = writeTextField(into, at, 1, receipt);
   at = writeNumberField(into, at, 2, kind);
   return writeNumberField(into, at, 3, invisibleMs);
@@ -731,6 +742,7 @@ export class ChangeRequestReader {
   #end = 0;
 
   read(bytes: Buffer, start: number, end: number): void {
+    beginReading();
     this.groupId = 0;
     this.changeCount = 0;
     this.#bytes = bytes;
@@ -760,10 +772,11 @@ export class ChangeRequestReader {
 
   /** Moves to the first, then to the next change; false behind the last. */
   nextChange(): boolean {
-    const at = seekField(this.#bytes, this.#cursor, this.#end, (2 << 3) | WireType.Bytes);
+    const at = seekAgain(this.#bytes, this.#cursor, this.#end, (2 << 3) | WireType.Bytes);
     if (at < 0) return false;
     const from = readRange(this.#bytes, at, this.#end);
     this.#cursor = next;
+    beginReading();
     this.#readChange(this.#bytes, from, next);
     return true;
   }
@@ -793,65 +806,7 @@ export class ChangeRequestReader {
   }
 }
 
-// ---- Fields. A number 0 and a text "" are left out, as proto3 has it. Field numbers here are below 16. ----
-
 const emptyBuffer = Buffer.alloc(0);
-
-function numberFieldBytes(value: number): number {
-  return value === 0 ? 0 : 1 + varintBytes(value);
-}
-
-function writeNumberField(into: Buffer, at: number, field: number, value: number): number {
-  if (value === 0) return at;
-  into[at] = field << 3;
-  return writeVarint(into, at + 1, value);
-}
-
-/** A character takes at most three bytes per UTF-16 unit. */
-function textFieldBytesMax(text: string): number {
-  return bytesFieldHeadMax + 3 * text.length;
-}
-
-function textFieldBytes(text: string): number {
-  if (text === "") return 0;
-  const bytes = textBytes(text);
-  return 1 + varintBytes(bytes) + bytes;
-}
-
-function writeTextField(into: Buffer, at: number, field: number, text: string): number {
-  return text === "" ? at : writeElementText(into, at, field, text);
-}
-
-/** As an element of a repeated field, which is written also when it is empty. */
-function writeElementText(into: Buffer, at: number, field: number, text: string): number {
-  into[at] = (field << 3) | WireType.Bytes;
-  at = writeVarint(into, at + 1, textBytes(text));
-  return writeText(into, at, text);
-}
-
-/** A text that comes again and again. */
-function readCachedText(bytes: Buffer, at: number, end: number): string {
-  const start = readRange(bytes, at, end);
-  assertUtf8(bytes, start, next);
-  return cachedText(bytes, start, next);
-}
-
-/** A text that is different each time. */
-function readFreshText(bytes: Buffer, at: number, end: number): string {
-  const start = readRange(bytes, at, end);
-  assertUtf8(bytes, start, next);
-  return readText(bytes, start, next);
-}
-
-/** Offset of the value of the next field with this tag, or -1. The bytes were checked by `read`. */
-function seekField(bytes: Buffer, start: number, end: number, wanted: number): number {
-  for (let at = start; at < end; at = next) {
-    const tag = readTag(bytes, at, end);
-    if (tag === wanted) return next;
-    skipValue(bytes, next, end, tag);
-  }
-  return -1;
-}
 
 function tooMany(what: string, count: number, limit: number): Error {
   return malformed(`it holds ${count} ${what}, at most ${limit} are taken; send several requests`);

@@ -4,7 +4,8 @@ import { MeshError } from "../runtime/mesh-error.ts";
 /**
  * The protobuf wire format at its lowest: reads and writes of single values at an offset, for the hand-written codecs of
  * the hot messages. Nothing here allocates. A read takes `bytes[at, end)`, returns the value and leaves in `next` the
- * offset behind it; a write returns the offset behind what it wrote.
+ * offset behind it; a write returns the offset behind what it wrote. A function that reads a message to its end leaves
+ * `next` there.
  *
  * Stricter than the general codec about what is never sent by an honest peer: groups, varints longer than ten bytes.
  */
@@ -24,8 +25,26 @@ export function malformed(what: string): MeshError {
   );
 }
 
+/** Fields that one request may have, parts included: 128 messages of 128 properties are some 50 000. */
+export const tagsMax = 65_536;
+let tagsLeft = 0;
+
+/**
+ * Begins a request: the reads that follow, until the next call, may meet `tagsMax` fields together. It bounds the time
+ * that a message of tiny fields can take.
+ */
+export function beginReading(): void {
+  tagsLeft = tagsMax;
+}
+
 /** Field number and wire type, as `number << 3 | type`, unsigned. */
 export function readTag(bytes: Uint8Array, at: number, end: number): number {
+  if (--tagsLeft < 0) throw malformed(`it has more than ${tagsMax} fields`);
+  return readTagAgain(bytes, at, end);
+}
+
+/** As `readTag`, for bytes that were read before. */
+export function readTagAgain(bytes: Uint8Array, at: number, end: number): number {
   if (at < end) {
     const first = bytes[at]!;
     if (first < 0x80) {
@@ -194,6 +213,16 @@ function skipVarint(bytes: Uint8Array, at: number, end: number): void {
 function skipFixed(at: number, end: number): void {
   if (at > end) throw malformed("it ends inside a number of fixed size");
   next = at;
+}
+
+/** In bytes that were read before: where the value of the next field with this tag begins, or -1. */
+export function seekAgain(bytes: Uint8Array, start: number, end: number, wanted: number): number {
+  for (let at = start; at < end; at = next) {
+    const tag = readTagAgain(bytes, at, end);
+    if (tag === wanted) return next;
+    skipValue(bytes, next, end, tag);
+  }
+  return -1;
 }
 
 // ---- Writing. The caller has made room: at most 10 bytes for a number, 5 for a tag or a length. ----
