@@ -21,7 +21,7 @@ export interface Mesh {
 export const popmeshCommand = join(compiledRoot, "control-plane/command/popmesh.js");
 
 export async function startMesh(
-  options: { readonly argv?: readonly string[]; readonly dataDirectory?: string } = {},
+  options: { readonly argv?: readonly string[]; readonly dataDirectory?: string; readonly node?: string } = {},
 ): Promise<Mesh> {
   const dataDirectory = options.dataDirectory ?? mkdtempSync(join(tmpdir(), "popmesh-mesh-"));
   const [listen, sidecarAdmin, xds, api, broker, brokerAdmin] = (await freePorts(6)).map((port) => `127.0.0.1:${port}`);
@@ -34,7 +34,8 @@ export async function startMesh(
     "broker-admin": brokerAdmin,
     "data-dir": dataDirectory,
   };
-  const up = RunningProcess.node(popmeshCommand, [
+  const up = new RunningProcess(options.node ?? process.execPath, [
+    popmeshCommand,
     "up",
     ...Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]),
     ...(options.argv ?? []),
