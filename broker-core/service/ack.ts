@@ -1,0 +1,42 @@
+import { Code } from "../../proto/code.ts";
+import { AckRequestReader, resultBytesMax, writeAckResult } from "../../proto/codec/frame-body.ts";
+import { FrameKind } from "../../proto/frame/frame.ts";
+import type { SettleResult } from "../broker-port.ts";
+import { answerWhenDurable } from "./answer.ts";
+import type { Connection } from "./connection.ts";
+import type { ServiceCore } from "./service-core.ts";
+
+const reader = new AckRequestReader();
+const receipts: Buffer[] = [];
+
+/** Acknowledges messages; answers when that is on disk. */
+export function serveAck(
+  core: ServiceCore,
+  connection: Connection,
+  correlation: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): void {
+  reader.read(bytes, start, end);
+  receipts.length = 0;
+  while (reader.nextReceipt()) receipts.push(bytes.subarray(reader.receiptStart, reader.receiptEnd));
+  core.metrics.acks.add(receipts.length);
+  const settled = core.port.ack(reader.groupId, receipts, core.now());
+  core.timer.touched();
+  if (!settled.ok) {
+    connection.answerFailure(FrameKind.Ack, correlation, settled.code, settled.message);
+    return;
+  }
+  const body = encodeResults(settled.results);
+  answerWhenDurable(core, connection, FrameKind.Ack, Code.Ok, correlation, settled.position, body);
+}
+
+function encodeResults(results: readonly SettleResult[]): Buffer {
+  let bytesMax = 0;
+  for (const result of results) bytesMax += resultBytesMax(result.message, "");
+  const body = Buffer.allocUnsafe(bytesMax);
+  let at = 0;
+  for (const result of results) at = writeAckResult(body, at, result.code, result.message);
+  return body.subarray(0, at);
+}

@@ -1,0 +1,78 @@
+import { Code } from "../../proto/code.ts";
+import { sendAnswerBytesMax, writeSendAnswer } from "../../proto/codec/frame-body.ts";
+import { FrameKind } from "../../proto/frame/frame.ts";
+import type { HeldAnswer } from "./answer-gate.ts";
+import type { Connection } from "./connection.ts";
+import type { HandedOut } from "./handed-out.ts";
+import type { ServiceCore } from "./service-core.ts";
+
+/**
+ * When answers leave (docs/frame-protocol.md, "When an answer leaves"). Each waits at a gate until the log has passed its
+ * record; by then its connection may be gone.
+ */
+
+/** An answer whose records must be on disk first. */
+export function answerWhenDurable(
+  core: ServiceCore,
+  connection: Connection,
+  kind: number,
+  status: Code,
+  correlation: number,
+  position: number,
+  body: Uint8Array,
+): void {
+  if (core.durable.mayPass(position)) connection.answer(kind, status, correlation, body);
+  else core.durable.hold(position, connection, kind, correlation).body = body;
+}
+
+/** The same with records that need only be in the page cache. `handedOut`: what the answer hands out. */
+export function answerWhenWritten(
+  core: ServiceCore,
+  connection: Connection,
+  kind: number,
+  correlation: number,
+  position: number,
+  body: Uint8Array,
+  handedOut: HandedOut | undefined,
+): void {
+  if (core.written.mayPass(position)) {
+    connection.answer(kind, Code.Ok, correlation, body, handedOut);
+    return;
+  }
+  const held = core.written.hold(position, connection, kind, correlation);
+  held.body = body;
+  held.handedOut = handedOut;
+}
+
+/** The log has passed what this answer waited for. */
+export function releaseAnswer(held: HeldAnswer): void {
+  const connection = held.connection!;
+  if (connection.isClosed) {
+    if (held.handedOut !== undefined) connection.handBack(held.handedOut);
+  } else if (held.kind === FrameKind.Send) {
+    answerSend(connection, held.correlation, held.queueId, held.firstOffset, held.storeMs, held.requestBytes);
+  } else {
+    connection.answer(held.kind, Code.Ok, held.correlation, held.body!, held.handedOut);
+  }
+}
+
+/** The log will never pass it. */
+export function failAnswer(held: HeldAnswer, message: string): void {
+  const connection = held.connection!;
+  const requestBytes = held.kind === FrameKind.Send ? held.requestBytes : 0;
+  if (connection.isClosed) return;
+  connection.answerFailure(held.kind, held.correlation, Code.InternalServerError, message, requestBytes);
+}
+
+export function answerSend(
+  connection: Connection,
+  correlation: number,
+  queueId: number,
+  firstOffset: number,
+  storeMs: number,
+  requestBytes: number,
+): void {
+  const at = connection.beginAnswer(FrameKind.Send, Code.Ok, correlation, sendAnswerBytesMax, requestBytes);
+  const writer = connection.frames.writer;
+  writer.end(writeSendAnswer(writer.bytes, at, queueId, firstOffset, storeMs));
+}

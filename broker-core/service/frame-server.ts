@@ -1,0 +1,159 @@
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { FrameKind } from "../../proto/frame/frame.ts";
+import type { Clock, Timer } from "../../proto/runtime/clock.ts";
+import type { Log } from "../../proto/runtime/log.ts";
+import type { MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { BrokerPort, Now } from "../broker-port.ts";
+import type { LogWriter } from "../commit-log/log.ts";
+import { answerWhenWritten, failAnswer, releaseAnswer } from "./answer.ts";
+import { AnswerGate } from "./answer-gate.ts";
+import { Connection } from "./connection.ts";
+import type { ReceiveTable } from "./receive-table.ts";
+import type { ServiceCore } from "./service-core.ts";
+import { ServiceMetrics } from "./service-metrics.ts";
+import { StateTimer } from "./state-timer.ts";
+import { connectionsMax, defaultWindows, sweepLatenessMsMax, sweepMs, type Windows } from "./window.ts";
+
+export interface FrameServerOptions {
+  readonly port: BrokerPort;
+  readonly log: LogWriter;
+  readonly clock: Clock;
+  readonly diagnostics: Log;
+  readonly metrics: MetricRegistry;
+  readonly brokerName: string;
+  /** Names this run of the process: below 2^53. */
+  readonly runId: number;
+  readonly windows?: Windows;
+}
+
+/** How often a drain looks whether everything has been answered. */
+const drainLookMs = 10;
+
+/**
+ * Serves sidecars over the frame protocol. Made in two steps, because the state machine and this server need each other:
+ * `receiveSink` goes into the state machine, then `serve` takes it.
+ */
+export class FrameServer {
+  readonly #core: ServiceCore;
+  readonly #server: Server;
+  readonly #connections = new Set<Connection>();
+  #sweep: Timer | undefined;
+  #nextSweepMs = 0;
+
+  constructor(receives: ReceiveTable, options: FrameServerOptions) {
+    const { port, log, clock } = options;
+    const now = (): Now => ({ monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
+    this.#core = {
+      port,
+      log,
+      clock,
+      diagnostics: options.diagnostics,
+      metrics: new ServiceMetrics(options.metrics),
+      windows: options.windows ?? defaultWindows,
+      brokerName: options.brokerName,
+      runId: options.runId,
+      written: new AnswerGate(
+        {
+          passedPosition: () => log.writtenPosition,
+          whenPassed: (position, action) => log.whenWritten(position, action),
+        },
+        releaseAnswer,
+      ),
+      durable: new AnswerGate(
+        {
+          passedPosition: () => log.durablePosition,
+          whenPassed: (position, action) => log.whenDurable(position, action),
+        },
+        releaseAnswer,
+      ),
+      receives,
+      timer: new StateTimer(clock, port, now),
+      isDraining: false,
+      now,
+    };
+    const core = this.#core;
+    receives.connect((connection, correlation, position, body, handedOut) => {
+      core.metrics.messagesHandedOut.add(handedOut.receipts.length);
+      answerWhenWritten(core, connection, FrameKind.Receive, correlation, position, body, handedOut);
+    });
+    log.onDurable = (durablePosition) => {
+      port.onDurable(durablePosition, now());
+      core.timer.touched();
+    };
+    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server.maxConnections = connectionsMax;
+    options.metrics.gaugeOf("popmesh_broker_parked_receives", "Receives that wait for messages.", () => receives.count);
+  }
+
+  /** Resolves with the bound port; rejects with the system's error (EADDRINUSE). */
+  listen(at: { readonly host: string; readonly port: number }): Promise<number> {
+    this.#nextSweepMs = this.#core.clock.monotonicMs() + sweepMs;
+    this.#sweep = this.#core.clock.every(sweepMs, () => this.#sweepConnections());
+    this.#core.timer.touched();
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(at.port, at.host, () => {
+        this.#server.off("error", reject);
+        this.#server.on("error", (error) => this.#core.diagnostics.error({ err: error }, "accepting failed"));
+        resolve((this.#server.address() as AddressInfo).port);
+      });
+    });
+  }
+
+  /**
+   * Stops in order: no new connections, GoAway to all, what is parked answered at once; resolves when everything open was
+   * answered and taken by the system, or after `graceMs`. Connections are closed then.
+   */
+  async drain(graceMs: number): Promise<void> {
+    const core = this.#core;
+    core.isDraining = true;
+    this.#server.close();
+    for (const connection of this.#connections) connection.goAway();
+    const endMs = core.clock.monotonicMs() + graceMs;
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        const isDone = [...this.#connections].every((connection) => connection.isIdle);
+        if (isDone || core.clock.monotonicMs() >= endMs) resolve();
+        else core.clock.after(drainLookMs, look);
+      };
+      core.clock.after(drainLookMs, look);
+    });
+    this.close("the broker stops");
+  }
+
+  /** The log is broken: what waits for it is refused, and nothing is acknowledged any more (B12). */
+  failOpenRequests(message: string): void {
+    this.#core.isDraining = true;
+    this.#server.close();
+    this.#core.durable.drain((held) => failAnswer(held, message));
+    this.#core.written.drain((held) => failAnswer(held, message));
+    for (const connection of this.#connections) connection.frames.end(message);
+  }
+
+  /** Cuts everything at once. */
+  close(reason: string): void {
+    this.#server.close();
+    this.#sweep?.cancel();
+    for (const connection of [...this.#connections]) connection.frames.destroy(reason);
+    this.#core.timer.stop();
+  }
+
+  #accept(socket: Socket): void {
+    const connection = new Connection(this.#core, socket, (closed) => {
+      this.#connections.delete(closed);
+      this.#core.metrics.connections.set(this.#connections.size);
+      if (!this.#core.isDraining) this.#core.metrics.brokenConnections.add();
+    });
+    this.#connections.add(connection);
+    this.#core.metrics.connections.set(this.#connections.size);
+  }
+
+  #sweepConnections(): void {
+    const nowMs = this.#core.clock.monotonicMs();
+    const latenessMs = nowMs - this.#nextSweepMs;
+    this.#nextSweepMs = nowMs + sweepMs;
+    // This process slept, not the peers: what they sent meanwhile is read before the next sweep.
+    if (latenessMs > sweepLatenessMsMax) return;
+    for (const connection of this.#connections) connection.sweep(nowMs);
+  }
+}
