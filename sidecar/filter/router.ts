@@ -1,0 +1,347 @@
+import { Code } from "../../proto/code.ts";
+import type { Clock } from "../../proto/runtime/clock.ts";
+import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
+import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
+import type { Endpoint } from "../cluster/endpoint.ts";
+import { laneMarkOf, receivingLaneOf } from "../lane/lane.ts";
+import { segmentOfMessageGroup } from "../route/message-group-placement.ts";
+import { readableSegment } from "../route/route-match.ts";
+import type { RouteTable } from "../route/route-table.ts";
+import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
+import type {
+  GroupRef,
+  UpstreamChange,
+  UpstreamFailure,
+  UpstreamReceive,
+  UpstreamReceiveAnswer,
+  UpstreamResults,
+  UpstreamSendAnswer,
+} from "../upstream/upstream.ts";
+import type { MeshCall } from "./filter.ts";
+import { ReceiveRun } from "./receive-run.ts";
+
+/** What a call that waited for configuration gets. */
+export type Found<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly code: Code; readonly message: string };
+
+/** Configuration that is fetched when it is first needed. Each calls back once, possibly before it returns. */
+export interface ConfigurationOnDemand {
+  topic(name: string, deadlineMs: number, done: (found: Found<TopicRoute>) => void): void;
+  group(name: string, deadlineMs: number, done: (found: Found<GroupPolicy>) => void): void;
+  broker(brokerName: string, deadlineMs: number, done: (found: Found<undefined>) => void): void;
+}
+
+/** A send as it leaves the listener. The views in `messages` are valid until `send` returns. */
+export interface SendOrder {
+  readonly messages: readonly Uint8Array[];
+  /** "" for none. */
+  readonly messageGroup: string;
+  readonly bornHost: string;
+}
+
+/** A receive as it leaves the listener. */
+export interface ReceiveOrder {
+  /** The broker the client names, or "". */
+  readonly brokerName: string;
+  readonly batch: number;
+  readonly invisibleMs: number;
+  readonly waitMs: number;
+  readonly filterType: number;
+  readonly filter: string;
+  readonly attemptId: string;
+  readonly bytesMax: number;
+}
+
+/** Taken off a deadline so that the answer still reaches the client. */
+const answerReserveMs = 50;
+
+/**
+ * The last stage of the chain: route → lane → cluster → upstream. All waiting happens here and below. It answers every call
+ * once, by callback, before its deadline.
+ *
+ * Retries (S2): a send goes to another broker only if the first provably took nothing, once, within the retry budget; never
+ * after a timeout. Acks and changes that may be repeated are asked once more of the same broker.
+ */
+export class Router {
+  readonly #routes: RouteTable;
+  readonly #clusters: ClusterManager;
+  readonly #onDemand: ConfigurationOnDemand;
+  readonly #instanceLane: string;
+  readonly #clock: Clock;
+  readonly #retries: Counter;
+  readonly #handedBack: Counter;
+  #turn = 0;
+
+  constructor(
+    stages: {
+      readonly routes: RouteTable;
+      readonly clusters: ClusterManager;
+      readonly onDemand: ConfigurationOnDemand;
+      readonly instanceLane: string;
+    },
+    clock: Clock,
+    metrics: MetricRegistry,
+  ) {
+    this.#routes = stages.routes;
+    this.#clusters = stages.clusters;
+    this.#onDemand = stages.onDemand;
+    this.#instanceLane = stages.instanceLane;
+    this.#clock = clock;
+    this.#retries = metrics.counter("popmesh_sidecar_retries_total", "Attempts beyond the first of a call.");
+    this.#handedBack = metrics.counter(
+      "popmesh_sidecar_handed_back_total",
+      "Messages that were popped, could not be delivered and were given back.",
+    );
+  }
+
+  /** The route of "<namespace>/<topic>" if it is here: the hot path. Undefined: ask `topic`. */
+  topicNow(name: string): TopicRoute | undefined {
+    const lookup = this.#routes.topic(name);
+    return lookup.kind === "present" ? lookup.value : undefined;
+  }
+
+  groupNow(name: string): GroupPolicy | undefined {
+    const lookup = this.#routes.group(name);
+    return lookup.kind === "present" ? lookup.value : undefined;
+  }
+
+  /** The route of a topic, fetched or created where necessary. */
+  topic(name: string, deadlineMs: number, done: (found: Found<TopicRoute>) => void): void {
+    const route = this.topicNow(name);
+    if (route !== undefined) done({ ok: true, value: route });
+    else this.#onDemand.topic(name, deadlineMs, done);
+  }
+
+  group(name: string, deadlineMs: number, done: (found: Found<GroupPolicy>) => void): void {
+    const policy = this.groupNow(name);
+    if (policy !== undefined) done({ ok: true, value: policy });
+    else this.#onDemand.group(name, deadlineMs, done);
+  }
+
+  send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
+    call.lane = laneMarkOf(this.#instanceLane);
+    const clusterNames = writableClusters(route, order.messageGroup);
+    const endpoint = this.#clusters.pickForSend(clusterNames);
+    if (endpoint === undefined) {
+      done(clusterNames.length === 0 ? notWritable(route) : noBroker(route));
+      return;
+    }
+    this.#clusters.retryBudget.beginCall();
+    // The views die when this returns; a second attempt, which only several brokers allow, needs the bytes.
+    const isRetryable = clusterNames.length > 1;
+    const kept = isRetryable ? { ...order, messages: order.messages.map((view) => Buffer.from(view)) } : order;
+    this.#sendTo(endpoint, call, route, kept, (answer) => {
+      if (answer.ok || answer.reach !== "not-sent" || !isRetryable || !this.#hasTime(call)) {
+        this.#clusters.retryBudget.endCall();
+        done(answer);
+        return;
+      }
+      const other = this.#clusters.pickForSend(clusterNames, endpoint);
+      if (other === undefined || !this.#clusters.retryBudget.tryRetry()) {
+        this.#clusters.retryBudget.endCall();
+        done(answer);
+        return;
+      }
+      this.#retries.add();
+      this.#sendTo(other, call, route, kept, (second) => {
+        this.#clusters.retryBudget.endRetry();
+        this.#clusters.retryBudget.endCall();
+        done(second);
+      });
+    });
+  }
+
+  /** Returns a function that gives the wait up; the callback is called all the same. */
+  receive(
+    call: MeshCall,
+    route: TopicRoute,
+    group: GroupPolicy,
+    order: ReceiveOrder,
+    done: (answer: UpstreamReceiveAnswer) => void,
+  ): () => void {
+    const segment = readableSegment(route, order.brokerName, this.#turn++);
+    if (segment === undefined) {
+      done(refused(Code.Forbidden, `topic ${route.ref.name} has no readable queue now`));
+      return () => {};
+    }
+    call.lane = receivingLaneOf(this.#instanceLane);
+    call.cluster = segment.cluster;
+    if (!this.#clusters.longPolls.tryTake()) {
+      done(refused(Code.TooManyRequests, "polling full: too many receives wait at this sidecar"));
+      return () => {};
+    }
+    const request: UpstreamReceive = {
+      topic: route.ref,
+      group: group.ref,
+      batch: order.batch,
+      invisibleMs: order.invisibleMs,
+      waitMs: order.waitMs,
+      filterType: order.filterType,
+      filter: order.filter,
+      clientId: call.clientId,
+      attemptId: order.attemptId,
+      lane: call.lane,
+      bytesMax: order.bytesMax,
+    };
+    const run = new ReceiveRun(this.#clusters, this.#clock, segment.cluster, request, call, (answer) => {
+      this.#clusters.longPolls.giveBack();
+      done(answer);
+    });
+    run.start();
+    return () => run.cancel();
+  }
+
+  /** Acknowledges receipts of one broker. */
+  ack(
+    call: MeshCall,
+    group: GroupRef,
+    brokerName: string,
+    receipts: readonly string[],
+    done: (answer: UpstreamResults) => void,
+  ): void {
+    this.#withBroker(call, brokerName, done, (endpoint, finish) => {
+      endpoint.upstream.ack({ group, receipts }, call.deadlineMs - answerReserveMs, (answer) => {
+        if (answer.ok || answer.reach === "refused" || answer.code === Code.ProxyTimeout || !this.#hasTime(call)) {
+          finish(answer);
+          return;
+        }
+        this.#retries.add();
+        call.attempts++;
+        const again = this.#clusters.byBrokerName(brokerName) ?? endpoint;
+        again.upstream.ack({ group, receipts }, call.deadlineMs - answerReserveMs, finish);
+      });
+    });
+  }
+
+  /** Changes leases of one broker. */
+  change(call: MeshCall, brokerName: string, request: UpstreamChange, done: (answer: UpstreamResults) => void): void {
+    // A renewal that was carried out voids the receipt, so a repetition of it would be refused.
+    const isRepeatable = request.changes.every(({ kind }) => kind === "extend" || kind === "hand-back");
+    this.#withBroker(call, brokerName, done, (endpoint, finish) => {
+      endpoint.upstream.change(request, call.deadlineMs - answerReserveMs, (answer) => {
+        const mayRepeat =
+          !answer.ok &&
+          (answer.reach === "not-sent" || (isRepeatable && answer.reach === "unknown")) &&
+          answer.code !== Code.ProxyTimeout &&
+          this.#hasTime(call);
+        if (!mayRepeat) {
+          finish(answer);
+          return;
+        }
+        this.#retries.add();
+        call.attempts++;
+        const again = this.#clusters.byBrokerName(brokerName) ?? endpoint;
+        again.upstream.change(request, call.deadlineMs - answerReserveMs, finish);
+      });
+    });
+  }
+
+  /**
+   * Changes leases on the sidecar's own account (auto-renewal, hand-back), without a caller. `done` gets one result per
+   * change, or the failure.
+   */
+  changeUnasked(
+    brokerName: string,
+    request: UpstreamChange,
+    patienceMs: number,
+    done: (answer: UpstreamResults) => void,
+  ): void {
+    const deadlineMs = this.#clock.monotonicMs() + patienceMs;
+    if (request.changes[0]?.kind === "hand-back") this.#handedBack.add(request.changes.length);
+    const endpoint = this.#clusters.byBrokerName(brokerName);
+    if (endpoint === undefined) done(noSuchBroker(brokerName));
+    else endpoint.upstream.change(request, deadlineMs, done);
+  }
+
+  #sendTo(
+    endpoint: Endpoint,
+    call: MeshCall,
+    route: TopicRoute,
+    order: SendOrder,
+    done: (answer: UpstreamSendAnswer) => void,
+  ): void {
+    call.cluster = endpoint.cluster;
+    call.attempts++;
+    endpoint.upstream.send(
+      { topic: route.ref, laneMark: call.lane, bornHost: order.bornHost, messages: order.messages },
+      call.deadlineMs - answerReserveMs,
+      (answer) => {
+        this.#clusters.reportSend(endpoint, outcomeOf(answer));
+        done(answer);
+      },
+    );
+  }
+
+  #withBroker(
+    call: MeshCall,
+    brokerName: string,
+    done: (answer: UpstreamResults) => void,
+    act: (endpoint: Endpoint, finish: (answer: UpstreamResults) => void) => void,
+  ): void {
+    const endpoint = this.#clusters.byBrokerName(brokerName);
+    if (endpoint !== undefined) {
+      call.cluster = endpoint.cluster;
+      call.attempts++;
+      act(endpoint, done);
+      return;
+    }
+    this.#onDemand.broker(brokerName, call.deadlineMs, (found) => {
+      const late = found.ok ? this.#clusters.byBrokerName(brokerName) : undefined;
+      if (late === undefined) {
+        done(found.ok ? noSuchBroker(brokerName) : refused(found.code, found.message));
+        return;
+      }
+      call.cluster = late.cluster;
+      call.attempts++;
+      act(late, done);
+    });
+  }
+
+  #hasTime(call: MeshCall): boolean {
+    return this.#clock.monotonicMs() + 2 * answerReserveMs < call.deadlineMs;
+  }
+}
+
+/** Cluster names by route, made once per route version. */
+const writableNames = new WeakMap<TopicRoute, readonly string[]>();
+
+function writableClusters(route: TopicRoute, messageGroup: string): readonly string[] {
+  if (messageGroup !== "" && route.writable.length > 1) {
+    const segment = segmentOfMessageGroup(route.writable, messageGroup);
+    return segment === undefined ? [] : [segment.cluster];
+  }
+  let names = writableNames.get(route);
+  if (names === undefined) {
+    names = route.writable.map((segment) => segment.cluster);
+    writableNames.set(route, names);
+  }
+  return names;
+}
+
+function refused(code: Code, message: string): UpstreamFailure {
+  return { ok: false, code, message, reach: "refused" };
+}
+
+function notWritable(route: TopicRoute): UpstreamFailure {
+  return refused(Code.Forbidden, `topic ${route.ref.name} has no writable queue now`);
+}
+
+function noBroker(route: TopicRoute): UpstreamFailure {
+  const names = route.writable.map((segment) => segment.brokerName).join(", ");
+  return {
+    ok: false,
+    code: Code.InternalServerError,
+    message: `no broker of topic ${route.ref.name} takes sends now (brokers: ${names}); nothing was sent`,
+    reach: "not-sent",
+  };
+}
+
+function noSuchBroker(brokerName: string): UpstreamFailure {
+  return {
+    ok: false,
+    code: Code.ProxyTimeout,
+    message: `broker "${brokerName}" cannot be reached now`,
+    reach: "not-sent",
+  };
+}

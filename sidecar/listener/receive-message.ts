@@ -1,0 +1,411 @@
+import { Code } from "../../proto/code.ts";
+import { DeliveredMessage } from "../../proto/codec/delivered-message.ts";
+import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
+import {
+  ReceiveMessageReader,
+  receiveTimestampBytes,
+  writeReceiveTimestamp,
+} from "../../proto/codec/receive-message.ts";
+import { receiptBrokerName } from "../../proto/receipt-handle.ts";
+import type { Clock } from "../../proto/runtime/clock.ts";
+import type { Log } from "../../proto/runtime/log.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { MeshCall } from "../filter/filter.ts";
+import { qualifiedName, type Refusal } from "../filter/resource-name.ts";
+import type { ReceiveOrder, Router } from "../filter/router.ts";
+import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
+import type { Delivery, UpstreamReceiveAnswer } from "../upstream/upstream.ts";
+import type { AutoRenewal } from "./auto-renewal.ts";
+import type { CallEntry } from "./call-entry.ts";
+import type { ClientSession, OpenPoll } from "./client-session.ts";
+import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import { tooManyRequestsDelayMs, writeStatus } from "./local-answer.ts";
+import { methodPath } from "./method-path.ts";
+import { batchOf, invisibleMsOf, longPollMsMax, pollMsOf, refuseFilter } from "./receive-check.ts";
+import type { StallWatch } from "./stall-watch.ts";
+
+const requestBytesMax = 64 * 1024;
+
+/** Messages of one receive, in bytes; the first one always goes. Keeps what waits in our memory small. */
+const responseBytesMax = 4 * 1024 * 1024;
+
+/** grpc-js clients take no larger message. The Node.js SDK fails the whole receive on one. */
+const nodeJsResponseBytesMax = 4 * 1024 * 1024;
+
+/** A receive that is refused while draining is held this long: its client asks again at once. */
+const drainingAnswerDelayMs = 1_000;
+
+/** Patience for handing back what could not be delivered; after that the invisible time ends it. */
+const handBackPatienceMs = 1_000;
+
+const scan = new MessageScan();
+const delivered = new DeliveredMessage();
+
+/**
+ * ReceiveMessage: a stream of status, messages, delivery timestamp. It ends as soon as there is something, or with
+ * MESSAGE_NOT_FOUND before the caller's deadline. What was popped but could not be written goes back to the broker.
+ */
+export class ReceiveMessageMethod implements GrpcMethod {
+  readonly path = methodPath("ReceiveMessage");
+  readonly kind = "server-streaming";
+  readonly requestBytesMax = requestBytesMax;
+  readonly #entry: CallEntry;
+  readonly #router: Router;
+  readonly #renewal: AutoRenewal;
+  readonly #stalls: StallWatch;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #reader = new ReceiveMessageReader();
+  readonly #open = new Set<Poll>();
+  readonly #deliveredMessages: Counter;
+
+  constructor(
+    entry: CallEntry,
+    router: Router,
+    renewal: AutoRenewal,
+    stalls: StallWatch,
+    log: Log,
+    metrics: MetricRegistry,
+  ) {
+    this.#entry = entry;
+    this.#router = router;
+    this.#renewal = renewal;
+    this.#stalls = stalls;
+    this.#clock = entry.clock;
+    this.#log = log;
+    this.#deliveredMessages = metrics.counter(
+      "popmesh_sidecar_delivered_messages_total",
+      "Messages written to clients.",
+    );
+  }
+
+  /** Every waiting receive is answered now. */
+  endAll(): void {
+    for (const poll of [...this.#open]) poll.end();
+  }
+
+  onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
+    const reader = this.#reader;
+    let malformed = "";
+    try {
+      reader.read(bytes, start, end);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      malformed = error.message;
+    }
+    const requestedPollMs = reader.longPollingTimeout.isPresent ? Math.max(0, reader.longPollingTimeout.ms) : undefined;
+    const call = this.#entry.open(
+      server,
+      "ReceiveMessage",
+      reader.topic.namespace || reader.group.namespace,
+      reader.topic.name,
+      reader.group.name,
+      end - start,
+      Math.min(requestedPollMs ?? longPollMsMax, longPollMsMax) + 3_000,
+    );
+    const verdict = this.#entry.enter(call);
+    if (verdict.kind === "answer") {
+      const delayMs =
+        verdict.code === Code.MessageNotFound
+          ? drainingAnswerDelayMs
+          : verdict.code === Code.TooManyRequests
+            ? tooManyRequestsDelayMs
+            : 0;
+      this.#answerEmptyLater(server, call, verdict.code, verdict.message, delayMs);
+      return;
+    }
+    const session = this.#entry.session(call);
+    const order = malformed === "" ? this.#orderOf(call, session, requestedPollMs) : badRequest(malformed);
+    const poll = new Poll(this, server, call, session, reader.autoRenew);
+    if ("code" in order) {
+      poll.finish(order.code, order.message);
+      return;
+    }
+    server.context = poll;
+    this.#open.add(poll);
+    session.polls.add(poll);
+    this.#resolve(poll, order);
+  }
+
+  onCancel(server: ServerCall): void {
+    (server.context as Poll | undefined)?.end();
+  }
+
+  /** Reads the request in the reader; says why not where it cannot be served. */
+  #orderOf(call: MeshCall, session: ClientSession, requestedPollMs: number | undefined): ReceiveOrder | Refusal {
+    const reader = this.#reader;
+    const invisible = reader.invisibleDuration;
+    const invisibleMs = invisibleMsOf(reader.autoRenew, invisible.isPresent ? invisible.ms : undefined);
+    if (typeof invisibleMs !== "number") return invisibleMs;
+    const filterRefusal = refuseFilter(reader.filterType, reader.filter);
+    if (filterRefusal !== undefined) return filterRefusal;
+    const remainingMs = call.deadlineMs - call.startedMs;
+    return {
+      brokerName: reader.brokerName,
+      batch: batchOf(reader.batchSize),
+      invisibleMs,
+      waitMs: pollMsOf(requestedPollMs, remainingMs, session.requestTimeoutMs),
+      filterType: reader.filterType,
+      filter: reader.filter,
+      attemptId: reader.attemptId,
+      bytesMax: responseBytesMax,
+    };
+  }
+
+  /** Finds group and topic, then polls. */
+  #resolve(poll: Poll, order: ReceiveOrder): void {
+    const { call } = poll;
+    const topicName = qualifiedName(call.namespace, call.topic);
+    const groupName = qualifiedName(call.namespace, call.group);
+    this.#router.topic(topicName, call.deadlineMs, (route) => {
+      if (!route.ok) poll.finish(route.code, route.message);
+      else {
+        this.#router.group(groupName, call.deadlineMs, (group) => {
+          if (!group.ok) poll.finish(group.code, group.message);
+          else this.#poll(poll, order, route.value, group.value);
+        });
+      }
+    });
+  }
+
+  #poll(poll: Poll, order: ReceiveOrder, route: TopicRoute, group: GroupPolicy): void {
+    const { call, server } = poll;
+    if (!server.isOpen) {
+      poll.finish(Code.RequestTimeout, "");
+      return;
+    }
+    // Fetching configuration took a part of the patience.
+    const leftMs = call.deadlineMs - this.#clock.monotonicMs();
+    const waitMs = poll.isEnding ? 0 : pollMsOf(order.waitMs, leftMs, 0);
+    const issuedMs = this.#clock.monotonicMs();
+    poll.group = group;
+    poll.invisibleMs = order.invisibleMs;
+    const cancel = this.#router.receive(call, route, group, { ...order, waitMs }, (answer) => {
+      poll.cancel = undefined;
+      this.#onAnswer(poll, answer, issuedMs);
+    });
+    // The answer may have come already.
+    if (!poll.isAnswered) poll.cancel = cancel;
+  }
+
+  #onAnswer(poll: Poll, answer: UpstreamReceiveAnswer, issuedMs: number): void {
+    poll.isAnswered = true;
+    if (!answer.ok) {
+      poll.finish(answer.code, answer.message);
+      return;
+    }
+    const { deliveries } = answer;
+    if (deliveries.length === 0) {
+      poll.finish(Code.MessageNotFound, "no new message");
+      return;
+    }
+    // While this process stood still the invisible time may have ended; somebody else may have these messages by now.
+    const isStale = this.#stalls.longestSince(issuedMs) >= poll.invisibleMs;
+    if (!poll.server.isOpen || poll.isEnding || isStale) {
+      this.handBack(poll, deliveries);
+      poll.finish(Code.MessageNotFound, "no new message");
+      return;
+    }
+    poll.deliver(this.#forNodeJs(poll, deliveries), this.#clock.wallMs());
+  }
+
+  /** A message that the Node.js SDK cannot take is delivered alone, so that it does not spoil the others. */
+  #forNodeJs(poll: Poll, deliveries: readonly Delivery[]): readonly Delivery[] {
+    if (!poll.session.isNodeJs) return deliveries;
+    const isTooLarge = (delivery: Delivery) => delivery.message.length + 1024 > nodeJsResponseBytesMax;
+    const large = deliveries.filter(isTooLarge);
+    if (large.length === 0) return deliveries;
+    this.#log.warn(
+      { topic: poll.call.topic, group: poll.call.group, bytes: large[0]?.message.length },
+      "a message is too large for the Node.js SDK, which takes 4 MiB with everything; it will fail to receive it",
+    );
+    if (large.length === deliveries.length) return deliveries;
+    this.handBack(poll, large);
+    return deliveries.filter((delivery) => !isTooLarge(delivery));
+  }
+
+  /** Popped, but the client will not see it: visible at once for others, and the attempt does not count. */
+  handBack(poll: Poll, deliveries: readonly Delivery[]): void {
+    const { group } = poll;
+    const brokerName = receiptBrokerName(deliveries[0]?.receipt ?? "");
+    if (group === undefined || brokerName === undefined) return;
+    const changes = deliveries.map(({ receipt }) => ({ receipt, kind: "hand-back" as const, invisibleMs: 0 }));
+    this.#router.changeUnasked(brokerName, { group: group.ref, changes }, handBackPatienceMs, (answer) => {
+      if (!answer.ok) {
+        this.#log.warn(
+          { broker: brokerName, count: changes.length, reason: answer.message },
+          "undelivered messages could not be handed back; they return when their invisible time ends",
+        );
+      }
+    });
+  }
+
+  /** A message has left for the client. */
+  noteDelivered(poll: Poll, delivery: Delivery): void {
+    this.#deliveredMessages.add();
+    if (!poll.autoRenew || poll.group === undefined) return;
+    const brokerName = receiptBrokerName(delivery.receipt);
+    if (brokerName === undefined) return;
+    const { receipt, attempt } = delivery;
+    this.#renewal.hold(poll.session, { receipt, brokerName, group: poll.group.ref, attempt });
+  }
+
+  noteFinished(poll: Poll, code: Code): void {
+    this.#open.delete(poll);
+    poll.session.polls.delete(poll);
+    this.#entry.leave(poll.call, code);
+  }
+
+  noteUnreadable(poll: Poll, delivery: Delivery, error: unknown): void {
+    this.#log.error(
+      { err: error, topic: poll.call.topic, receipt: delivery.receipt, offset: delivery.offset },
+      "a stored message cannot be read; it is not delivered and counts as an attempt",
+    );
+  }
+
+  /** For a call that never became a poll. */
+  #answerEmptyLater(server: ServerCall, call: MeshCall, code: Code, message: string, delayMs: number): void {
+    const leftMs = Math.max(0, call.deadlineMs - this.#clock.monotonicMs() - 100);
+    const answer = () => writeEmpty(server, code, message, this.#clock.wallMs());
+    if (delayMs === 0) answer();
+    else this.#clock.after(Math.min(delayMs, leftMs), answer);
+  }
+
+  wallMs(): number {
+    return this.#clock.wallMs();
+  }
+}
+
+/** One receive on its way: waiting, then delivering, then finished. */
+class Poll implements OpenPoll {
+  readonly server: ServerCall;
+  readonly call: MeshCall;
+  readonly session: ClientSession;
+  readonly autoRenew: boolean;
+  readonly #method: ReceiveMessageMethod;
+  group: GroupPolicy | undefined;
+  invisibleMs = 0;
+  cancel: (() => void) | undefined;
+  isAnswered = false;
+  isEnding = false;
+  isFinished = false;
+  #deliveries: readonly Delivery[] = [];
+  #nextIndex = 0;
+  #deliveryStartedMs = 0;
+
+  constructor(
+    method: ReceiveMessageMethod,
+    server: ServerCall,
+    call: MeshCall,
+    session: ClientSession,
+    autoRenew: boolean,
+  ) {
+    this.#method = method;
+    this.server = server;
+    this.call = call;
+    this.session = session;
+    this.autoRenew = autoRenew;
+  }
+
+  /** The client is gone, says goodbye, or this sidecar drains. The broker is told; what it has given already is dealt with. */
+  end(): void {
+    if (this.isFinished) return;
+    this.isEnding = true;
+    if (this.#deliveries.length > 0 && !this.server.isOpen) {
+      this.#giveBackRest();
+      this.finish(Code.RequestTimeout, "");
+    } else if (this.cancel !== undefined) this.cancel();
+  }
+
+  deliver(deliveries: readonly Delivery[], wallMs: number): void {
+    this.#deliveries = deliveries;
+    this.#deliveryStartedMs = wallMs;
+    writeStatus(this.server, Code.Ok, "OK");
+    this.#writeRest();
+  }
+
+  /** Writes as much as the client takes; goes on when it takes more. */
+  #writeRest(): void {
+    const { server } = this;
+    while (this.#nextIndex < this.#deliveries.length) {
+      if (!server.isOpen) {
+        this.#giveBackRest();
+        this.finish(Code.RequestTimeout, "");
+        return;
+      }
+      const delivery = this.#deliveries[this.#nextIndex++]!;
+      const hasRoom = this.#write(delivery);
+      if (!hasRoom && this.#nextIndex < this.#deliveries.length) {
+        server.onWritable = () => this.#writeRest();
+        return;
+      }
+    }
+    this.finish(Code.Ok, "");
+  }
+
+  #write(delivery: Delivery): boolean {
+    try {
+      scanMessage(delivery.message, 0, delivery.message.length, scan);
+    } catch (error) {
+      this.#method.noteUnreadable(this, delivery, error);
+      return true;
+    }
+    delivered.receiptHandle = delivery.receipt;
+    delivered.queueId = delivery.queueId;
+    delivered.queueOffset = delivery.offset;
+    delivered.storeMs = delivery.storeMs;
+    delivered.storeHost = receiptBrokerName(delivery.receipt) ?? "";
+    delivered.deliveryAttempt = delivery.attempt;
+    delivered.invisibleMs = this.invisibleMs;
+    delivered.bornHost = delivery.bornHost;
+    delivered.deadLetterTopic = delivery.deadLetter === undefined ? "" : plainName(delivery.deadLetter.topic);
+    delivered.deadLetterMessageId = delivery.deadLetter?.messageId ?? "";
+    const hasRoom = this.server.sendWith(delivered.measure(scan), writeDelivered);
+    this.#method.noteDelivered(this, delivery);
+    return hasRoom;
+  }
+
+  #giveBackRest(): void {
+    const rest = this.#deliveries.slice(this.#nextIndex);
+    this.#deliveries = [];
+    if (rest.length > 0) this.#method.handBack(this, rest);
+  }
+
+  /** Ends the stream: with a status where nothing was delivered, with the delivery timestamp in any case. */
+  finish(code: Code, message: string): void {
+    if (this.isFinished) return;
+    this.isFinished = true;
+    this.server.onWritable = undefined;
+    const isHeard = this.server.isOpen;
+    if (isHeard) {
+      if (this.#deliveries.length === 0) writeEmpty(this.server, code, message, this.#method.wallMs());
+      else writeEnd(this.server, this.#deliveryStartedMs);
+    }
+    this.#method.noteFinished(this, isHeard ? code : Code.RequestTimeout);
+  }
+}
+
+const writeDelivered = (into: Buffer, at: number): void => {
+  delivered.write(into, at);
+};
+
+function writeEmpty(server: ServerCall, code: Code, message: string, wallMs: number): void {
+  if (!server.isOpen) return;
+  writeStatus(server, code, message);
+  writeEnd(server, wallMs);
+}
+
+function writeEnd(server: ServerCall, wallMs: number): void {
+  server.sendWith(receiveTimestampBytes(wallMs), (into, at) => writeReceiveTimestamp(into, at, wallMs));
+  server.finish(GrpcStatus.Ok);
+}
+
+function badRequest(message: string): Refusal {
+  return { code: Code.BadRequest, message };
+}
+
+/** "<namespace>/<topic>" → "<topic>": clients know topics by their plain name. */
+function plainName(name: string): string {
+  return name.slice(name.indexOf("/") + 1);
+}

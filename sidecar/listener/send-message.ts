@@ -1,0 +1,151 @@
+import { Code } from "../../proto/code.ts";
+import { SendMessageResponseWriter, SendMessageScan } from "../../proto/codec/send-message.ts";
+import type { Clock } from "../../proto/runtime/clock.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { MeshCall } from "../filter/filter.ts";
+import { qualifiedName } from "../filter/resource-name.ts";
+import type { Router } from "../filter/router.ts";
+import type { TopicRoute } from "../route/topic-route.ts";
+import type { UpstreamSendAnswer } from "../upstream/upstream.ts";
+import type { CallEntry } from "./call-entry.ts";
+import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import { answerStatus } from "./local-answer.ts";
+import { copyMessageIds, namespaceOf, refuseSend, refuseTypes, topicOf } from "./message-check.ts";
+import { methodPath } from "./method-path.ts";
+
+/** A message of 4 MiB with its properties, and room for one that is a little too large to be told so. */
+const requestBytesMax = 4 * 1024 * 1024 + 64 * 1024;
+
+/** What the answer of a send needs of its request, whose bytes are gone by then. */
+interface SendTicket {
+  readonly server: ServerCall;
+  readonly call: MeshCall;
+  readonly messageIds: Buffer;
+  readonly messageIdEnds: readonly number[];
+}
+
+/**
+ * SendMessage, the hottest method: the request is scanned, not decoded, and its messages travel on as they are. All messages of a
+ * request are stored in one queue, in order, or none is.
+ */
+export class SendMessageMethod implements GrpcMethod {
+  readonly path = methodPath("SendMessage");
+  readonly kind = "unary";
+  readonly requestBytesMax = requestBytesMax;
+  readonly #entry: CallEntry;
+  readonly #router: Router;
+  readonly #clock: Clock;
+  readonly #scan = new SendMessageScan();
+  readonly #response = new SendMessageResponseWriter();
+  readonly #copyResponse = (into: Buffer, at: number): void => this.#response.copyTo(into, at);
+
+  constructor(entry: CallEntry, router: Router) {
+    this.#entry = entry;
+    this.#router = router;
+    this.#clock = entry.clock;
+  }
+
+  onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
+    const scan = this.#scan;
+    let malformed = "";
+    try {
+      scan.read(bytes, start, end);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      malformed = error.message;
+      scan.messageCount = 0;
+    }
+    const first = scan.messageCount > 0 ? scan.messages[0] : undefined;
+    const call = this.#entry.open(
+      server,
+      "SendMessage",
+      first === undefined ? "" : namespaceOf(first),
+      first === undefined ? "" : topicOf(first),
+      "",
+      end - start,
+    );
+    const verdict = this.#entry.enter(call);
+    if (verdict.kind === "answer") {
+      answerStatus(server, this.#clock, verdict.code, verdict.message);
+      return;
+    }
+    if (malformed !== "") {
+      this.#refuse(server, call, Code.BadRequest, malformed);
+      return;
+    }
+    const refusal = refuseSend(scan, call.namespace, this.#clock.wallMs());
+    if (refusal !== undefined) {
+      this.#refuse(server, call, refusal.code, refusal.message);
+      return;
+    }
+    const name = qualifiedName(call.namespace, call.topic);
+    const route = this.#router.topicNow(name);
+    if (route !== undefined) this.#send(server, call, route);
+    else this.#sendWhenKnown(server, call, name, Buffer.from(bytes.subarray(start, end)));
+  }
+
+  /** The route must be fetched first; the request, whose bytes are lent, waits as a copy. */
+  #sendWhenKnown(server: ServerCall, call: MeshCall, name: string, request: Buffer): void {
+    this.#router.topic(name, call.deadlineMs, (found) => {
+      if (!server.isOpen) {
+        this.#entry.leave(call, Code.RequestTimeout);
+      } else if (!found.ok) {
+        this.#refuse(server, call, found.code, found.message);
+      } else {
+        this.#scan.read(request, 0, request.length);
+        this.#send(server, call, found.value);
+      }
+    });
+  }
+
+  /** Sends what `#scan` holds. */
+  #send(server: ServerCall, call: MeshCall, route: TopicRoute): void {
+    const scan = this.#scan;
+    const refusal = refuseTypes(scan, route.ref.messageTypes);
+    if (refusal !== undefined) {
+      this.#refuse(server, call, refusal.code, refusal.message);
+      return;
+    }
+    const messageIdEnds: number[] = [];
+    const ticket: SendTicket = { server, call, messageIds: copyMessageIds(scan, messageIdEnds), messageIdEnds };
+    const messages: Uint8Array[] = [];
+    for (let i = 0; i < scan.messageCount; i++) {
+      const message = scan.messages[i]!;
+      messages.push(message.bytes.subarray(message.start, message.end));
+    }
+    const first = scan.messages[0]!;
+    const messageGroup = first.text(first.messageGroupStart, first.messageGroupEnd);
+    this.#router.send(call, route, { messages, messageGroup, bornHost: call.remoteAddress }, (answer) =>
+      this.#answer(ticket, answer),
+    );
+  }
+
+  #answer(ticket: SendTicket, answer: UpstreamSendAnswer): void {
+    const { server, call } = ticket;
+    if (!server.isOpen) {
+      this.#entry.leave(call, Code.RequestTimeout);
+      return;
+    }
+    if (!answer.ok) {
+      this.#refuse(server, call, answer.code, answer.message);
+      return;
+    }
+    const response = this.#response;
+    response.begin(Code.Ok, "OK");
+    let idStart = 0;
+    for (let i = 0; i < ticket.messageIdEnds.length; i++) {
+      const idEnd = ticket.messageIdEnds[i]!;
+      response.addEntry(Code.Ok, "OK", ticket.messageIds, idStart, idEnd, answer.firstOffset + i, "", "");
+      idStart = idEnd;
+    }
+    server.sendWith(response.length, this.#copyResponse);
+    server.finish(GrpcStatus.Ok);
+    this.#entry.leave(call, Code.Ok);
+  }
+
+  /** Nothing was stored for this call, or nobody knows: no entries, only a status. */
+  #refuse(server: ServerCall, call: MeshCall, code: Code, message: string): void {
+    answerStatus(server, this.#clock, code, message);
+    this.#entry.leave(call, code);
+  }
+}

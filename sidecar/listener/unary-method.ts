@@ -1,0 +1,82 @@
+import { Code } from "../../proto/code.ts";
+import type { GeneralCodec } from "../../proto/codec/general-codec.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { MeshCall } from "../filter/filter.ts";
+import type { CallEntry } from "./call-entry.ts";
+import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import { answerStatus } from "./local-answer.ts";
+import { methodPath } from "./method-path.ts";
+
+/** What a call names, as far as filters care. */
+export interface CallNames {
+  readonly namespace: string;
+  readonly topic: string;
+  readonly group: string;
+}
+
+/** Settles a call; called once. Without a response the client gets a status alone. */
+export type Reply<Response> = (code: Code, message: string, response?: Response) => void;
+
+/** A method that is called rarely: decoded by the general codec, served by a function. */
+export interface UnaryService<Request, Response> {
+  readonly rpc: string;
+  readonly request: GeneralCodec<Request, never>;
+  readonly response: GeneralCodec<unknown, Response>;
+  names(request: Request): CallNames;
+  serve(call: MeshCall, request: Request, reply: Reply<Response>): void;
+}
+
+const requestBytesMax = 64 * 1024;
+
+/** Puts a service on the data port: decoding, the filter chain, encoding. */
+export function unaryMethod<Request, Response>(entry: CallEntry, service: UnaryService<Request, Response>): GrpcMethod {
+  return {
+    path: methodPath(service.rpc),
+    kind: "unary",
+    requestBytesMax,
+    onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
+      let request: Request | undefined;
+      let malformed = "";
+      try {
+        request = service.request.decode(bytes, start, end);
+      } catch (error) {
+        if (!(error instanceof MeshError)) throw error;
+        malformed = error.message;
+      }
+      const names = request === undefined ? noNames : service.names(request);
+      const call = entry.open(server, service.rpc, names.namespace, names.topic, names.group, end - start);
+      const verdict = entry.enter(call);
+      if (verdict.kind === "answer") {
+        answerStatus(server, entry.clock, verdict.code, verdict.message);
+        return;
+      }
+      const reply: Reply<Response> = (code, message, response) => {
+        entry.leave(call, server.isOpen ? code : Code.RequestTimeout);
+        if (response === undefined) answerStatus(server, entry.clock, code, message);
+        else if (server.isOpen) {
+          server.send(service.response.encode(response));
+          server.finish(GrpcStatus.Ok);
+        }
+      };
+      if (request === undefined) reply(Code.BadRequest, malformed);
+      else service.serve(call, request, reply);
+    },
+  };
+}
+
+const noNames: CallNames = { namespace: "", topic: "", group: "" };
+
+/** A method that comes with a later version: the client is told which one it asked for. */
+export function unimplementedMethod(rpc: string, kind: GrpcMethod["kind"]): GrpcMethod {
+  return {
+    path: methodPath(rpc),
+    kind,
+    requestBytesMax,
+    onMessage(server: ServerCall): void {
+      server.finish(GrpcStatus.Unimplemented, `${rpc} is not implemented by this popmesh sidecar yet`);
+    },
+    onHalfClose(server: ServerCall): void {
+      server.finish(GrpcStatus.Unimplemented, `${rpc} is not implemented by this popmesh sidecar yet`);
+    },
+  };
+}

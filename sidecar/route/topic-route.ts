@@ -1,0 +1,39 @@
+import type { GroupRef, TopicRef } from "../upstream/upstream.ts";
+
+/** A topic as this sidecar routes it. Immutable; replaced as a whole when the control plane sends another version. */
+export interface TopicRoute {
+  /** What brokers must know of the topic. `ref.name` is "<namespace>/<topic>". */
+  readonly ref: TopicRef;
+  readonly segments: readonly RouteSegment[];
+  /** Segments that take sends now. Empty while the topic is read-only or draining. */
+  readonly writable: readonly RouteSegment[];
+  /** Segments that hand out messages. */
+  readonly readable: readonly RouteSegment[];
+}
+
+/** The part of a topic that lies in one broker group. */
+export interface RouteSegment {
+  /** Name of the Cluster resource: "bg/<broker name>". */
+  readonly cluster: string;
+  /** The broker group's own name, which clients and receipts carry. */
+  readonly brokerName: string;
+  readonly queueCount: number;
+  readonly isReadable: boolean;
+  readonly isWritable: boolean;
+}
+
+/** How a consumer group is served. Immutable. */
+export interface GroupPolicy {
+  /** What brokers must know of the group. `ref.name` is "<namespace>/<group>". */
+  readonly ref: GroupRef;
+  /** Messages a push consumer asks for at once. */
+  readonly receiveBatchSize: number;
+  /** How long a push consumer's receive waits. */
+  readonly longPollingMs: number;
+}
+
+/** What may be created on first use in a namespace. */
+export interface NamespacePolicy {
+  readonly autoCreateTopics: boolean;
+  readonly autoCreateGroups: boolean;
+}
