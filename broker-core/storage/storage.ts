@@ -24,6 +24,8 @@ export interface Storage {
    * another live process has it.
    */
   lock(): void;
+  /** Gives the data directory back at a clean stop; without it the next process finds the holder dead. */
+  unlock(): void;
   /** Free bytes of the file system; Infinity where it cannot be told. */
   freeBytes(): number;
 }

@@ -1,0 +1,59 @@
+import { Code } from "../../proto/code.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { StorageError } from "../storage/storage.ts";
+import { RecordType } from "./log.ts";
+
+/** Room kept in the last segment for acks and hand-outs when the disk gives no next one (B13). */
+export const reserveBytesMax = 16 * 1024 * 1024;
+
+export function reserveBytes(segmentCapacityBytes: number): number {
+  return Math.min(reserveBytesMax, Math.floor(segmentCapacityBytes / 4));
+}
+
+export interface LogState {
+  /** End of the segment in use. */
+  readonly currentEnd: number;
+  /** End of the segment that stands ready behind it; undefined when none does. */
+  readonly nextEnd: number | undefined;
+  readonly reserve: number;
+  readonly durable: number;
+  readonly undurableBytesMax: number;
+  /** The log failed, or a batch waits for room on the disk. */
+  readonly isHalted: boolean;
+  /** A sync has been under way for longer than 10 s. */
+  readonly isSyncStuck: boolean;
+}
+
+/** Positions up to which records are taken. Limits instead of questions: an append compares two numbers. */
+export interface AdmissionLimits {
+  /** For records that can be refused. */
+  readonly messages: number;
+  /** For all others. */
+  readonly others: number;
+}
+
+export function admissionLimits(state: LogState): AdmissionLimits {
+  if (state.isHalted) return { messages: -1, others: -1 };
+  const others = state.nextEnd ?? state.currentEnd;
+  if (state.isSyncStuck) return { messages: -1, others };
+  return { messages: Math.min(others - state.reserve, state.durable + state.undurableBytesMax), others };
+}
+
+/** Only what a producer can send again may be refused for want of room. */
+export function isRefusable(type: RecordType): boolean {
+  return type === RecordType.Message || type === RecordType.TimedMessage || type === RecordType.HalfMessage;
+}
+
+/** What the caller is told when a record is over its limit. */
+export function refusal(obstacle: StorageError | undefined, isSyncStuck: boolean): MeshError {
+  if (obstacle?.kind === "read-only") {
+    const message = `the broker's disk is read-only (${obstacle.message}); it serves what it has and goes on when the disk can be written`;
+    return new MeshError(Code.InternalServerError, message, { cause: obstacle });
+  }
+  if (obstacle !== undefined) {
+    const message = `the broker's disk takes no more (${obstacle.message}); free space, it goes on within a second`;
+    return new MeshError(Code.TooManyRequests, message, { cause: obstacle });
+  }
+  const why = isSyncStuck ? "has not answered a sync for 10 s" : "is slower than what arrives";
+  return new MeshError(Code.TooManyRequests, `the broker's disk ${why}; send again later`);
+}

@@ -1,0 +1,523 @@
+import { strict as assert } from "node:assert";
+import { Code } from "../../proto/code.ts";
+import type { Clock, Timer } from "../../proto/runtime/clock.ts";
+import type { Log } from "../../proto/runtime/log.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { Counter, Histogram, MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { Randomness } from "../../proto/runtime/randomness.ts";
+import { type Storage, StorageError } from "../storage/storage.ts";
+import {
+  type AdmissionLimits,
+  admissionLimits,
+  isRefusable,
+  refusal,
+  reserveBytes,
+  reserveBytesMax,
+} from "./admission.ts";
+import { BatchBuilder } from "./batch-builder.ts";
+import type { DurableMark } from "./durable-mark.ts";
+import { GroupSync } from "./group-sync.ts";
+import type { LogReader, LogRecord, LogWriter, RecordType } from "./log.ts";
+import {
+  batchHeaderBytes,
+  isBodyIntact,
+  isRecordHeader,
+  recordHeaderBytes,
+  recordLength,
+  recordType,
+} from "./log-frame.ts";
+import { PositionWaiters } from "./position-waiters.ts";
+import { type Segment, type SegmentHeader, segmentHeaderBytes } from "./segment.ts";
+import { SegmentList } from "./segment-list.ts";
+import { SegmentPreparer } from "./segment-preparer.ts";
+import { TailRing } from "./tail-ring.ts";
+
+export interface CommitLogConfig {
+  /** Size of a segment file. A record must fit into one. */
+  readonly segmentBytes: number;
+  /** "sync": `durablePosition` moves after fdatasync returned 0. "async": it moves with `writtenPosition`, and a power cut loses up to 500 ms of what was acknowledged. */
+  readonly flush: "sync" | "async";
+  /** Above this many bytes written and not yet durable, messages are refused. */
+  readonly undurableBytesMax: number;
+  /** The youngest part of the log kept in memory for readers; 0 for none. */
+  readonly tailRingBytes: number;
+}
+
+export const commitLogDefaults: CommitLogConfig = {
+  segmentBytes: 64 * 1024 * 1024,
+  flush: "sync",
+  undurableBytesMax: 64 * 1024 * 1024,
+  tailRingBytes: 8 * 1024 * 1024,
+};
+
+/** What one fdatasync should not exceed: larger groups only make those in front wait (reference: 1 MiB). */
+const batchBytesMax = 1024 * 1024;
+/** One message of 4 MiB with all its properties, and room to spare. */
+export const recordBytesMax = 8 * 1024 * 1024;
+assert(recordBytesMax < reserveBytesMax);
+const asyncFlushMs = 500;
+/** The mark is written when nothing became durable for one such period: at most 100 ms after the log came to rest. */
+const markPeriodMs = 45;
+const probePeriodMs = 1000;
+const syncStuckMs = 10_000;
+
+/** What recovery hands over. */
+export interface LogStart {
+  readonly segments: readonly Segment[];
+  /** The last of `segments` takes the next record at this position; everything below is durable. */
+  readonly end: number;
+  readonly nextSequence: number;
+  /** A segment that stands ready behind the last one. */
+  readonly next: Segment | undefined;
+  /** Highest ordinal ever given to a segment. */
+  readonly lastOrdinal: number;
+  readonly mark: DurableMark;
+}
+
+export interface CommitLogDoors {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+  readonly log: Log;
+  readonly metrics: MetricRegistry;
+  /** The disk failed: nothing is acknowledged any more and the process must end with exit code 74. Called once. */
+  readonly onFailure: (error: StorageError) => void;
+}
+
+/** A batch on its way into the page cache. */
+interface Unwritten {
+  readonly segment: Segment;
+  readonly position: number;
+  readonly count: number;
+  /** Where the log stands once it is written. */
+  readonly end: number;
+}
+
+/** The log over the storage door (docs/log-format.md). Made by `openCommitLog`. */
+export class CommitLog implements LogWriter, LogReader {
+  onDurable: ((durablePosition: number) => void) | undefined;
+
+  readonly #doors: CommitLogDoors;
+  readonly #config: CommitLogConfig;
+  readonly #segments: SegmentList;
+  readonly #batch: BatchBuilder;
+  readonly #ring: TailRing;
+  readonly #sync: GroupSync;
+  readonly #preparer: SegmentPreparer;
+  readonly #mark: DurableMark;
+  readonly #writtenWaiters = new PositionWaiters();
+  readonly #durableWaiters = new PositionWaiters();
+  readonly #timers: Timer[];
+  readonly #counters: LogCounters;
+
+  #current: Segment;
+  #end: number;
+  #written: number;
+  #lastOrdinal: number;
+  #limits: AdmissionLimits = { messages: -1, others: -1 };
+  #unwritten: Unwritten | undefined;
+  #obstacle: StorageError | undefined;
+  #fault: StorageError | undefined;
+  #closed = false;
+  #turnEndAsked = false;
+  #syncStartedMs = 0;
+  #syncSlowReported = false;
+  #markTimer: Timer | undefined;
+  #markedAtArming = 0;
+  #markWrite: Promise<void> | undefined;
+  #readBuffer: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
+
+  constructor(doors: CommitLogDoors, config: CommitLogConfig, start: LogStart) {
+    this.#doors = doors;
+    this.#config = config;
+    this.#segments = new SegmentList(start.segments);
+    this.#current = start.segments.at(-1) as Segment;
+    this.#batch = new BatchBuilder(Math.min(batchBytesMax, config.segmentBytes), start.nextSequence);
+    this.#ring = new TailRing(config.tailRingBytes, start.end);
+    this.#end = start.end;
+    this.#written = start.end;
+    this.#lastOrdinal = start.lastOrdinal;
+    this.#mark = start.mark;
+    this.#counters = new LogCounters(doors.metrics);
+    this.#sync = new GroupSync(
+      start.end,
+      (durable) => this.#becameDurable(durable),
+      (error) => this.#fail(error),
+    );
+    this.#preparer = new SegmentPreparer(
+      doors.storage,
+      doors.clock,
+      () => this.#updateLimits(),
+      (error) => this.#fail(error),
+    );
+    this.#preparer.start(this.#nextHeader(), start.next);
+    this.#timers = [doors.clock.every(probePeriodMs, () => this.#probe())];
+    if (config.flush === "async") this.#timers.push(doors.clock.every(asyncFlushMs, () => this.#startSync()));
+    this.#updateLimits();
+  }
+
+  get takesMessages(): boolean {
+    return this.#end < this.#limits.messages;
+  }
+
+  get endPosition(): number {
+    return this.#end;
+  }
+
+  get writtenPosition(): number {
+    return this.#written;
+  }
+
+  get durablePosition(): number {
+    return this.#config.flush === "sync" ? this.#sync.durable : this.#written;
+  }
+
+  /** Everything below is on disk, whatever `flush` says: a checkpoint may stand here. */
+  get syncedPosition(): number {
+    return this.#sync.durable;
+  }
+
+  append(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number {
+    const total = recordHeaderBytes + length;
+    this.#makeRoom(type, length, total);
+    if (!this.#batch.isOpen) this.#batch.open(this.#end, this.#current.epoch);
+    let position: number;
+    try {
+      position = this.#batch.add(type, length, fill);
+    } catch (error) {
+      this.#batch.abandonIfEmpty();
+      throw error;
+    }
+    this.#end = position + total;
+    if (!this.#turnEndAsked) {
+      this.#turnEndAsked = true;
+      this.#doors.clock.atTurnEnd(this.#endTurn);
+    }
+    return position;
+  }
+
+  whenWritten(position: number, action: () => void): void {
+    if (this.#written > position) action();
+    else this.#writtenWaiters.add(position, action);
+  }
+
+  whenDurable(position: number, action: () => void): void {
+    if (this.durablePosition > position) action();
+    else this.#durableWaiters.add(position, action);
+  }
+
+  read(position: number): LogRecord {
+    if (position >= this.#written) throw new RangeError(`log position ${position} is not written yet`);
+    const segment = this.#segments.at(position);
+    return this.#readFromRing(position, segment.epoch.nonce) ?? this.#readFromFile(position, segment);
+  }
+
+  /** Writes and syncs what is there, leaves the mark of a clean end and closes the files. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (this.#fault === undefined) {
+      this.#endTurn();
+      if (this.#unwritten === undefined) await this.#sync.drain();
+      await this.#markWrite;
+      if (this.#fault === undefined) await this.#mark.write(this.#sync.durable);
+    }
+    this.abandon();
+    this.#preparer.ready?.close();
+    this.#segments.closeAll();
+    this.#mark.close();
+  }
+
+  /** Stops every timer and callback and leaves the disk as it is: what the end of the process does. */
+  abandon(): void {
+    this.#closed = true;
+    this.#sync.stop();
+    this.#preparer.stop();
+    this.#markTimer?.cancel();
+    for (const timer of this.#timers) timer.cancel();
+    this.#updateLimits();
+  }
+
+  /** Throws `MeshError` unless the record has a place in the current segment and in the open batch or a new one. */
+  #makeRoom(type: RecordType, length: number, total: number): void {
+    this.#admit(type, total);
+    const framed = total + 2 * batchHeaderBytes; // its batch's header, and the skip that may have to follow
+    if (total > recordBytesMax || framed > this.#config.segmentBytes - segmentHeaderBytes) {
+      throw new MeshError(Code.PayloadTooLarge, `a record of ${length} bytes does not fit into the broker's log`);
+    }
+    if (this.#batch.isOpen && this.#batch.bytes + total > batchBytesMax) this.#writeBatch(false);
+    if (this.#end + framed > this.#current.end) {
+      if (this.#preparer.ready === undefined) throw this.#refusal();
+      if (this.#end < this.#current.end) this.#writeBatch(true);
+      if (this.#unwritten === undefined) this.#roll();
+    }
+    if (this.#unwritten !== undefined) this.#admit(type, total);
+  }
+
+  /** A message that begins before its limit may reach into the reserve, which is larger than any record. */
+  #admit(type: RecordType, total: number): void {
+    const refused = isRefusable(type) && !this.takesMessages;
+    if (refused || this.#end + total + batchHeaderBytes > this.#limits.others) throw this.#refusal();
+  }
+
+  #refusal(): MeshError {
+    if (this.#fault !== undefined || this.#closed) {
+      const why = this.#fault?.message ?? "it is closed";
+      return new MeshError(Code.InternalServerError, `the broker's log takes nothing more: ${why}`, {
+        cause: this.#fault,
+      });
+    }
+    return refusal(this.#obstacle ?? this.#preparer.obstacle, this.#isSyncStuck());
+  }
+
+  /** Output of a turn: one write, one sync asked for, then those who waited for the write. */
+  readonly #endTurn = (): void => {
+    this.#turnEndAsked = false;
+    if (this.#fault !== undefined || this.#closed) return;
+    if (this.#batch.isOpen && this.#unwritten === undefined) this.#writeBatch(false);
+    this.#callWritten();
+  };
+
+  #callWritten(): void {
+    this.#writtenWaiters.advance(this.#written);
+    if (this.#config.flush === "async") this.#callDurable();
+  }
+
+  #callDurable(): void {
+    this.#durableWaiters.advance(this.durablePosition);
+    this.onDurable?.(this.durablePosition);
+  }
+
+  #writeBatch(seals: boolean): void {
+    const segment = this.#current;
+    const sealTo = seals ? segment.end : undefined;
+    const durable = this.#sync.durable;
+    const position = this.#batch.isOpen ? this.#end - this.#batch.bytes : this.#end;
+    const records = this.#batch.recordCount;
+    const count = this.#batch.isOpen
+      ? this.#batch.close(durable, sealTo)
+      : this.#batch.closeWithSkip(position, segment.end, segment.epoch, durable);
+    if (seals) this.#end = segment.end;
+    this.#counters.batches.add();
+    this.#counters.records.add(records);
+    this.#unwritten = { segment, position, count, end: this.#end };
+    this.#write();
+  }
+
+  /** Writes the waiting batch from its start, so that after a refusal it can simply be called again. */
+  #write(): void {
+    const batch = this.#unwritten;
+    if (batch === undefined) return;
+    try {
+      this.#writeBytes(batch.segment, this.#batch.slab, batch.count, batch.position);
+    } catch (error) {
+      this.#meet(error);
+      return;
+    }
+    this.#ring.put(this.#batch.slab, batch.count, batch.position);
+    this.#batch.shrink();
+    this.#unwritten = undefined;
+    this.#written = batch.end;
+    this.#counters.bytes.add(batch.count);
+    this.#sync.wrote(batch.segment, batch.end);
+    if (this.#config.flush === "sync") this.#startSync();
+    this.#preparer.keepPace(batch.count);
+  }
+
+  /** A filling disk answers with a short count first and with an error only to the next call. */
+  #writeBytes(segment: Segment, slab: Buffer, count: number, position: number): void {
+    const offset = segment.offsetOf(position);
+    let done = 0;
+    while (done < count) {
+      const written = segment.file.write(slab, done, count, offset + done);
+      if (written <= 0) throw new StorageError("full", `${segment.path}: nothing was written at ${offset + done}`);
+      done += written;
+    }
+  }
+
+  /** No room or no permission: the batch waits and nothing else is taken. Anything else: nobody knows what is on disk. */
+  #meet(error: unknown): void {
+    if (!(error instanceof StorageError) || (error.kind !== "full" && error.kind !== "read-only")) {
+      this.#fail(error);
+      return;
+    }
+    if (this.#obstacle === undefined) this.#doors.log.warn({ error: error.message }, "the log cannot be written");
+    this.#obstacle = error;
+    this.#updateLimits();
+  }
+
+  #roll(): void {
+    this.#current = this.#preparer.take();
+    this.#segments.add(this.#current);
+    this.#end = this.#current.base;
+    this.#preparer.start(this.#nextHeader());
+    this.#counters.rolls.add();
+    this.#updateLimits();
+  }
+
+  #nextHeader(): SegmentHeader {
+    this.#lastOrdinal++;
+    return {
+      epoch: { ordinal: this.#lastOrdinal, nonce: this.#doors.randomness.uint32() },
+      base: this.#current.end,
+      capacityBytes: this.#config.segmentBytes - segmentHeaderBytes,
+      durableUpTo: this.#sync.durable,
+      createdWallMs: Math.floor(this.#doors.clock.wallMs()),
+    };
+  }
+
+  #startSync(): void {
+    if (this.#sync.isBusy) return;
+    this.#syncStartedMs = this.#doors.clock.monotonicMs();
+    this.#sync.start();
+  }
+
+  #becameDurable(durable: number): void {
+    const now = this.#doors.clock.monotonicMs();
+    this.#counters.syncSeconds.observe((now - this.#syncStartedMs) / 1000);
+    this.#syncStartedMs = now;
+    this.#syncSlowReported = false;
+    this.#updateLimits();
+    this.#armMark(durable);
+    if (this.#config.flush === "sync") this.#callDurable();
+  }
+
+  #armMark(durable: number): void {
+    if (this.#markTimer !== undefined) return;
+    this.#markedAtArming = durable;
+    this.#markTimer = this.#doors.clock.after(markPeriodMs, () => {
+      this.#markTimer = undefined;
+      const now = this.#sync.durable;
+      if (now !== this.#markedAtArming) this.#armMark(now);
+      else if (this.#sync.isIdle && this.#markWrite === undefined) this.#writeMark(now);
+    });
+  }
+
+  #writeMark(position: number): void {
+    this.#markWrite = this.#mark.write(position).then(
+      () => {
+        this.#markWrite = undefined;
+        if (this.#sync.durable !== position && !this.#closed) this.#armMark(this.#sync.durable);
+      },
+      (error: unknown) => {
+        this.#markWrite = undefined;
+        // A disk that is merely full may keep an old mark: that costs a rewrite at the next start, nothing else.
+        if (!(error instanceof StorageError) || error.kind === "io") this.#fail(error);
+      },
+    );
+  }
+
+  /** Once a second: has the disk room again, does it still answer? */
+  #probe(): void {
+    if (this.#unwritten !== undefined) {
+      this.#obstacle = undefined;
+      this.#write();
+      if (this.#unwritten === undefined) {
+        this.#doors.log.info({}, "the log can be written again");
+        this.#endTurn();
+      }
+    }
+    this.#preparer.probe();
+    if (this.#sync.isBusy && !this.#syncSlowReported && this.#syncAgeMs() > 1000) {
+      this.#syncSlowReported = true;
+      this.#doors.log.warn({ ageMs: Math.round(this.#syncAgeMs()) }, "the disk takes over a second for a sync");
+    }
+    this.#updateLimits();
+  }
+
+  #syncAgeMs(): number {
+    return this.#doors.clock.monotonicMs() - this.#syncStartedMs;
+  }
+
+  #isSyncStuck(): boolean {
+    return this.#sync.isBusy && this.#syncAgeMs() > syncStuckMs;
+  }
+
+  #updateLimits(): void {
+    this.#limits = admissionLimits({
+      currentEnd: this.#current.end,
+      nextEnd: this.#preparer.ready?.end,
+      reserve: reserveBytes(this.#current.capacityBytes),
+      durable: this.#sync.durable,
+      undurableBytesMax: this.#config.undurableBytesMax,
+      isHalted: this.#fault !== undefined || this.#closed || this.#unwritten !== undefined,
+      isSyncStuck: this.#syncSlowReported && this.#isSyncStuck(),
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#fault !== undefined || this.#closed) return;
+    const fault =
+      error instanceof StorageError ? error : new StorageError("io", `commit log: ${String(error)}`, { cause: error });
+    this.#fault = fault;
+    this.#doors.log.error({ error: fault.message }, "the disk failed; nothing is acknowledged any more");
+    this.abandon();
+    this.#doors.onFailure(fault);
+  }
+
+  /** Memory of this process: position and header are checked, the body's CRC is not. */
+  #readFromRing(position: number, nonce: number): LogRecord | undefined {
+    const at = this.#ring.indexOf(position, recordHeaderBytes);
+    if (at < 0) return undefined;
+    const bytes = this.#ring.bytes;
+    if (!isRecordHeader(bytes, at, position, nonce)) throw notARecord(position);
+    const length = recordLength(bytes, at);
+    if (this.#ring.indexOf(position, recordHeaderBytes + length) < 0) return undefined;
+    return recordAt(bytes, at, position, length);
+  }
+
+  #readFromFile(position: number, segment: Segment): LogRecord {
+    let bytes = this.#readBuffer;
+    let got = segment.read(bytes, 0, bytes.length, position);
+    if (got < recordHeaderBytes || !isRecordHeader(bytes, 0, position, segment.epoch.nonce)) {
+      throw this.#damaged(segment, position, position + recordHeaderBytes);
+    }
+    const length = recordLength(bytes, 0);
+    const total = recordHeaderBytes + length;
+    if (total > bytes.length) {
+      bytes = Buffer.allocUnsafeSlow(total);
+      if (total <= 1024 * 1024) this.#readBuffer = bytes;
+      got = segment.read(bytes, 0, total, position);
+    }
+    if (got < total || !isBodyIntact(bytes, 0)) throw this.#damaged(segment, position, position + total);
+    return recordAt(bytes, 0, position, length);
+  }
+
+  #damaged(segment: Segment, from: number, to: number): StorageError {
+    this.#counters.damagedReads.add();
+    const message = `${segment.path}: the record at log positions [${from}, ${to}) is damaged`;
+    this.#doors.log.error({ path: segment.path, from, to }, "a record is damaged");
+    return new StorageError("io", message);
+  }
+}
+
+function recordAt(bytes: Buffer, at: number, position: number, length: number): LogRecord {
+  const bodyAt = at + recordHeaderBytes;
+  return {
+    position,
+    type: recordType(bytes, at) as RecordType,
+    body: bytes.subarray(bodyAt, bodyAt + length),
+    nextPosition: position + recordHeaderBytes + length,
+  };
+}
+
+function notARecord(position: number): RangeError {
+  return new RangeError(`no record begins at log position ${position}`);
+}
+
+class LogCounters {
+  readonly batches: Counter;
+  readonly records: Counter;
+  readonly bytes: Counter;
+  readonly rolls: Counter;
+  readonly damagedReads: Counter;
+  readonly syncSeconds: Histogram;
+
+  constructor(metrics: MetricRegistry) {
+    this.batches = metrics.counter("popmesh_broker_log_batches_total", "Batches written to the commit log.");
+    this.records = metrics.counter("popmesh_broker_log_records_total", "Records written to the commit log.");
+    this.bytes = metrics.counter("popmesh_broker_log_written_bytes_total", "Bytes written to the commit log.");
+    this.rolls = metrics.counter("popmesh_broker_log_segments_total", "Segments taken into use since the start.");
+    this.damagedReads = metrics.counter("popmesh_broker_log_damaged_reads_total", "Reads that met damaged bytes.");
+    this.syncSeconds = metrics.histogram("popmesh_broker_log_sync_seconds", "Duration of the log's fdatasync calls.");
+  }
+}

@@ -1,0 +1,148 @@
+import type { DamageRange } from "./damage.ts";
+import { type LogRecord, RecordType } from "./log.ts";
+import { LogFormatError } from "./log-format-error.ts";
+import { batchHeaderBytes } from "./log-frame.ts";
+import { LogScanner } from "./log-scanner.ts";
+import { stretchAction } from "./recovery-table.ts";
+import { type Segment, segmentPath } from "./segment.ts";
+import type { FoundSegment } from "./segment-finder.ts";
+
+/**
+ * The position up to which the log was certainly on disk: the highest that any intact witness names. The youngest batch
+ * knows most, so the segments are asked from the last one back until one has a batch. It does not matter how many bad
+ * spots lie before that batch: it proves that they were durable once.
+ */
+export function findDurable(live: readonly FoundSegment[], floor: number): number {
+  let durable = floor;
+  for (const { durableUpTo } of live) durable = Math.max(durable, durableUpTo);
+  for (const { segment } of [...live].reverse()) {
+    if (segment.end <= durable) break;
+    const scanner = new LogScanner(segment, Math.max(segment.base, Math.min(floor, segment.end)), true);
+    let batches = 0;
+    for (let item = scanner.next(); item !== "end"; item = scanner.next()) {
+      if (item !== "batch") continue;
+      batches++;
+      durable = Math.max(durable, scanner.batch.durableUpTo);
+    }
+    if (batches > 0) break;
+  }
+  return durable;
+}
+
+/** What the replay leaves for the decision on how to go on. */
+export interface ReplayResult {
+  /** Where the log ends: nothing at or above is served. */
+  readonly end: number;
+  /** False when what lay right before `end` is lost. */
+  readonly reachesDurable: boolean;
+  readonly nextSequence: number;
+  readonly damage: readonly DamageRange[];
+  readonly recordCount: number;
+}
+
+const knownTypes = new Set<number>(Object.values(RecordType));
+
+/** Hands every record that is still there to `visit`, in order, and tells what is lost (recovery-table.ts). */
+export function replay(
+  live: readonly FoundSegment[],
+  from: number,
+  durable: number,
+  visit: (record: LogRecord) => void,
+): ReplayResult {
+  const tally = new DamageTally();
+  let position = from;
+  let end: number | undefined;
+  let reachesDurable = true;
+  let recordCount = 0;
+
+  /** True when the log ends with this stretch. */
+  const meetBad = (stretchFrom: number, stretchTo: number, path: string, records: number | undefined): boolean => {
+    const action = stretchAction(false, stretchFrom, stretchTo, durable);
+    if (action !== "end") tally.add(stretchFrom, Math.min(stretchTo, durable), path, records);
+    if (action === "report damage") return false;
+    end = Math.max(stretchFrom, durable);
+    reachesDurable = action === "end";
+    return true;
+  };
+
+  for (const { segment } of live) {
+    if (segment.end <= position) continue;
+    if (segment.base > position && meetBad(position, segment.base, segmentPath(position), undefined)) break;
+    const scanner = new LogScanner(segment, Math.max(position, segment.base));
+    let batchWithoutRecord = -1;
+    let stopped = false;
+    for (let item = scanner.next(); item !== "end" && !stopped; item = scanner.next()) {
+      if (item === "batch") {
+        tally.batch(scanner.batch.firstSequence);
+        batchWithoutRecord = scanner.batch.recordCount > 0 ? scanner.position : -1;
+      } else if (item === "record") {
+        if (!knownTypes.has(scanner.type)) throw unknownType(scanner.type, scanner.position, segment);
+        visit({
+          position: scanner.position,
+          type: scanner.type as RecordType,
+          body: scanner.body,
+          nextPosition: scanner.nextPosition,
+        });
+        recordCount++;
+        tally.record();
+        batchWithoutRecord = -1;
+      } else {
+        const records = item === "damaged-record" ? 1 : undefined;
+        stopped = meetBad(scanner.position, scanner.nextPosition, segment.path, records);
+        // A batch header whose first record is already torn announces nothing: the log ends before it.
+        if (stopped && end === batchWithoutRecord + batchHeaderBytes) end = Math.max(durable, batchWithoutRecord);
+      }
+      position = scanner.nextPosition;
+    }
+    if (stopped) break;
+  }
+  if (end === undefined && position < durable) {
+    meetBad(position, durable, segmentPath(position), undefined);
+    end = durable;
+    reachesDurable = false;
+  }
+  return {
+    end: end ?? position,
+    reachesDurable,
+    nextSequence: tally.sequence,
+    damage: tally.ranges,
+    recordCount,
+  };
+}
+
+/** Collects lost ranges and counts their records: each batch says how many came before it. */
+class DamageTally {
+  readonly ranges: { from: number; to: number; recordCount: number | undefined; path: string }[] = [];
+  #sequence: number | undefined;
+  #countedRanges = 0;
+
+  get sequence(): number {
+    return this.#sequence ?? 0;
+  }
+
+  batch(firstSequence: number): void {
+    const missing = this.#sequence === undefined ? undefined : Math.max(0, firstSequence - this.#sequence);
+    for (let i = this.#countedRanges; i < this.ranges.length; i++) {
+      const range = this.ranges[i]!;
+      if (range.recordCount === undefined && missing !== undefined) {
+        range.recordCount = i === this.ranges.length - 1 ? missing : 0;
+      }
+    }
+    this.#countedRanges = this.ranges.length;
+    this.#sequence = firstSequence;
+  }
+
+  record(): void {
+    if (this.#sequence !== undefined) this.#sequence++;
+  }
+
+  add(from: number, to: number, path: string, recordCount: number | undefined): void {
+    if (recordCount !== undefined) this.record();
+    this.ranges.push({ from, to, recordCount, path });
+  }
+}
+
+function unknownType(type: number, position: number, segment: Segment): LogFormatError {
+  const where = `${segment.path}, log position ${position}`;
+  return new LogFormatError(`record of type ${type} (${where}) is unknown to this release: use a newer one`);
+}

@@ -1,0 +1,182 @@
+import { type Storage, StorageError, type StorageFile } from "../storage/storage.ts";
+import { crc32 } from "./crc32.ts";
+import { LogFormatError } from "./log-format-error.ts";
+import { type Epoch, logFormatVersion, readUint53, writeUint53 } from "./log-frame.ts";
+
+export const logDirectory = "log";
+
+/** The header stands twice, in disk sectors that no batch ever shares, so that no later write can tear it. */
+const headerCopyBytes = 512;
+export const segmentHeaderBytes = 2 * headerCopyBytes;
+const segmentMagic = 0xf1504d73;
+
+export interface SegmentHeader {
+  readonly epoch: Epoch;
+  /** Log position of the first byte behind the header. */
+  readonly base: number;
+  /** Bytes for frames. */
+  readonly capacityBytes: number;
+  /** Everything below was on disk when the file was made. */
+  readonly durableUpTo: number;
+  readonly createdWallMs: number;
+}
+
+export function encodeSegmentHeader(header: SegmentHeader): Buffer {
+  const bytes = Buffer.alloc(segmentHeaderBytes);
+  bytes.writeUInt32BE(segmentMagic, 0);
+  bytes.writeUInt16BE(logFormatVersion, 4);
+  bytes.writeUInt32BE(header.epoch.ordinal, 8);
+  bytes.writeUInt32BE(header.epoch.nonce, 12);
+  writeUint53(bytes, header.base, 16);
+  writeUint53(bytes, header.capacityBytes, 24);
+  writeUint53(bytes, header.durableUpTo, 32);
+  writeUint53(bytes, header.createdWallMs, 40);
+  bytes.writeUInt32BE(crc32(bytes, 0, 52), 52);
+  bytes.copy(bytes, headerCopyBytes, 0, headerCopyBytes);
+  return bytes;
+}
+
+/** Undefined when neither copy is intact. Throws `LogFormatError` for a header of a newer release. */
+export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | undefined {
+  for (const at of [0, headerCopyBytes]) {
+    if (bytes.readUInt32BE(at) !== segmentMagic || bytes.readUInt32BE(at + 52) !== crc32(bytes, at, at + 52)) continue;
+    const version = bytes.readUInt16BE(at + 4);
+    if (version !== logFormatVersion) {
+      throw new LogFormatError(
+        `the log has format ${version}; this release knows ${logFormatVersion}: use a newer one`,
+      );
+    }
+    return {
+      epoch: { ordinal: bytes.readUInt32BE(at + 8), nonce: bytes.readUInt32BE(at + 12) },
+      base: readUint53(bytes, at + 16),
+      capacityBytes: readUint53(bytes, at + 24),
+      durableUpTo: readUint53(bytes, at + 32),
+      createdWallMs: readUint53(bytes, at + 40),
+    };
+  }
+  return undefined;
+}
+
+export function segmentPath(base: number): string {
+  return `${logDirectory}/${String(base).padStart(20, "0")}.log`;
+}
+
+/** A file of the log. Its descriptor is opened when first needed and kept. */
+export class Segment {
+  readonly path: string;
+  readonly base: number;
+  readonly epoch: Epoch;
+  readonly capacityBytes: number;
+  /** Position behind the last that this file answers for; less than its capacity where a later file took over. */
+  end: number;
+  readonly #storage: Storage;
+  #file: StorageFile | undefined;
+
+  constructor(
+    storage: Storage,
+    path: string,
+    header: Pick<SegmentHeader, "base" | "epoch" | "capacityBytes">,
+    file?: StorageFile,
+  ) {
+    this.#storage = storage;
+    this.path = path;
+    this.base = header.base;
+    this.epoch = header.epoch;
+    this.capacityBytes = header.capacityBytes;
+    this.end = header.base + header.capacityBytes;
+    this.#file = file;
+  }
+
+  /** Throws `StorageError`. */
+  get file(): StorageFile {
+    this.#file ??= this.#storage.open(this.path, { create: false });
+    return this.#file;
+  }
+
+  get isOpen(): boolean {
+    return this.#file !== undefined;
+  }
+
+  offsetOf(position: number): number {
+    return segmentHeaderBytes + position - this.base;
+  }
+
+  /** Reads from a log position on; returns the count, fewer only at the end of the file. */
+  read(into: Buffer, start: number, end: number, position: number): number {
+    return this.file.read(into, start, end, this.offsetOf(position));
+  }
+
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+}
+
+/**
+ * A segment in the making: zeros first (fdatasync of blocks that exist takes half as long as of a growing file), then its
+ * header, then sync, name, sync of the directory. Only what `finish` returns may hold records.
+ */
+export class SegmentDraft {
+  readonly header: SegmentHeader;
+  readonly #storage: Storage;
+  readonly #path: string;
+  readonly #file: StorageFile;
+  #zeroedBytes = segmentHeaderBytes;
+
+  constructor(storage: Storage, header: SegmentHeader) {
+    this.header = header;
+    this.#storage = storage;
+    this.#path = `${segmentPath(header.base)}.tmp`;
+    this.#file = storage.open(this.#path, { create: true });
+    this.#file.truncate(0);
+  }
+
+  get isFilled(): boolean {
+    return this.#zeroedBytes >= segmentHeaderBytes + this.header.capacityBytes;
+  }
+
+  /** Writes up to `bytes` more zeros. Throws `StorageError`; then `discard` gives the space back. */
+  fill(bytes: number): void {
+    const end = Math.min(this.#zeroedBytes + bytes, segmentHeaderBytes + this.header.capacityBytes);
+    while (this.#zeroedBytes < end) {
+      const count = Math.min(zeros.length, end - this.#zeroedBytes);
+      this.#write(zeros, count, this.#zeroedBytes);
+      this.#zeroedBytes += count;
+    }
+  }
+
+  /** Puts bytes at a log position; only after `fill` has reached the end. */
+  writeAt(bytes: Buffer, count: number, position: number): void {
+    this.#write(bytes, count, segmentHeaderBytes + position - this.header.base);
+  }
+
+  sync(): Promise<void> {
+    return this.#file.sync();
+  }
+
+  async finish(): Promise<Segment> {
+    this.#write(encodeSegmentHeader(this.header), segmentHeaderBytes, 0);
+    await this.#file.sync();
+    const path = segmentPath(this.header.base);
+    this.#storage.rename(this.#path, path);
+    await this.#storage.syncDirectory(logDirectory);
+    return new Segment(this.#storage, path, this.header, this.#file);
+  }
+
+  discard(): void {
+    this.#file.close();
+    this.#storage.unlink(this.#path);
+  }
+
+  #write(bytes: Buffer, count: number, offset: number): void {
+    const written = this.#file.write(bytes, 0, count, offset);
+    if (written !== count) {
+      throw new StorageError(
+        "full",
+        `${this.#path}: wrote ${written} of ${count} bytes at ${offset}; the disk is full`,
+      );
+    }
+  }
+}
+
+const zeros = Buffer.alloc(256 * 1024);
