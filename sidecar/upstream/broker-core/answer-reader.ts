@@ -1,0 +1,70 @@
+import { popmesh } from "#codec/popmesh-v1";
+import type { Code } from "../../../proto/code.ts";
+import { ReceiveAnswerReader, ResultsReader, SendAnswerReader } from "../../../proto/codec/frame-body.ts";
+import type {
+  Delivery,
+  FailureReach,
+  UpstreamFailure,
+  UpstreamReceiveAnswer,
+  UpstreamResults,
+  UpstreamSendAnswer,
+} from "../upstream.ts";
+
+/** Frame bodies of answers as the values of the upstream port. Throws `MeshError` on bytes that are no such answer. */
+const sendReader = new SendAnswerReader();
+const receiveReader = new ReceiveAnswerReader();
+const resultsReader = new ResultsReader();
+
+export const nothingReceived: UpstreamReceiveAnswer = { ok: true, deliveries: [] };
+
+export function readSendAnswer(bytes: Buffer, start: number, end: number): UpstreamSendAnswer {
+  sendReader.read(bytes, start, end);
+  return { ok: true, queueId: sendReader.queueId, firstOffset: sendReader.firstOffset, storeMs: sendReader.storeMs };
+}
+
+/** The messages are copied out of the frame, once for all of them. */
+export function readReceiveAnswer(bytes: Buffer, start: number, end: number): UpstreamReceiveAnswer {
+  if (start === end) return nothingReceived;
+  const own = Buffer.allocUnsafeSlow(end - start);
+  bytes.copy(own, 0, start, end);
+  const reader = receiveReader;
+  reader.read(own, 0, own.length);
+  const deliveries: Delivery[] = [];
+  while (reader.nextDelivery()) {
+    deliveries.push({
+      message: own.subarray(reader.messageStart, reader.messageEnd),
+      receipt: own.toString("latin1", reader.receiptStart, reader.receiptEnd),
+      queueId: reader.queueId,
+      offset: reader.offset,
+      attempt: reader.attempt,
+      storeMs: reader.storeMs,
+      bornHost: reader.bornHost,
+      lane: reader.lane,
+      deadLetter: reader.hasDeadLetter ? { topic: reader.origin.topic, messageId: reader.origin.messageId } : undefined,
+    });
+  }
+  return { ok: true, deliveries };
+}
+
+export function readResults(bytes: Buffer, start: number, end: number): UpstreamResults {
+  const reader = resultsReader;
+  reader.read(bytes, start, end);
+  const results: { code: Code; message: string; receipt: string }[] = [];
+  while (reader.nextResult()) {
+    results.push({
+      // A code of a newer API is passed through as the number it is.
+      code: reader.code as Code,
+      message: reader.message,
+      receipt: bytes.toString("latin1", reader.receiptStart, reader.receiptEnd),
+    });
+  }
+  return { ok: true, results };
+}
+
+export function readFailure(status: number, bytes: Buffer, start: number, end: number): UpstreamFailure {
+  return failure(status as Code, popmesh.v1.Failure.decode(bytes.subarray(start, end)).message, "refused");
+}
+
+export function failure(code: Code, message: string, reach: FailureReach): UpstreamFailure {
+  return { ok: false, code, message, reach };
+}

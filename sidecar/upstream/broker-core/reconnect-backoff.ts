@@ -1,0 +1,28 @@
+/**
+ * When the next connection is tried: full jitter under a ceiling that doubles from 100 ms to 10 s, and begins anew after
+ * 30 s of health. Pure: time and chance come in.
+ */
+export const reconnectMinMs = 100;
+export const reconnectMaxMs = 10_000;
+export const healthyAfterMs = 30_000;
+
+export interface ReconnectBackoff {
+  /** Attempts since the last time of health. */
+  readonly attempts: number;
+}
+
+export const freshBackoff: ReconnectBackoff = { attempts: 0 };
+
+/** The delay before the next attempt, and the state after it. `fraction` is uniform in [0, 1). */
+export function nextAttempt(
+  backoff: ReconnectBackoff,
+  fraction: number,
+): { readonly delayMs: number; readonly backoff: ReconnectBackoff } {
+  const ceilingMs = Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(backoff.attempts, 16));
+  return { delayMs: fraction * ceilingMs, backoff: { attempts: backoff.attempts + 1 } };
+}
+
+/** A connection that was welcomed `connectedMs` ago ended. */
+export function afterConnection(backoff: ReconnectBackoff, connectedMs: number): ReconnectBackoff {
+  return connectedMs >= healthyAfterMs ? freshBackoff : backoff;
+}

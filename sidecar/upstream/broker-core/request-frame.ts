@@ -1,0 +1,100 @@
+import {
+  ackRequestBytesMax,
+  ChangeKind,
+  changeBytesMax,
+  changeGroupBytesMax,
+  receiveRequestBytesMax,
+  writeAckRequest,
+  writeChange,
+  writeChangeGroup,
+  writeReceiveRequest,
+  writeSendRequest,
+} from "../../../proto/codec/frame-body.ts";
+import { FrameKind, frameHeaderBytes } from "../../../proto/frame/frame.ts";
+import type { UpstreamAck, UpstreamChange, UpstreamReceive, UpstreamSend } from "../upstream.ts";
+import type { BrokerConnection } from "./broker-connection.ts";
+
+/** No room now: a window or the socket is full. */
+export const noRoom = -1;
+
+const wireKinds = {
+  renew: ChangeKind.Renew,
+  extend: ChangeKind.Extend,
+  "hand-back": ChangeKind.HandBack,
+  suspend: ChangeKind.Suspend,
+} as const;
+
+/**
+ * Requests as frames on a connection whose names are opened. Each function charges the windows and returns the position of
+ * its frame, or `noRoom` and has done nothing.
+ */
+export function writeSend(
+  connection: BrokerConnection,
+  correlation: number,
+  request: UpstreamSend,
+  /** As `sendRequestBytesMax` tells; charged to the byte window, so never less than the broker counts. */
+  bytesMax: number,
+  sendsInFlightMax: number,
+): number {
+  if (!hasRequestRoom(connection) || connection.sendsInUse >= sendsInFlightMax) return noRoom;
+  // An idle connection takes any one send, as the broker does.
+  if (connection.bytesInUse > 0 && connection.bytesInUse + bytesMax > connection.byteWindow) return noRoom;
+  const topicId = connection.topics.find(request.topic)!.id;
+  const { writer } = connection.frames;
+  const at = writer.begin(FrameKind.Send, 0, correlation, bytesMax);
+  const position = writer.handedPosition + at - frameHeaderBytes;
+  writer.end(writeSendRequest(writer.bytes, at, topicId, request.laneMark, request.bornHost, request.messages));
+  connection.requestsInUse++;
+  connection.sendsInUse++;
+  connection.bytesInUse += bytesMax;
+  return position;
+}
+
+export function writeReceive(connection: BrokerConnection, correlation: number, request: UpstreamReceive): number {
+  if (!connection.frames.writer.wantsMore || connection.receivesInUse >= connection.receiveWindow) return noRoom;
+  const topicId = connection.topics.find(request.topic)!.id;
+  const groupId = connection.groups.find(request.group)!.id;
+  const fields = { ...request, topicId, groupId };
+  const { writer } = connection.frames;
+  const at = writer.begin(FrameKind.Receive, 0, correlation, receiveRequestBytesMax(fields));
+  const position = writer.handedPosition + at - frameHeaderBytes;
+  writer.end(writeReceiveRequest(writer.bytes, at, fields));
+  connection.receivesInUse++;
+  return position;
+}
+
+export function writeAck(connection: BrokerConnection, correlation: number, request: UpstreamAck): number {
+  if (!hasRequestRoom(connection)) return noRoom;
+  const groupId = connection.groups.find(request.group)!.id;
+  const { writer } = connection.frames;
+  const at = writer.begin(FrameKind.Ack, 0, correlation, ackRequestBytesMax(request.receipts));
+  const position = writer.handedPosition + at - frameHeaderBytes;
+  writer.end(writeAckRequest(writer.bytes, at, groupId, request.receipts));
+  connection.requestsInUse++;
+  return position;
+}
+
+export function writeChanges(connection: BrokerConnection, correlation: number, request: UpstreamChange): number {
+  if (!hasRequestRoom(connection)) return noRoom;
+  const groupId = connection.groups.find(request.group)!.id;
+  let bytesMax = changeGroupBytesMax;
+  for (const { receipt } of request.changes) bytesMax += changeBytesMax(receipt);
+  const { writer } = connection.frames;
+  let at = writer.begin(FrameKind.Change, 0, correlation, bytesMax);
+  const position = writer.handedPosition + at - frameHeaderBytes;
+  at = writeChangeGroup(writer.bytes, at, groupId);
+  for (const { receipt, kind, invisibleMs } of request.changes) {
+    at = writeChange(writer.bytes, at, receipt, wireKinds[kind], invisibleMs);
+  }
+  writer.end(at);
+  connection.requestsInUse++;
+  return position;
+}
+
+/** Some of the window is kept for opening names, which other requests wait for. */
+export const openingsInUseMax = 32;
+
+function hasRequestRoom(connection: BrokerConnection): boolean {
+  const reserve = Math.min(openingsInUseMax, connection.requestWindow >> 1);
+  return connection.frames.writer.wantsMore && connection.requestsInUse < connection.requestWindow - reserve;
+}
