@@ -7,6 +7,7 @@ import type { LogRecord } from "./commit-log/log.ts";
  * Everything is synchronous and reads no clock: the caller passes `now`. What changes state is appended to the log and
  * applied before the call returns. When an answer may leave is the caller's business: every outcome carries the log
  * `position` it depends on, for `log.whenDurable(position)` or `log.whenWritten(position)`; `noPosition` waits for nothing.
+ * Calls other than `receive` throw `MeshError` when the log takes no records; nothing has changed then but what the log has.
  */
 export interface BrokerPort {
   /** Makes a topic known; ids never change or repeat. A newer incarnation drops everything of the older one. */
@@ -44,8 +45,8 @@ export interface BrokerPort {
    * position: store it after `whenDurable`.
    */
   snapshot(): Buffer;
-  /** Canonical bytes of the derived state as of `now`: equal states, equal bytes (B11). */
-  dump(now: Now): Buffer;
+  /** Canonical bytes of the derived state as of the last `advance`: equal states, equal bytes (B11). */
+  dump(): Buffer;
 
   /** Figures for the admin port and metrics; one entry per (group, topic). */
   subscriptions(): SubscriptionFigures[];
@@ -111,7 +112,7 @@ export interface SendCall {
   readonly laneMark: string;
   readonly bornHost: string;
   /** apache.rocketmq.v2.Message, as the client wrote them; copied into the log before `send` returns. */
-  readonly messages: readonly Uint8Array[];
+  readonly messages: readonly Buffer[];
 }
 
 /** `position`: durable when the answer leaves. */

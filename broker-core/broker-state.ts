@@ -1,0 +1,261 @@
+import { MeshError } from "../proto/runtime/mesh-error.ts";
+import type {
+  BrokerPort,
+  ChangeCall,
+  GroupOpening,
+  Now,
+  Opened,
+  ReceiveCall,
+  ReceiveSink,
+  SendCall,
+  Sent,
+  Settled,
+  SubscriptionFigures,
+  TopicFigures,
+  TopicOpening,
+} from "./broker-port.ts";
+import type { LogReader, LogRecord, LogWriter } from "./commit-log/log.ts";
+import { Burier } from "./dead-letter/burier.ts";
+import { BrokerTables } from "./dispatch/broker-tables.ts";
+import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Journal } from "./dispatch/journal.ts";
+import { Sender } from "./dispatch/sender.ts";
+import { readStateImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
+import { LeaseState } from "./pop/lease-table.ts";
+import { ReceiptSealer } from "./pop/receipt.ts";
+import { type GroupStart, Receiver } from "./pop/receiver.ts";
+import { Settler } from "./pop/settler.ts";
+import type { Subscription } from "./pop/subscription.ts";
+import { DeadLetterReason } from "./record/dead-letter-record.ts";
+import { bootNumber } from "./record/granted-at.ts";
+import { Opener } from "./topic/opener.ts";
+import type { Topic } from "./topic/topic.ts";
+
+export interface BrokerStateOptions {
+  /** Name of the broker group; first field of every receipt. */
+  readonly brokerName: string;
+  /** Seals receipts; at least 16 bytes, kept with the data so that receipts outlive the process. */
+  readonly receiptKey: Buffer;
+  /** Of the clock that `now` values come from. */
+  readonly bootId: string;
+  /** The moment of the start: anchor for leases of an earlier boot. */
+  readonly start: Now;
+  /** Default 20 000. */
+  readonly inFlightMaxDefault?: number;
+  /** Default "end". */
+  readonly groupStart?: GroupStart;
+}
+
+const inFlightMaxDefault = 20_000;
+
+/** Leases ended in one `advance`; more than that (a whole fleet died at once) take several turns. */
+const endedLeasesMax = 16_384;
+
+/**
+ * The broker as a deterministic state machine over one log (docs/broker-state.md). Calls decide, the journal writes the
+ * decision down and the dispatcher applies it; time passes in `advance`. Calls other than `receive` throw `MeshError` when
+ * the log takes no more records.
+ */
+export class BrokerState implements BrokerPort {
+  readonly #tables: BrokerTables;
+  readonly #dispatcher: Dispatcher;
+  readonly #journal: Journal;
+  readonly #opener: Opener;
+  readonly #sender: Sender;
+  readonly #burier: Burier;
+  readonly #receiver: Receiver;
+  readonly #settler: Settler;
+  /** Subscriptions to be served at the end of the call at hand. */
+  readonly #woken = new Set<Subscription>();
+  /** There are more ended leases than one `advance` takes. */
+  #isBehind = false;
+
+  /** `image`: a snapshot to start from; the log is then replayed from `appliedPosition`. Throws `StateImageError`. */
+  constructor(log: LogWriter & LogReader, sink: ReceiveSink, options: BrokerStateOptions, image?: Buffer) {
+    this.#tables = new BrokerTables({
+      boot: bootNumber(options.bootId),
+      startMonotonicMs: options.start.monotonicMs,
+      startWallMs: options.start.wallMs,
+    });
+    if (image !== undefined) readStateImage(image, this.#tables);
+    const sealer = new ReceiptSealer(options.brokerName, options.receiptKey);
+    this.#dispatcher = new Dispatcher(this.#tables);
+    this.#journal = new Journal(log, this.#tables, this.#dispatcher);
+    this.#opener = new Opener(this.#tables, this.#journal);
+    this.#sender = new Sender(this.#tables, this.#journal);
+    this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
+    this.#settler = new Settler(this.#tables, this.#journal, sealer);
+    this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, {
+      inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
+      groupStart: options.groupStart ?? "end",
+    });
+  }
+
+  replay(record: LogRecord): void {
+    this.#dispatcher.apply(record.type, record.position, record.body, 0, record.body.length);
+    this.#tables.appliedPosition = record.nextPosition;
+  }
+
+  goLive(now: Now): void {
+    const { topics, queues, undurable } = this.#tables;
+    // What was read from the log at start-up is on disk: recovery has seen to that.
+    while (undurable.take(Number.POSITIVE_INFINITY) >= 0);
+    for (const topic of topics.all()) {
+      for (const queue of topic.queues) queues.setVisibleEnd(queue, queues.endOffset(queue));
+    }
+    this.#journal.beginRun();
+    this.advance(now);
+  }
+
+  openTopic(opening: TopicOpening, _now: Now): Opened {
+    return this.#opener.openTopic(opening, (dropped) => {
+      for (const subscription of dropped.subscriptions.values()) this.#woken.delete(subscription);
+      this.#receiver.dropTopic(dropped);
+    });
+  }
+
+  openGroup(opening: GroupOpening, _now: Now): Opened {
+    return this.#opener.openGroup(opening);
+  }
+
+  send(call: SendCall, now: Now): Sent {
+    return this.#sender.send(call, now);
+  }
+
+  receive(call: ReceiveCall, ticket: number, now: Now): number {
+    return this.#receiver.receive(call, ticket, now);
+  }
+
+  cancelReceive(handle: number): boolean {
+    return this.#receiver.cancel(handle);
+  }
+
+  ack(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled {
+    const settled = this.#settler.ack(groupId, receipts, now, this.#onAcked);
+    this.#serveWoken(now);
+    return settled;
+  }
+
+  /** A full group has room again: calls that wait for that are served. */
+  readonly #onAcked = (subscription: Subscription): void => {
+    if (subscription.inFlight + 1 >= this.#receiver.inFlightMax(subscription)) this.#wake(subscription);
+  };
+
+  change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled {
+    const settled = this.#settler.change(groupId, changes, now);
+    this.#endLeases(now);
+    this.#serveWoken(now);
+    return settled;
+  }
+
+  onDurable(durablePosition: number, now: Now): void {
+    const { topics, queues, undurable } = this.#tables;
+    for (let queue = undurable.take(durablePosition); queue >= 0; queue = undurable.take(durablePosition)) {
+      queues.setVisibleEnd(queue, queues.visibleEnd(queue) + 1);
+      const topic = topics.byId(queues.topicId(queue));
+      if (topic !== undefined && !topic.isWoken) this.#wakeTopic(topic);
+    }
+    this.#serveWoken(now);
+  }
+
+  readonly #wokenTopics: Topic[] = [];
+
+  #wakeTopic(topic: Topic): void {
+    topic.isWoken = true;
+    this.#wokenTopics.push(topic);
+    for (const subscription of topic.subscriptions.values()) this.#wake(subscription);
+  }
+
+  advance(now: Now): void {
+    this.#endLeases(now);
+    this.#serveWoken(now);
+    this.#receiver.advance(now);
+  }
+
+  nextTimerMs(): number {
+    if (this.#isBehind) return Number.NEGATIVE_INFINITY;
+    return Math.min(this.#tables.leaseTimers.nextMs(), this.#receiver.nextTimerMs());
+  }
+
+  get appliedPosition(): number {
+    return this.#tables.appliedPosition;
+  }
+
+  snapshot(): Buffer {
+    return writeStateImage(this.#tables);
+  }
+
+  dump(): Buffer {
+    return writeStateDump(this.#tables);
+  }
+
+  subscriptions(): SubscriptionFigures[] {
+    return Array.from(this.#tables.subscriptions.all(), (subscription) => ({
+      group: subscription.group.name,
+      topic: subscription.topic.name,
+      ready: subscription.readyCount(this.#tables.queues),
+      inFlight: subscription.inFlight,
+      inFlightMax: this.#receiver.inFlightMax(subscription),
+      deadLetters: subscription.deadLetters,
+      waiting: subscription.waitCount,
+    }));
+  }
+
+  topics(): TopicFigures[] {
+    const { queues } = this.#tables;
+    return Array.from(this.#tables.topics.all(), (topic) => ({
+      name: topic.name,
+      id: topic.id,
+      incarnation: topic.incarnation,
+      queueCount: topic.queues.length,
+      messages: topic.queues.reduce((sum, queue) => sum + queues.endOffset(queue), 0),
+    }));
+  }
+
+  /** Leases whose end has come: their messages are visible again at once, or dead after the last attempt (B6). */
+  #endLeases(now: Now): void {
+    const { leaseTimers } = this.#tables;
+    this.#isBehind = false;
+    for (let ended = 0; ; ended++) {
+      if (ended === endedLeasesMax) {
+        this.#isBehind = true;
+        return;
+      }
+      const slot = leaseTimers.takeDue(now.monotonicMs);
+      if (slot < 0) return;
+      this.#endLease(slot, now);
+    }
+  }
+
+  #endLease(slot: number, now: Now): void {
+    const { leases, subscriptions } = this.#tables;
+    const subscription = subscriptions.at(leases.subscription[slot]!)!;
+    leases.state[slot] = LeaseState.Ready;
+    leases.unlinkAttempt(slot);
+    subscription.inFlight--;
+    subscription.ready.push(slot);
+    if (!this.#burier.isExhausted(subscription, slot)) {
+      this.#wake(subscription);
+      return;
+    }
+    try {
+      this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
+    } catch (error) {
+      // A log that takes nothing now: the message waits in the heap, and the next receive buries it instead of taking it.
+      if (!(error instanceof MeshError)) throw error;
+    }
+  }
+
+  #wake(subscription: Subscription): void {
+    if (subscription.waitHead >= 0) this.#woken.add(subscription);
+  }
+
+  #serveWoken(now: Now): void {
+    for (const topic of this.#wokenTopics) topic.isWoken = false;
+    this.#wokenTopics.length = 0;
+    for (const subscription of this.#woken) {
+      this.#woken.delete(subscription);
+      this.#receiver.serveWaiting(subscription, now);
+    }
+  }
+}

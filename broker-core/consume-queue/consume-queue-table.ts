@@ -1,0 +1,168 @@
+/**
+ * The consume queues of all topics: for each (topic, queue) an index from offset to log position, with what a scan needs
+ * without reading the log.
+ *
+ * Struct of arrays. A queue without messages costs a few numbers. Entries live in blocks of 64 taken from shared slabs, 25
+ * bytes each; a queue's directory lists its blocks, so a look-up is two array reads.
+ */
+const blockShift = 6;
+const blockEntries = 1 << blockShift;
+/** Entries of one slab: 1.6 MB, so growth never copies and never stalls. */
+const slabShift = 16;
+const slabEntries = 1 << slabShift;
+
+export const EntryFlag = {
+  /** The position is that of a DeadLetter record, which points at the message. */
+  DeadLetter: 1,
+} as const;
+
+export class ConsumeQueueTable {
+  #topicIds = new Uint32Array(64);
+  #queueIds = new Uint16Array(64);
+  #endOffsets = new Float64Array(64);
+  #visibleEnds = new Float64Array(64);
+  readonly #directories: (Uint32Array | undefined)[] = [];
+  readonly #freeQueues: number[] = [];
+  #queueCount = 0;
+
+  readonly #positions: Float64Array[] = [];
+  readonly #bytes: Uint32Array[] = [];
+  readonly #tagHashes: Uint32Array[] = [];
+  readonly #groupHashes: Uint32Array[] = [];
+  readonly #lanes: Uint16Array[] = [];
+  readonly #flags: Uint8Array[] = [];
+  readonly #freeBlocks: number[] = [];
+  #blockCount = 0;
+
+  /** Adds an empty queue and returns its slot. */
+  add(topicId: number, queueId: number): number {
+    const slot = this.#freeQueues.pop() ?? this.#queueCount++;
+    if (slot >= this.#topicIds.length) this.#growQueues();
+    this.#topicIds[slot] = topicId;
+    this.#queueIds[slot] = queueId;
+    this.#endOffsets[slot] = 0;
+    this.#visibleEnds[slot] = 0;
+    this.#directories[slot] = undefined;
+    return slot;
+  }
+
+  /** Gives a queue and its blocks back. */
+  remove(slot: number): void {
+    const directory = this.#directories[slot];
+    const blocks = Math.ceil(this.#endOffsets[slot]! / blockEntries);
+    for (let i = 0; i < blocks; i++) this.#freeBlocks.push(directory![i]!);
+    this.#directories[slot] = undefined;
+    this.#endOffsets[slot] = 0;
+    this.#visibleEnds[slot] = 0;
+    this.#topicIds[slot] = 0;
+    this.#freeQueues.push(slot);
+  }
+
+  topicId(slot: number): number {
+    return this.#topicIds[slot]!;
+  }
+
+  queueId(slot: number): number {
+    return this.#queueIds[slot]!;
+  }
+
+  /** Offset of the next message. */
+  endOffset(slot: number): number {
+    return this.#endOffsets[slot]!;
+  }
+
+  /** Consumers see the offsets below: those whose records are durable (B3). */
+  visibleEnd(slot: number): number {
+    return this.#visibleEnds[slot]!;
+  }
+
+  setVisibleEnd(slot: number, offset: number): void {
+    this.#visibleEnds[slot] = offset;
+  }
+
+  append(
+    slot: number,
+    position: number,
+    bytes: number,
+    tagHash: number,
+    groupHash: number,
+    lane: number,
+    flags: number,
+  ): void {
+    const offset = this.#endOffsets[slot]!;
+    if ((offset & (blockEntries - 1)) === 0) this.#addBlock(slot, offset / blockEntries);
+    this.#endOffsets[slot] = offset + 1;
+    const entry = this.entry(slot, offset);
+    const slab = entry >>> slabShift;
+    const at = entry & (slabEntries - 1);
+    this.#positions[slab]![at] = position;
+    this.#bytes[slab]![at] = bytes;
+    this.#tagHashes[slab]![at] = tagHash;
+    this.#groupHashes[slab]![at] = groupHash;
+    this.#lanes[slab]![at] = lane;
+    this.#flags[slab]![at] = flags;
+  }
+
+  /** Where the entry of `offset` lies, for the reads below. `offset` is below `endOffset`. */
+  entry(slot: number, offset: number): number {
+    const block = this.#directories[slot]![Math.floor(offset / blockEntries)]!;
+    return block * blockEntries + (offset % blockEntries);
+  }
+
+  position(entry: number): number {
+    return this.#positions[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+  }
+
+  /** Bytes of the client's message. */
+  bytes(entry: number): number {
+    return this.#bytes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+  }
+
+  tagHash(entry: number): number {
+    return this.#tagHashes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+  }
+
+  groupHash(entry: number): number {
+    return this.#groupHashes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+  }
+
+  lane(entry: number): number {
+    return this.#lanes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+  }
+
+  flags(entry: number): number {
+    return this.#flags[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+  }
+
+  #addBlock(slot: number, blockIndex: number): void {
+    let directory = this.#directories[slot];
+    if (directory === undefined || blockIndex >= directory.length) {
+      const wider = new Uint32Array(Math.max(4, blockIndex * 2));
+      if (directory !== undefined) wider.set(directory);
+      this.#directories[slot] = directory = wider;
+    }
+    const block = this.#freeBlocks.pop() ?? this.#blockCount++;
+    directory[blockIndex] = block;
+    if (block * blockEntries >= this.#positions.length * slabEntries) {
+      this.#positions.push(new Float64Array(slabEntries));
+      this.#bytes.push(new Uint32Array(slabEntries));
+      this.#tagHashes.push(new Uint32Array(slabEntries));
+      this.#groupHashes.push(new Uint32Array(slabEntries));
+      this.#lanes.push(new Uint16Array(slabEntries));
+      this.#flags.push(new Uint8Array(slabEntries));
+    }
+  }
+
+  #growQueues(): void {
+    const count = this.#topicIds.length * 2;
+    this.#topicIds = widen(this.#topicIds, new Uint32Array(count));
+    this.#queueIds = widen(this.#queueIds, new Uint16Array(count));
+    this.#endOffsets = widen(this.#endOffsets, new Float64Array(count));
+    this.#visibleEnds = widen(this.#visibleEnds, new Float64Array(count));
+  }
+}
+
+function widen<T extends Float64Array | Uint32Array | Uint16Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}

@@ -1,0 +1,36 @@
+import type { Now } from "../broker-port.ts";
+import type { LogReader } from "../commit-log/log.ts";
+import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import type { Journal } from "../dispatch/journal.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import type { Opener } from "../topic/opener.ts";
+import { deadLetterTopicName } from "../topic/topic.ts";
+import { decideDeadLetter } from "./dead-letter-decision.ts";
+
+/** Moves messages to the dead-letter topic of their group, `%DLQ%<group>`, which it opens at the first one. */
+export class Burier {
+  readonly #tables: BrokerTables;
+  readonly #log: LogReader;
+  readonly #journal: Journal;
+  readonly #opener: Opener;
+
+  constructor(tables: BrokerTables, log: LogReader, journal: Journal, opener: Opener) {
+    this.#tables = tables;
+    this.#log = log;
+    this.#journal = journal;
+    this.#opener = opener;
+  }
+
+  bury(subscription: Subscription, slot: number, reason: number, now: Now): void {
+    const deadTopic = this.#opener.ownTopic(deadLetterTopicName(subscription.group.name));
+    this.#journal.deadLetter(
+      decideDeadLetter(this.#tables, this.#log, subscription, slot, deadTopic, reason, now.wallMs),
+    );
+  }
+
+  /** Whether the lease's last allowed attempt is used up. */
+  isExhausted(subscription: Subscription, slot: number): boolean {
+    const { attemptsMax } = subscription.group.policy;
+    return attemptsMax > 0 && this.#tables.leases.attempt[slot]! >= attemptsMax;
+  }
+}

@@ -1,0 +1,38 @@
+import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
+import { UndurableEntries } from "../consume-queue/undurable-entries.ts";
+import type { LeaseClock } from "../pop/lease-clock.ts";
+import { LeaseTable } from "../pop/lease-table.ts";
+import { type Subscription, SubscriptionTable } from "../pop/subscription.ts";
+import { TextTable } from "../pop/text-table.ts";
+import { TimerWheel } from "../pop/timer-wheel.ts";
+import { GroupTable } from "../topic/consumer-group.ts";
+import { TopicTable } from "../topic/topic.ts";
+
+/** Everything that is derived from the log. Written by the dispatcher and by the end of leases, read by the decisions. */
+export class BrokerTables {
+  readonly clock: LeaseClock;
+  readonly topics = new TopicTable();
+  readonly groups = new GroupTable();
+  readonly queues = new ConsumeQueueTable();
+  readonly undurable = new UndurableEntries();
+  readonly subscriptions = new SubscriptionTable();
+  readonly leases = new LeaseTable();
+  /** Ends of the leases in flight, by lease slot. */
+  readonly leaseTimers: TimerWheel;
+  /** Client ids of the holders. */
+  readonly holders = new TextTable();
+  readonly lanes = new TextTable();
+  /** Above every lease generation in the log. */
+  nextGeneration = 1;
+  /** Log position behind the last record that was applied. */
+  appliedPosition = 0;
+
+  constructor(clock: LeaseClock) {
+    this.clock = clock;
+    this.leaseTimers = new TimerWheel(clock.startMonotonicMs);
+  }
+
+  subscription(groupId: number, topicId: number): Subscription | undefined {
+    return this.topics.byId(topicId)?.subscriptions.get(groupId);
+  }
+}

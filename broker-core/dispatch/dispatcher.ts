@@ -1,0 +1,329 @@
+import { ChangeKind } from "../broker-port.ts";
+import { RecordType } from "../commit-log/log.ts";
+import { EntryFlag } from "../consume-queue/consume-queue-table.ts";
+import { attemptKey } from "../pop/attempt-key.ts";
+import { leaseEndMs } from "../pop/lease-clock.ts";
+import { LeaseState, none } from "../pop/lease-table.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import * as ack from "../record/ack-record.ts";
+import { changeReadBlank, readChangeRecord } from "../record/change-record.ts";
+import { readCursorOpened } from "../record/cursor-record.ts";
+import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
+import { readShortText } from "../record/fixed-bytes.ts";
+import { readGroupRecord } from "../record/group-record.ts";
+import * as message from "../record/message-record.ts";
+import * as pop from "../record/pop-record.ts";
+import { RecordFault } from "../record/record-fault.ts";
+import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
+import type { Topic } from "../topic/topic.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+
+/**
+ * Follows the log into the tables: the single way in which records change state, live and in replay (B11). It decides
+ * nothing and trusts the log's checksums; a record that does not fit the state is a bug or a foreign log and ends the
+ * process, because going on would reset somebody's position (planted-bug list, no. 24).
+ */
+export class Dispatcher {
+  readonly #tables: BrokerTables;
+  readonly #pop = pop.popReadBlank();
+  readonly #change = changeReadBlank();
+
+  constructor(tables: BrokerTables) {
+    this.#tables = tables;
+  }
+
+  /** Applies the record with body `bytes[start, end)` that lies at `position`. */
+  apply(type: RecordType, position: number, bytes: Buffer, start: number, end: number): void {
+    switch (type) {
+      case RecordType.Message:
+        this.#message(position, bytes, start, end);
+        break;
+      case RecordType.Pop:
+        this.#popped(bytes, start, end);
+        break;
+      case RecordType.Ack:
+        this.#acked(bytes, start, end);
+        break;
+      case RecordType.Change:
+        this.#changed(bytes, start, end);
+        break;
+      case RecordType.DeadLetter:
+        this.#deadLetter(position, bytes, start, end);
+        break;
+      case RecordType.CursorOpened:
+        this.#cursorOpened(bytes, start, end);
+        break;
+      case RecordType.TopicOpened:
+      case RecordType.TopicChanged:
+        this.#topic(position, bytes, start, end);
+        break;
+      case RecordType.TopicDropped:
+        this.#topicDropped(bytes, start, end);
+        break;
+      case RecordType.GroupOpened:
+      case RecordType.GroupChanged:
+        this.#tables.groups.put(readGroupRecord(bytes, start, end), position);
+        break;
+      default:
+        throw new RecordFault(`record type ${type} at log position ${position} is of a newer version of popmesh`);
+    }
+  }
+
+  #topic(position: number, bytes: Buffer, start: number, end: number): void {
+    const { topics, queues } = this.#tables;
+    const record = readTopicRecord(bytes, start, end);
+    const topic =
+      topics.byId(record.topicId) ??
+      topics.add(record.topicId, record.name, record.incarnation, record.messageTypes, position);
+    topic.incarnation = record.incarnation;
+    topic.messageTypes = record.messageTypes;
+    topic.openedPosition = position;
+    while (topic.queues.length < record.queueCount) topic.queues.push(queues.add(topic.id, topic.queues.length));
+    for (const subscription of topic.subscriptions.values()) subscription.widen();
+  }
+
+  #topicDropped(bytes: Buffer, start: number, end: number): void {
+    const { topics, queues, subscriptions, leases, undurable } = this.#tables;
+    const topic = this.#topicById(readTopicDropped(bytes, start, end));
+    for (let slot = 0; slot < leases.end; slot++) {
+      if (leases.state[slot] === LeaseState.Free) continue;
+      const subscription = subscriptions.at(leases.subscription[slot]!);
+      if (subscription?.topic === topic) this.#forget(slot, subscription);
+    }
+    for (const subscription of [...topic.subscriptions.values()]) subscriptions.remove(subscription);
+    for (const queue of topic.queues) {
+      undurable.forget(queue);
+      queues.remove(queue);
+    }
+    topics.remove(topic);
+  }
+
+  #message(position: number, bytes: Buffer, start: number, end: number): void {
+    message.expectMessageRecord(start, end);
+    const topic = this.#topicById(message.messageTopicId(bytes, start));
+    this.#index(
+      topic,
+      message.messageQueueId(bytes, start),
+      message.messageOffset(bytes, start),
+      position,
+      end - message.messageBodyStart(bytes, start),
+      message.messageTagHash(bytes, start),
+      message.messageGroupHash(bytes, start),
+      0,
+    );
+  }
+
+  #index(
+    topic: Topic,
+    queueId: number,
+    offset: number,
+    position: number,
+    messageBytes: number,
+    tagHash: number,
+    groupHash: number,
+    flags: number,
+  ): void {
+    const { queues, undurable } = this.#tables;
+    const queue = topic.queues[queueId];
+    if (queue === undefined) throw new RecordFault(`topic ${topic.name} has no queue ${queueId}`);
+    if (queues.endOffset(queue) !== offset) {
+      throw new RecordFault(
+        `${topic.name}, queue ${queueId}: offset ${offset} follows ${queues.endOffset(queue) - 1} at log position ${position}`,
+      );
+    }
+    queues.append(queue, position, messageBytes, tagHash, groupHash, 0, flags);
+    undurable.push(position, queue);
+  }
+
+  #cursorOpened(bytes: Buffer, start: number, end: number): void {
+    const { subscriptions, groups, leases } = this.#tables;
+    const opened = readCursorOpened(bytes, start, end);
+    const group = groups.byId(opened.groupId);
+    if (group === undefined) throw new RecordFault(`a cursor of the unknown group ${opened.groupId}`);
+    const subscription = subscriptions.add(group, this.#topicById(opened.topicId), leases);
+    subscription.cursors.set(opened.offsets.slice(0, subscription.cursors.length));
+  }
+
+  #popped(bytes: Buffer, start: number, end: number): void {
+    const read = this.#pop;
+    pop.readPopRecord(bytes, start, end, read);
+    const subscription = this.#subscriptionOf(read.groupId, read.topicId);
+    for (let i = 0, at = read.cursorsAt; i < read.cursorCount; i++, at += pop.popCursorBytes) {
+      subscription.cursors[pop.popEntryQueueId(bytes, at)] = pop.popEntryOffset(bytes, at);
+    }
+    if (read.deliveryCount === 0) return;
+    const clientId = readShortText(bytes, read.clientAt);
+    const key = attemptKey(read.groupId, read.topicId, clientId, readShortText(bytes, read.attemptAt));
+    const lane = readShortText(bytes, read.laneAt);
+    for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
+      const slot = this.#lease(subscription, pop.popEntryQueueId(bytes, at), pop.popEntryOffset(bytes, at));
+      this.#grant(
+        slot,
+        subscription,
+        pop.popDeliveryGeneration(bytes, at),
+        pop.popDeliveryAttempt(bytes, at),
+        read.boot,
+        read.monotonicMs,
+        read.wallMs,
+        read.invisibleMs,
+      );
+      this.#hold(slot, clientId, lane);
+      this.#tables.leases.linkAttempt(slot, key);
+    }
+  }
+
+  /** The row of a message; a new one when the group is handed it for the first time. */
+  #lease(subscription: Subscription, queueId: number, offset: number): number {
+    const { leases, queues } = this.#tables;
+    const known = leases.find(subscription.slot, queueId, offset);
+    if (known !== none) return known;
+    const queue = subscription.topic.queues[queueId];
+    if (queue === undefined || offset >= queues.endOffset(queue)) {
+      throw new RecordFault(`${subscription.topic.name}, queue ${queueId}: a hand-out of the unknown offset ${offset}`);
+    }
+    const slot = leases.add(subscription.slot, queueId, offset);
+    subscription.inFlight++;
+    leases.position[slot] = queues.position(queues.entry(queue, offset));
+    leases.firstPopMs[slot] = 0;
+    leases.holder[slot] = 0;
+    leases.lane[slot] = 0;
+    return slot;
+  }
+
+  /** A lease begins or gets a new end. */
+  #grant(
+    slot: number,
+    subscription: Subscription,
+    generation: number,
+    attempt: number,
+    boot: number,
+    monotonicMs: number,
+    wallMs: number,
+    invisibleMs: number,
+  ): void {
+    const tables = this.#tables;
+    const { leases } = tables;
+    if (leases.state[slot] === LeaseState.Ready) {
+      subscription.ready.remove(slot);
+      leases.state[slot] = LeaseState.InFlight;
+      subscription.inFlight++;
+    }
+    leases.generation[slot] = generation;
+    leases.attempt[slot] = attempt;
+    leases.endMs[slot] = leaseEndMs(tables.clock, boot, monotonicMs, wallMs, invisibleMs);
+    leases.endWallMs[slot] = wallMs + invisibleMs;
+    leases.invisibleMs[slot] = invisibleMs;
+    if (leases.firstPopMs[slot] === 0) leases.firstPopMs[slot] = wallMs;
+    tables.leaseTimers.set(slot, leases.endMs[slot]!);
+    tables.nextGeneration = Math.max(tables.nextGeneration, generation + 1);
+  }
+
+  #hold(slot: number, clientId: string, lane: string): void {
+    const { leases, holders, lanes } = this.#tables;
+    const holder = holders.acquire(clientId);
+    holders.release(leases.holder[slot]!);
+    leases.holder[slot] = holder;
+    const laneNumber = lanes.acquire(lane);
+    lanes.release(leases.lane[slot]!);
+    leases.lane[slot] = laneNumber;
+  }
+
+  #acked(bytes: Buffer, start: number, end: number): void {
+    ack.expectAckRecord(bytes, start, end);
+    const subscription = this.#subscriptionOf(ack.ackGroupId(bytes, start), ack.ackTopicId(bytes, start));
+    const count = ack.ackCount(bytes, start);
+    for (let i = 0, at = start + ack.ackFixedBytes; i < count; i++, at += ack.ackEntryBytes) {
+      this.#forget(
+        this.#known(subscription, ack.ackQueueId(bytes, at), ack.ackOffset(bytes, at), "an ack"),
+        subscription,
+      );
+    }
+  }
+
+  #changed(bytes: Buffer, start: number, end: number): void {
+    const read = this.#change;
+    readChangeRecord(bytes, start, end, read);
+    const subscription = this.#subscriptionOf(read.groupId, read.topicId);
+    const slot = this.#known(subscription, read.queueId, read.offset, "a change");
+    // Only an extension leaves the batch as its receive attempt was given it.
+    if (read.kind !== ChangeKind.Extend) this.#tables.leases.unlinkAttempt(slot);
+    this.#grant(
+      slot,
+      subscription,
+      read.generation,
+      read.attempt,
+      read.boot,
+      read.monotonicMs,
+      read.wallMs,
+      read.invisibleMs,
+    );
+  }
+
+  #deadLetter(position: number, bytes: Buffer, start: number, end: number): void {
+    const { leases, holders, lanes } = this.#tables;
+    const dead = readDeadLetterRecord(bytes, start, end);
+    const subscription = this.#subscriptionOf(dead.groupId, dead.topicId);
+    const slot = this.#known(subscription, dead.queueId, dead.offset, "a dead letter");
+    this.#takeOut(slot, subscription);
+    leases.unlinkAttempt(slot);
+    leases.state[slot] = LeaseState.Dead;
+    holders.release(leases.holder[slot]!);
+    lanes.release(leases.lane[slot]!);
+    leases.holder[slot] = 0;
+    leases.lane[slot] = 0;
+    subscription.deadLetters++;
+    this.#index(
+      this.#topicById(dead.deadTopicId),
+      dead.deadQueueId,
+      dead.deadOffset,
+      position,
+      dead.messageBytes,
+      dead.tagHash,
+      dead.groupHash,
+      EntryFlag.DeadLetter,
+    );
+  }
+
+  /** The group is done with the message, or the topic is gone. */
+  #forget(slot: number, subscription: Subscription): void {
+    const { leases, holders, lanes } = this.#tables;
+    this.#takeOut(slot, subscription);
+    holders.release(leases.holder[slot]!);
+    lanes.release(leases.lane[slot]!);
+    leases.remove(slot);
+  }
+
+  /** Out of the heap, off the timer, out of the counts. */
+  #takeOut(slot: number, subscription: Subscription): void {
+    const { leases, leaseTimers } = this.#tables;
+    if (leases.state[slot] === LeaseState.Ready) subscription.ready.remove(slot);
+    else if (leases.state[slot] === LeaseState.InFlight) subscription.inFlight--;
+    leaseTimers.cancel(slot);
+  }
+
+  #known(subscription: Subscription, queueId: number, offset: number, what: string): number {
+    const { leases } = this.#tables;
+    const slot = leases.find(subscription.slot, queueId, offset);
+    if (slot === none || leases.state[slot] === LeaseState.Dead) {
+      throw new RecordFault(
+        `${what} for ${subscription.topic.name}, queue ${queueId}, offset ${offset}, ` +
+          `which group ${subscription.group.name} does not hold`,
+      );
+    }
+    return slot;
+  }
+
+  #topicById(id: number): Topic {
+    const topic = this.#tables.topics.byId(id);
+    if (topic === undefined) throw new RecordFault(`a record of the unknown topic ${id}`);
+    return topic;
+  }
+
+  #subscriptionOf(groupId: number, topicId: number): Subscription {
+    const subscription = this.#tables.subscription(groupId, topicId);
+    if (subscription === undefined) {
+      throw new RecordFault(`a record of group ${groupId} on topic ${topicId}, which it never opened`);
+    }
+    return subscription;
+  }
+}

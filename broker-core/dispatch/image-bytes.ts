@@ -1,0 +1,86 @@
+/** A growing buffer for state images. */
+export class ImageWriter {
+  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #end = 0;
+
+  #room(count: number): number {
+    const at = this.#end;
+    this.#end += count;
+    if (this.#end > this.#bytes.length) {
+      const wider = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#end));
+      this.#bytes.copy(wider, 0, 0, at);
+      this.#bytes = wider;
+    }
+    return at;
+  }
+
+  u8(value: number): void {
+    this.#bytes.writeUInt8(value, this.#room(1));
+  }
+
+  u16(value: number): void {
+    this.#bytes.writeUInt16LE(value, this.#room(2));
+  }
+
+  u32(value: number): void {
+    this.#bytes.writeUInt32LE(value, this.#room(4));
+  }
+
+  /** Whole numbers beyond 32 bits and times alike. */
+  f64(value: number): void {
+    this.#bytes.writeDoubleLE(value, this.#room(8));
+  }
+
+  text(value: string): void {
+    const length = Buffer.byteLength(value);
+    this.u16(length);
+    this.#bytes.write(value, this.#room(length));
+  }
+
+  bytes(): Buffer {
+    return Buffer.from(this.#bytes.subarray(0, this.#end));
+  }
+}
+
+/** Reads what `ImageWriter` wrote. Reads beyond the end throw `RangeError`. */
+export class ImageReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  u8(): number {
+    return this.#bytes.readUInt8(this.#move(1));
+  }
+
+  u16(): number {
+    return this.#bytes.readUInt16LE(this.#move(2));
+  }
+
+  u32(): number {
+    return this.#bytes.readUInt32LE(this.#move(4));
+  }
+
+  f64(): number {
+    return this.#bytes.readDoubleLE(this.#move(8));
+  }
+
+  text(): string {
+    const length = this.u16();
+    const at = this.#move(length);
+    if (this.#at > this.#bytes.length) throw new RangeError("a text reaches beyond the end of the image");
+    return this.#bytes.toString("utf8", at, this.#at);
+  }
+
+  #move(count: number): number {
+    const at = this.#at;
+    this.#at += count;
+    return at;
+  }
+}

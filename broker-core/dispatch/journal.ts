@@ -1,0 +1,258 @@
+import type { ChangeKind, Now } from "../broker-port.ts";
+import { type LogWriter, RecordType } from "../commit-log/log.ts";
+import type { PopPlan } from "../pop/pop-plan.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import type { PopRequest } from "../pop/waiter-table.ts";
+import { ackEntryBytes, ackFixedBytes, writeAckEntry, writeAckHead } from "../record/ack-record.ts";
+import { changeGrantedAt, changeRecordBytes, writeChangeRecord } from "../record/change-record.ts";
+import { type CursorOpened, cursorOpenedBytes, writeCursorOpened } from "../record/cursor-record.ts";
+import { type DeadLetterRecord, deadLetterRecordBytes, writeDeadLetterRecord } from "../record/dead-letter-record.ts";
+import { writeGrantedAt } from "../record/granted-at.ts";
+import { type GroupRecord, groupRecordBytes, writeGroupRecord } from "../record/group-record.ts";
+import { type MessageFacts, messageRecordBytes, writeMessageRecord } from "../record/message-record.ts";
+import { popGrantedAt, popRecordBytes, writePopCursor, writePopDelivery, writePopHead } from "../record/pop-record.ts";
+import {
+  type TopicRecord,
+  topicDroppedBytes,
+  topicRecordBytes,
+  writeTopicDropped,
+  writeTopicRecord,
+} from "../record/topic-record.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+
+/** Between two runs: above every lease that can have been granted without its record reaching the disk. */
+const generationGap = 2 ** 24;
+
+/**
+ * Writes decisions down: each function appends one record and applies it at once, from the very bytes that went into the
+ * log, so live and replayed state cannot differ (B11). A record that the log refuses (`MeshError`) changes nothing.
+ *
+ * Hot records are written by functions made once, which read what to write from fields: no closure per record.
+ */
+export class Journal {
+  readonly #log: LogWriter;
+  readonly #tables: BrokerTables;
+  readonly #dispatcher: Dispatcher;
+  #generationMin = 0;
+  /** Position of the last record of this run; -1: none yet. */
+  lastPosition = -1;
+
+  constructor(log: LogWriter, tables: BrokerTables, dispatcher: Dispatcher) {
+    this.#log = log;
+    this.#tables = tables;
+    this.#dispatcher = dispatcher;
+  }
+
+  get takesMessages(): boolean {
+    return this.#log.takesMessages;
+  }
+
+  /** Leases of this run get numbers that no earlier run can have given out, written or not. */
+  beginRun(): void {
+    this.#generationMin = this.#tables.nextGeneration + generationGap;
+  }
+
+  /** A lease number that was never used. */
+  nextGeneration(): number {
+    return Math.max(this.#tables.nextGeneration, this.#generationMin);
+  }
+
+  // Hot records.
+
+  #topicId = 0;
+  #groupId = 0;
+  #queueId = 0;
+  #offset = 0;
+  #generation = 0;
+  #kind = 0;
+  #invisibleMs = 0;
+  #attempt = 0;
+  #monotonicMs = 0;
+  #wallMs = 0;
+  #facts: MessageFacts | undefined;
+  #message: Uint8Array = new Uint8Array(0);
+  #laneMark = "";
+  #bornHost = "";
+  #plan: PopPlan | undefined;
+  #request: PopRequest | undefined;
+
+  message(
+    topicId: number,
+    queueId: number,
+    offset: number,
+    storeMs: number,
+    facts: MessageFacts,
+    laneMark: string,
+    bornHost: string,
+    message: Uint8Array,
+  ): number {
+    this.#topicId = topicId;
+    this.#queueId = queueId;
+    this.#offset = offset;
+    this.#wallMs = storeMs;
+    this.#facts = facts;
+    this.#laneMark = laneMark;
+    this.#bornHost = bornHost;
+    this.#message = message;
+    return this.#commit(RecordType.Message, messageRecordBytes(laneMark, bornHost, message), this.#fillMessage);
+  }
+
+  readonly #fillMessage = (into: Buffer, at: number): void => {
+    writeMessageRecord(
+      into,
+      at,
+      this.#topicId,
+      this.#queueId,
+      this.#offset,
+      this.#wallMs,
+      this.#facts!,
+      this.#laneMark,
+      this.#bornHost,
+      this.#message,
+    );
+  };
+
+  pop(subscription: Subscription, request: PopRequest, plan: PopPlan, now: Now): number {
+    this.#groupId = subscription.group.id;
+    this.#topicId = subscription.topic.id;
+    this.#request = request;
+    this.#plan = plan;
+    this.#setNow(now);
+    this.#generation = this.nextGeneration();
+    const length = popRecordBytes(request.clientId, request.attemptId, request.lane, plan.cursorCount, plan.count);
+    return this.#commit(RecordType.Pop, length, this.#fillPop);
+  }
+
+  readonly #fillPop = (into: Buffer, start: number): void => {
+    const request = this.#request!;
+    const plan = this.#plan!;
+    let at = writePopHead(
+      into,
+      start,
+      this.#groupId,
+      this.#topicId,
+      request.invisibleMs,
+      plan.cursorCount,
+      plan.count,
+      request.clientId,
+      request.attemptId,
+      request.lane,
+    );
+    this.#writeGranted(into, start + popGrantedAt);
+    for (let i = 0; i < plan.cursorCount; i++) {
+      at = writePopCursor(into, at, plan.cursorQueueIds[i]!, plan.cursorOffsets[i]!);
+    }
+    for (let i = 0; i < plan.count; i++) {
+      at = writePopDelivery(into, at, plan.queueIds[i]!, plan.offsets[i]!, this.#generation + i, plan.attempts[i]!);
+    }
+  };
+
+  ack(groupId: number, topicId: number, queueId: number, offset: number, generation: number, now: Now): number {
+    this.#groupId = groupId;
+    this.#topicId = topicId;
+    this.#queueId = queueId;
+    this.#offset = offset;
+    this.#generation = generation;
+    this.#setNow(now);
+    return this.#commit(RecordType.Ack, ackFixedBytes + ackEntryBytes, this.#fillAck);
+  }
+
+  readonly #fillAck = (into: Buffer, at: number): void => {
+    writeAckHead(into, at, this.#groupId, this.#topicId, this.#wallMs);
+    writeAckEntry(into, at + ackFixedBytes, this.#queueId, this.#offset, this.#generation);
+  };
+
+  change(
+    groupId: number,
+    topicId: number,
+    queueId: number,
+    offset: number,
+    kind: ChangeKind,
+    generation: number,
+    attempt: number,
+    invisibleMs: number,
+    now: Now,
+  ): number {
+    this.#groupId = groupId;
+    this.#topicId = topicId;
+    this.#queueId = queueId;
+    this.#offset = offset;
+    this.#kind = kind;
+    this.#generation = generation;
+    this.#attempt = attempt;
+    this.#invisibleMs = invisibleMs;
+    this.#setNow(now);
+    return this.#commit(RecordType.Change, changeRecordBytes, this.#fillChange);
+  }
+
+  readonly #fillChange = (into: Buffer, at: number): void => {
+    writeChangeRecord(
+      into,
+      at,
+      this.#groupId,
+      this.#topicId,
+      this.#queueId,
+      this.#kind,
+      this.#offset,
+      this.#generation,
+      this.#invisibleMs,
+      this.#attempt,
+    );
+    this.#writeGranted(into, at + changeGrantedAt);
+  };
+
+  // Rare records.
+
+  deadLetter(record: DeadLetterRecord): number {
+    return this.#commit(RecordType.DeadLetter, deadLetterRecordBytes(record), (into, at) =>
+      writeDeadLetterRecord(record, into, at),
+    );
+  }
+
+  topic(type: typeof RecordType.TopicOpened | typeof RecordType.TopicChanged, record: TopicRecord): number {
+    return this.#commit(type, topicRecordBytes(record), (into, at) => writeTopicRecord(record, into, at));
+  }
+
+  topicDropped(topicId: number): number {
+    return this.#commit(RecordType.TopicDropped, topicDroppedBytes, (into, at) => writeTopicDropped(topicId, into, at));
+  }
+
+  group(type: typeof RecordType.GroupOpened | typeof RecordType.GroupChanged, record: GroupRecord): number {
+    return this.#commit(type, groupRecordBytes(record), (into, at) => writeGroupRecord(record, into, at));
+  }
+
+  cursorOpened(record: CursorOpened): number {
+    return this.#commit(RecordType.CursorOpened, cursorOpenedBytes(record), (into, at) =>
+      writeCursorOpened(record, into, at),
+    );
+  }
+
+  #fill: (into: Buffer, at: number) => void = () => {};
+  #bytes: Buffer = Buffer.alloc(0);
+  #start = 0;
+
+  readonly #fillAndKeep = (into: Buffer, at: number): void => {
+    this.#fill(into, at);
+    this.#bytes = into;
+    this.#start = at;
+  };
+
+  #commit(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number {
+    this.#fill = fill;
+    const position = this.#log.append(type, length, this.#fillAndKeep);
+    this.#dispatcher.apply(type, position, this.#bytes, this.#start, this.#start + length);
+    this.#tables.appliedPosition = this.#log.endPosition;
+    this.lastPosition = position;
+    return position;
+  }
+
+  #setNow(now: Now): void {
+    this.#monotonicMs = now.monotonicMs;
+    this.#wallMs = now.wallMs;
+  }
+
+  #writeGranted(into: Buffer, at: number): void {
+    writeGrantedAt(into, at, this.#monotonicMs, this.#wallMs, this.#tables.clock.boot);
+  }
+}

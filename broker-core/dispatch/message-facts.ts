@@ -1,0 +1,33 @@
+import type { MessageScan } from "../../proto/codec/message-scan.ts";
+import { hashBytes } from "../consume-queue/text-hash.ts";
+import type { MessageFacts } from "../record/message-record.ts";
+
+/** Longest tag, message group and id that a message record can point at. The sidecar's limits are far below. */
+export const factBytesMax = 65_535;
+
+export const messageFactsBlank = (): MessageFacts => ({
+  tagHash: 0,
+  tagStart: 0,
+  tagLength: 0,
+  groupHash: 0,
+  groupStart: 0,
+  groupLength: 0,
+  idStart: 0,
+  idLength: 0,
+  messageType: 0,
+  isTimed: false,
+});
+
+/** Takes from a scan what the record keeps; ranges become relative to the message. An empty tag or group is none. */
+export function readMessageFacts(scan: MessageScan, into: MessageFacts): void {
+  into.tagLength = scan.tagEnd - scan.tagStart;
+  into.tagStart = into.tagLength === 0 ? 0 : scan.tagStart - scan.start;
+  into.tagHash = into.tagLength === 0 ? 0 : hashBytes(scan.bytes, scan.tagStart, scan.tagEnd);
+  into.groupLength = scan.messageGroupEnd - scan.messageGroupStart;
+  into.groupStart = into.groupLength === 0 ? 0 : scan.messageGroupStart - scan.start;
+  into.groupHash = into.groupLength === 0 ? 0 : hashBytes(scan.bytes, scan.messageGroupStart, scan.messageGroupEnd);
+  into.idLength = scan.messageIdEnd - scan.messageIdStart;
+  into.idStart = into.idLength === 0 ? 0 : scan.messageIdStart - scan.start;
+  into.messageType = scan.messageType;
+  into.isTimed = scan.hasDeliveryTimestamp;
+}

@@ -1,0 +1,126 @@
+import { Code } from "../../proto/code.ts";
+import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { Now, Refused, SendCall, Sent } from "../broker-port.ts";
+import type { MessageFacts } from "../record/message-record.ts";
+import type { Topic } from "../topic/topic.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+import type { Journal } from "./journal.ts";
+import { factBytesMax, messageFactsBlank, readMessageFacts } from "./message-facts.ts";
+import { queueOfGroup } from "./queue-choice.ts";
+
+/** Body limit of the local API (4 MiB) with room for properties. */
+export const messageBytesMax = 5 * 1024 * 1024;
+
+/** MessageType of apache.rocketmq.v2. */
+const MessageType = { Normal: 1, Fifo: 2, Delay: 3, Transaction: 4 } as const;
+const typeNames = ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION"];
+
+/** Stores messages: checks all of a call, then appends all of it. */
+export class Sender {
+  readonly #tables: BrokerTables;
+  readonly #journal: Journal;
+  readonly #scan = new MessageScan();
+  /** Of the messages of the call at hand. */
+  readonly #facts: MessageFacts[] = [];
+  readonly #bodies: Buffer[] = [];
+
+  constructor(tables: BrokerTables, journal: Journal) {
+    this.#tables = tables;
+    this.#journal = journal;
+  }
+
+  send(call: SendCall, now: Now): Sent {
+    const topic = this.#tables.topics.byId(call.topicId);
+    if (topic === undefined) return refused(Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
+    if (!this.#journal.takesMessages) {
+      return refused(Code.TooManyRequests, "the disk of the broker is full: free space, or try another broker");
+    }
+    if (call.messages.length === 0) return refused(Code.MessageCorrupted, "no message to send");
+    for (let i = 0; i < call.messages.length; i++) {
+      const failure = this.#check(topic, call.messages[i]!, i);
+      if (failure !== undefined) return failure;
+    }
+    const queueId = this.#chooseQueue(topic);
+    const queue = topic.queues[queueId]!;
+    const firstOffset = this.#tables.queues.endOffset(queue);
+    const storeMs = Math.floor(now.wallMs);
+    let position = -1;
+    for (let i = 0; i < call.messages.length; i++) {
+      position = this.#journal.message(
+        topic.id,
+        queueId,
+        firstOffset + i,
+        storeMs,
+        this.#facts[i]!,
+        call.laneMark,
+        call.bornHost,
+        this.#bodies[i]!,
+      );
+    }
+    this.#bodies.length = 0;
+    return { ok: true, queueId, firstOffset, storeMs, position };
+  }
+
+  /** Fills row `index` of what is to be stored, or says why it cannot be. */
+  #check(topic: Topic, message: Buffer, index: number): Refused | undefined {
+    if (message.length > messageBytesMax) {
+      return refused(
+        Code.MessageBodyTooLarge,
+        `message ${index} has ${message.length} of at most ${messageBytesMax} bytes`,
+      );
+    }
+    const scan = this.#scan;
+    try {
+      scanMessage(message, 0, message.length, scan);
+    } catch (error) {
+      if (error instanceof MeshError) return refused(Code.MessageCorrupted, `message ${index}: ${error.message}`);
+      throw error;
+    }
+    const facts = (this.#facts[index] ??= messageFactsBlank());
+    readMessageFacts(scan, facts);
+    if (Math.max(facts.tagLength, facts.groupLength, facts.idLength) > factBytesMax) {
+      return refused(
+        Code.MessageCorrupted,
+        `message ${index}: tag, message group and id have at most ${factBytesMax} bytes`,
+      );
+    }
+    // A part that came in pieces was put together, as many decoders do not.
+    this.#bodies[index] = scan.isRewritten ? scan.bytes.subarray(scan.start, scan.end) : message;
+    return checkType(topic, facts);
+  }
+
+  /** The messages of one group share a queue; others go round. */
+  #chooseQueue(topic: Topic): number {
+    const { groupHash } = this.#facts[0]!;
+    if (groupHash !== 0) return queueOfGroup(groupHash, topic.queues.length);
+    const queueId = topic.nextQueue % topic.queues.length;
+    topic.nextQueue = queueId + 1;
+    return queueId;
+  }
+}
+
+function checkType(topic: Topic, facts: MessageFacts): Refused | undefined {
+  const type = realType(facts);
+  if ((topic.messageTypes & (1 << type)) === 0) {
+    return refused(
+      Code.MessagePropertyConflictWithType,
+      `topic ${topic.name} does not take ${typeNames[type]} messages; send them to a topic of that type`,
+    );
+  }
+  if (type === MessageType.Delay || type === MessageType.Transaction) {
+    return refused(Code.NotImplemented, `this broker does not store ${typeNames[type]} messages yet`);
+  }
+  return undefined;
+}
+
+/** What a message is by what it carries; the field `message_type` alone decides about transactions only. */
+function realType(facts: MessageFacts): number {
+  if (facts.messageType === MessageType.Transaction) return MessageType.Transaction;
+  if (facts.isTimed) return MessageType.Delay;
+  return facts.groupHash !== 0 ? MessageType.Fifo : MessageType.Normal;
+}
+
+function refused(code: Code, message: string): Refused {
+  return { ok: false, code, message };
+}

@@ -1,0 +1,246 @@
+import { leaseEndMs } from "../pop/lease-clock.ts";
+import { LeaseState } from "../pop/lease-table.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import type { ConsumerGroup } from "../topic/consumer-group.ts";
+import type { Topic } from "../topic/topic.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+import { ImageReader, ImageWriter } from "./image-bytes.ts";
+
+/** The bytes are no image of this version. The checkpoint is then of no use; the log has everything. */
+export class StateImageError extends Error {
+  override readonly name = "StateImageError";
+}
+
+const magic = 0x706f_7053;
+const version = 1;
+
+/**
+ * All derived state in canonical order (ids, then offsets), for a checkpoint. What is not derived from the log (who waits,
+ * which queue is next, what is durable) is left out.
+ */
+export function writeStateImage(tables: BrokerTables): Buffer {
+  const into = new ImageWriter();
+  into.u32(magic);
+  into.u16(version);
+  into.f64(tables.clock.boot);
+  into.f64(tables.appliedPosition);
+  writeTables(tables, into);
+  return into.bytes();
+}
+
+/**
+ * The same, with the counts as of now, for comparing states (B11): the state rebuilt from the log has these bytes too, once
+ * both have advanced to the same time.
+ */
+export function writeStateDump(tables: BrokerTables): Buffer {
+  const into = new ImageWriter();
+  writeTables(tables, into);
+  for (const subscription of inOrder(tables)) {
+    into.u32(subscription.ready.count);
+    into.u32(subscription.inFlight);
+    into.u32(subscription.deadLetters);
+  }
+  into.u32(tables.holders.count);
+  into.u32(tables.lanes.count);
+  into.u32(tables.leases.count);
+  return into.bytes();
+}
+
+function writeTables(tables: BrokerTables, into: ImageWriter): void {
+  into.u32(tables.topics.nextId);
+  into.u32(tables.groups.nextId);
+  into.f64(tables.nextGeneration);
+  const topics = [...tables.topics.all()];
+  into.u32(topics.length);
+  for (const topic of topics) writeTopic(tables, topic, into);
+  const groups = [...tables.groups.all()];
+  into.u32(groups.length);
+  for (const group of groups) writeGroup(group, into);
+  const subscriptions = inOrder(tables);
+  const slots = leasesBySubscription(tables);
+  into.u32(subscriptions.length);
+  for (const subscription of subscriptions) {
+    writeSubscription(tables, subscription, slots.get(subscription.slot) ?? [], into);
+  }
+}
+
+function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): void {
+  into.u32(topic.id);
+  into.text(topic.name);
+  into.f64(topic.incarnation);
+  into.u32(topic.messageTypes);
+  into.f64(topic.openedPosition);
+  into.u16(topic.queues.length);
+  for (const queue of topic.queues) {
+    const end = queues.endOffset(queue);
+    into.f64(end);
+    for (let offset = 0; offset < end; offset++) {
+      const entry = queues.entry(queue, offset);
+      into.f64(queues.position(entry));
+      into.u32(queues.bytes(entry));
+      into.u32(queues.tagHash(entry));
+      into.u32(queues.groupHash(entry));
+      into.u16(queues.lane(entry));
+      into.u8(queues.flags(entry));
+    }
+  }
+}
+
+function writeGroup(group: ConsumerGroup, into: ImageWriter): void {
+  const { policy } = group;
+  into.u32(group.id);
+  into.text(group.name);
+  into.f64(group.openedPosition);
+  into.f64(policy.generation);
+  into.u32(policy.attemptsMax);
+  into.u32(policy.inflightMax);
+  into.f64(policy.initialMs);
+  into.f64(policy.maxMs);
+  into.f64(policy.multiplier);
+  into.u16(policy.delaysMs.length);
+  for (const delayMs of policy.delaysMs) into.f64(delayMs);
+}
+
+function writeSubscription(tables: BrokerTables, subscription: Subscription, slots: number[], into: ImageWriter): void {
+  const { leases, holders, lanes } = tables;
+  into.u32(subscription.group.id);
+  into.u32(subscription.topic.id);
+  into.u32(subscription.deadLetters);
+  into.u16(subscription.cursors.length);
+  for (const cursor of subscription.cursors) into.f64(cursor);
+  slots.sort((a, b) => leases.queueId[a]! - leases.queueId[b]! || leases.offset[a]! - leases.offset[b]!);
+  into.u32(slots.length);
+  for (const slot of slots) {
+    const isDead = leases.state[slot] === LeaseState.Dead;
+    into.u8(isDead ? 1 : 0);
+    into.u16(leases.queueId[slot]!);
+    into.f64(leases.offset[slot]!);
+    into.f64(leases.generation[slot]!);
+    into.u16(leases.attempt[slot]!);
+    if (isDead) continue;
+    into.f64(leases.endMs[slot]!);
+    into.f64(leases.endWallMs[slot]!);
+    into.u32(leases.invisibleMs[slot]!);
+    into.f64(leases.firstPopMs[slot]!);
+    into.f64(leases.attemptKey[slot]!);
+    into.text(holders.text(leases.holder[slot]!));
+    into.text(lanes.text(leases.lane[slot]!));
+  }
+}
+
+/** Fills empty tables from an image. Throws `StateImageError`. */
+export function readStateImage(image: Buffer, tables: BrokerTables): void {
+  const from = new ImageReader(image);
+  try {
+    if (from.u32() !== magic || from.u16() !== version) {
+      throw new StateImageError("the checkpoint is no state image of this version; start from the log");
+    }
+    const boot = from.f64();
+    tables.appliedPosition = from.f64();
+    readTables(from, tables, boot);
+  } catch (error) {
+    if (error instanceof RangeError) throw new StateImageError("the state image is cut short", { cause: error });
+    throw error;
+  }
+  if (!from.isAtEnd) throw new StateImageError("the state image has bytes behind its end");
+}
+
+function readTables(from: ImageReader, tables: BrokerTables, boot: number): void {
+  const nextTopicId = from.u32();
+  const nextGroupId = from.u32();
+  tables.nextGeneration = from.f64();
+  for (let left = from.u32(); left > 0; left--) readTopic(from, tables);
+  for (let left = from.u32(); left > 0; left--) readGroup(from, tables);
+  for (let left = from.u32(); left > 0; left--) readSubscription(from, tables, boot);
+  tables.topics.nextId = nextTopicId;
+  tables.groups.nextId = nextGroupId;
+}
+
+function readTopic(from: ImageReader, { topics, queues }: BrokerTables): void {
+  const topic = topics.add(from.u32(), from.text(), from.f64(), from.u32(), from.f64());
+  for (let left = from.u16(); left > 0; left--) {
+    const queue = queues.add(topic.id, topic.queues.length);
+    topic.queues.push(queue);
+    const end = from.f64();
+    for (let offset = 0; offset < end; offset++) {
+      queues.append(queue, from.f64(), from.u32(), from.u32(), from.u32(), from.u16(), from.u8());
+    }
+  }
+}
+
+function readGroup(from: ImageReader, { groups }: BrokerTables): void {
+  const groupId = from.u32();
+  const name = from.text();
+  const openedPosition = from.f64();
+  const generation = from.f64();
+  const attemptsMax = from.u32();
+  const inflightMax = from.u32();
+  const initialMs = from.f64();
+  const maxMs = from.f64();
+  const multiplier = from.f64();
+  const delaysMs: number[] = [];
+  for (let left = from.u16(); left > 0; left--) delaysMs.push(from.f64());
+  groups.put(
+    { groupId, name, generation, attemptsMax, inflightMax, initialMs, maxMs, multiplier, delaysMs },
+    openedPosition,
+  );
+}
+
+function readSubscription(from: ImageReader, tables: BrokerTables, boot: number): void {
+  const { groups, topics, subscriptions, leases } = tables;
+  const group = groups.byId(from.u32());
+  const topic = topics.byId(from.u32());
+  if (group === undefined || topic === undefined) throw new StateImageError("a subscription of nobody or to nothing");
+  const subscription = subscriptions.add(group, topic, leases);
+  subscription.deadLetters = from.u32();
+  const queueCount = from.u16();
+  for (let i = 0; i < queueCount; i++) subscription.cursors[i] = from.f64();
+  for (let left = from.u32(); left > 0; left--) readLease(from, tables, subscription, boot);
+}
+
+function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscription, boot: number): void {
+  const { leases, queues, holders, lanes, leaseTimers, clock } = tables;
+  const isDead = from.u8() === 1;
+  const queueId = from.u16();
+  const offset = from.f64();
+  const slot = leases.add(subscription.slot, queueId, offset);
+  const queue = subscription.topic.queues[queueId];
+  if (queue === undefined || offset >= queues.endOffset(queue)) throw new StateImageError("a lease of no message");
+  leases.position[slot] = queues.position(queues.entry(queue, offset));
+  leases.generation[slot] = from.f64();
+  leases.attempt[slot] = from.u16();
+  leases.holder[slot] = 0;
+  leases.lane[slot] = 0;
+  if (isDead) {
+    leases.state[slot] = LeaseState.Dead;
+    return;
+  }
+  const endMs = from.f64();
+  const endWallMs = from.f64();
+  const invisibleMs = from.u32();
+  leases.endMs[slot] = boot === clock.boot ? endMs : leaseEndMs(clock, boot, 0, endWallMs - invisibleMs, invisibleMs);
+  leases.endWallMs[slot] = endWallMs;
+  leases.invisibleMs[slot] = invisibleMs;
+  leases.firstPopMs[slot] = from.f64();
+  leases.linkAttempt(slot, from.f64());
+  leases.holder[slot] = holders.acquire(from.text());
+  leases.lane[slot] = lanes.acquire(from.text());
+  subscription.inFlight++;
+  leaseTimers.set(slot, leases.endMs[slot]!);
+}
+
+function inOrder(tables: BrokerTables): Subscription[] {
+  return [...tables.subscriptions.all()].sort((a, b) => a.group.id - b.group.id || a.topic.id - b.topic.id);
+}
+
+function leasesBySubscription({ leases }: BrokerTables): Map<number, number[]> {
+  const slots = new Map<number, number[]>();
+  for (let slot = 0; slot < leases.end; slot++) {
+    if (leases.state[slot] === LeaseState.Free) continue;
+    const subscription = leases.subscription[slot]!;
+    const known = slots.get(subscription);
+    if (known === undefined) slots.set(subscription, [slot]);
+    else known.push(slot);
+  }
+  return slots;
+}

@@ -1,0 +1,182 @@
+import { mix, SlotIndex } from "./slot-index.ts";
+
+/** No slot. */
+export const none = -1;
+
+export const LeaseState = {
+  Free: 0,
+  /** Handed out; invisible until its end. */
+  InFlight: 1,
+  /** Back from a lease, in the ready heap of its subscription. */
+  Ready: 2,
+  /** In the dead-letter queue. Kept so that late acks get a true answer. */
+  Dead: 3,
+} as const;
+export type LeaseState = (typeof LeaseState)[keyof typeof LeaseState];
+
+/**
+ * One row for each message that a group has been handed and has not acked, of all subscriptions: the one authoritative
+ * record of an in-flight message. Struct of arrays, 100 bytes a row; found by (subscription, queue id, offset) and by the
+ * receive attempt it belongs to.
+ */
+export class LeaseTable {
+  state = new Uint8Array(64);
+  subscription = new Uint32Array(64);
+  queueId = new Uint16Array(64);
+  offset = new Float64Array(64);
+  /** Log position of the index entry; orders redeliveries. */
+  position = new Float64Array(64);
+  /** Number of the lease, unique in the life of the log: what a receipt must carry. */
+  generation = new Float64Array(64);
+  /** Hand-outs that count. */
+  attempt = new Uint16Array(64);
+  /** Monotonic end of this boot. */
+  endMs = new Float64Array(64);
+  /** Planned end by the wall clock, for the case that the machine reboots. */
+  endWallMs = new Float64Array(64);
+  invisibleMs = new Uint32Array(64);
+  /** Wall time of the first hand-out. */
+  firstPopMs = new Float64Array(64);
+  /** Number in the table of client ids. */
+  holder = new Uint32Array(64);
+  /** Number in the table of lanes. */
+  lane = new Uint32Array(64);
+  /** Place in the subscription's ready heap; `none` when not there. */
+  heapAt = new Int32Array(64);
+  attemptKey = new Float64Array(64);
+  #attemptNext = new Int32Array(64);
+  #attemptPrev = new Int32Array(64);
+
+  readonly #byMessage = new SlotIndex();
+  readonly #byAttempt = new SlotIndex();
+  readonly #free: number[] = [];
+  /** Slots below were used at some time. */
+  #end = 0;
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** All slots are below; free ones among them. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Slot of a message's lease; `none` when the group has not been handed it or is done with it. */
+  find(subscription: number, queueId: number, offset: number): number {
+    const hash = messageHash(subscription, queueId, offset);
+    for (let i = this.#byMessage.first(hash); i >= 0; i = this.#byMessage.next(i, hash)) {
+      const slot = this.#byMessage.slotAt(i);
+      if (this.offset[slot] === offset && this.subscription[slot] === subscription && this.queueId[slot] === queueId) {
+        return slot;
+      }
+    }
+    return none;
+  }
+
+  /** A new row; every other column is the caller's to fill. */
+  add(subscription: number, queueId: number, offset: number): number {
+    const slot = this.#free.pop() ?? this.#end++;
+    if (slot >= this.state.length) this.#grow();
+    this.#count++;
+    this.subscription[slot] = subscription;
+    this.queueId[slot] = queueId;
+    this.offset[slot] = offset;
+    this.state[slot] = LeaseState.InFlight;
+    this.heapAt[slot] = none;
+    this.attemptKey[slot] = 0;
+    this.#attemptNext[slot] = none;
+    this.#attemptPrev[slot] = none;
+    this.#byMessage.insert(messageHash(subscription, queueId, offset), slot);
+    return slot;
+  }
+
+  /** The row must be in no heap and at no timer any more. */
+  remove(slot: number): void {
+    this.unlinkAttempt(slot);
+    this.#byMessage.remove(messageHash(this.subscription[slot]!, this.queueId[slot]!, this.offset[slot]!), slot);
+    this.state[slot] = LeaseState.Free;
+    this.#count--;
+    this.#free.push(slot);
+  }
+
+  /** First of the leases that one receive attempt was given; `none` when there are none. Go on with `nextOfAttempt`. */
+  firstOfAttempt(key: number): number {
+    const hash = keyHash(key);
+    for (let i = this.#byAttempt.first(hash); i >= 0; i = this.#byAttempt.next(i, hash)) {
+      const slot = this.#byAttempt.slotAt(i);
+      if (this.attemptKey[slot] === key) return slot;
+    }
+    return none;
+  }
+
+  nextOfAttempt(slot: number): number {
+    return this.#attemptNext[slot]!;
+  }
+
+  linkAttempt(slot: number, key: number): void {
+    this.unlinkAttempt(slot);
+    if (key === 0) return;
+    const head = this.firstOfAttempt(key);
+    this.attemptKey[slot] = key;
+    if (head === none) {
+      this.#byAttempt.insert(keyHash(key), slot);
+      return;
+    }
+    const second = this.#attemptNext[head]!;
+    this.#attemptNext[head] = slot;
+    this.#attemptPrev[slot] = head;
+    this.#attemptNext[slot] = second;
+    if (second !== none) this.#attemptPrev[second] = slot;
+  }
+
+  /** The lease is no longer what the attempt was given: it ended, or got a new generation. */
+  unlinkAttempt(slot: number): void {
+    const key = this.attemptKey[slot]!;
+    if (key === 0) return;
+    const next = this.#attemptNext[slot]!;
+    const prev = this.#attemptPrev[slot]!;
+    if (prev !== none) this.#attemptNext[prev] = next;
+    else if (next !== none) this.#byAttempt.replace(keyHash(key), slot, next);
+    else this.#byAttempt.remove(keyHash(key), slot);
+    if (next !== none) this.#attemptPrev[next] = prev;
+    this.attemptKey[slot] = 0;
+    this.#attemptNext[slot] = none;
+    this.#attemptPrev[slot] = none;
+  }
+
+  #grow(): void {
+    const length = this.state.length * 2;
+    this.state = copyInto(new Uint8Array(length), this.state);
+    this.subscription = copyInto(new Uint32Array(length), this.subscription);
+    this.queueId = copyInto(new Uint16Array(length), this.queueId);
+    this.offset = copyInto(new Float64Array(length), this.offset);
+    this.position = copyInto(new Float64Array(length), this.position);
+    this.generation = copyInto(new Float64Array(length), this.generation);
+    this.attempt = copyInto(new Uint16Array(length), this.attempt);
+    this.endMs = copyInto(new Float64Array(length), this.endMs);
+    this.endWallMs = copyInto(new Float64Array(length), this.endWallMs);
+    this.invisibleMs = copyInto(new Uint32Array(length), this.invisibleMs);
+    this.firstPopMs = copyInto(new Float64Array(length), this.firstPopMs);
+    this.holder = copyInto(new Uint32Array(length), this.holder);
+    this.lane = copyInto(new Uint32Array(length), this.lane);
+    this.heapAt = copyInto(new Int32Array(length), this.heapAt);
+    this.attemptKey = copyInto(new Float64Array(length), this.attemptKey);
+    this.#attemptNext = copyInto(new Int32Array(length), this.#attemptNext);
+    this.#attemptPrev = copyInto(new Int32Array(length), this.#attemptPrev);
+  }
+}
+
+function messageHash(subscription: number, queueId: number, offset: number): number {
+  return mix(Math.imul(subscription, 0x61c88647) ^ queueId, (offset % 0x1_0000_0000) ^ (offset / 0x1_0000_0000));
+}
+
+function keyHash(key: number): number {
+  return (key % 0x1_0000_0000) >>> 0;
+}
+
+function copyInto<T extends { set(from: T): void }>(into: T, from: T): T {
+  into.set(from);
+  return into;
+}

@@ -1,0 +1,294 @@
+import { Code } from "../../proto/code.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import { answered, type Now, type ReceiveCall, type ReceiveSink } from "../broker-port.ts";
+import type { LogReader } from "../commit-log/log.ts";
+import { TagFilters } from "../consume-queue/tag-filter.ts";
+import type { Burier } from "../dead-letter/burier.ts";
+import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import type { Journal } from "../dispatch/journal.ts";
+import { DeadLetterReason } from "../record/dead-letter-record.ts";
+import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
+import { attemptKey } from "./attempt-key.ts";
+import { LeasedHandOut } from "./hand-out.ts";
+import { LeaseState, none } from "./lease-table.ts";
+import { batchMax, PopPlan, type PopView, planPop } from "./pop-plan.ts";
+import { laneBytesMax, type ReceiptSealer } from "./receipt.ts";
+import { invisibleMsMax } from "./settler.ts";
+import type { Subscription } from "./subscription.ts";
+import { TimerWheel } from "./timer-wheel.ts";
+import { type PopRequest, WaiterTable } from "./waiter-table.ts";
+
+/** Where a group starts in a topic that it reads for the first time. */
+export type GroupStart = "end" | "beginning";
+
+export interface ReceiverOptions {
+  /** Messages in flight per (group, topic) where the group's policy says nothing. */
+  readonly inFlightMaxDefault: number;
+  readonly groupStart: GroupStart;
+}
+
+/** Bytes of messages in one answer; a frame holds 16 MiB. */
+export const answerBytesMax = 8 * 1024 * 1024;
+/** A longer wait is cut: the sidecar's own limit is 20 s. */
+const waitMsMax = 120_000;
+/** Parked receives of one broker. */
+const waitersMax = 100_000;
+/** A receive that does not wait looks through so many slices of a filtered backlog before it answers "nothing". */
+const slicesWithoutWait = 4;
+
+/** Hands messages out: at once, or to calls that wait, first come first served. */
+export class Receiver {
+  readonly #tables: BrokerTables;
+  readonly #journal: Journal;
+  readonly #burier: Burier;
+  readonly #sink: ReceiveSink;
+  readonly #options: ReceiverOptions;
+  readonly #filters = new TagFilters();
+  readonly #view: PopView;
+  readonly #plan = new PopPlan();
+  readonly #handOut: LeasedHandOut;
+  readonly #waiters = new WaiterTable();
+  /** Ends of the waits, by waiter. */
+  readonly #waitTimers: TimerWheel;
+  /** Subscriptions whose scan ended at its budget with calls waiting. */
+  #scanning: Subscription[] = [];
+
+  constructor(
+    tables: BrokerTables,
+    log: LogReader,
+    journal: Journal,
+    burier: Burier,
+    sealer: ReceiptSealer,
+    sink: ReceiveSink,
+    options: ReceiverOptions,
+  ) {
+    this.#tables = tables;
+    this.#journal = journal;
+    this.#burier = burier;
+    this.#sink = sink;
+    this.#options = options;
+    this.#view = { queues: tables.queues, leases: tables.leases, log };
+    this.#handOut = new LeasedHandOut(tables, log, sealer);
+    this.#waitTimers = new TimerWheel(tables.clock.startMonotonicMs);
+  }
+
+  receive(call: ReceiveCall, ticket: number, now: Now): number {
+    const topic = this.#tables.topics.byId(call.topicId);
+    if (topic === undefined) {
+      return this.#refuse(ticket, Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
+    }
+    if (this.#tables.groups.byId(call.groupId) === undefined) {
+      return this.#refuse(ticket, Code.ConsumerGroupNotFound, `group ${call.groupId} is not open; open it again`);
+    }
+    if (!(call.invisibleMs >= 1 && call.invisibleMs <= invisibleMsMax)) {
+      const range = `the invisible duration is 1 to ${invisibleMsMax} ms; this one is ${call.invisibleMs}`;
+      return this.#refuse(ticket, Code.IllegalInvisibleTime, range);
+    }
+    if (Buffer.byteLength(call.lane) > laneBytesMax) {
+      return this.#refuse(ticket, Code.BadRequest, `the lane's name exceeds ${laneBytesMax} bytes`);
+    }
+    const filter = this.#filters.filter(call.filterType, call.filter);
+    if ("ok" in filter) return this.#refuse(ticket, filter.code, filter.message);
+    const request: PopRequest = {
+      ticket,
+      batch: Math.min(Math.max(call.batch, 1), batchMax),
+      invisibleMs: Math.floor(call.invisibleMs),
+      bytesMax: Math.min(call.bytesMax || answerBytesMax, answerBytesMax),
+      filter,
+      clientId: call.clientId,
+      attemptId: call.attemptId,
+      lane: call.lane,
+    };
+    try {
+      return this.#serveNewcomer(topic, call, request, now);
+    } catch (error) {
+      // The log takes no hand-outs: without a record there is no lease (requirement 8).
+      if (error instanceof MeshError) return this.#refuse(ticket, error.code, error.message);
+      throw error;
+    }
+  }
+
+  cancel(handle: number): boolean {
+    const slot = this.#waiters.slotOf(handle);
+    if (slot === none) return false;
+    this.#unpark(slot);
+    return true;
+  }
+
+  /** Something of this subscription became visible, or may be handed out again: its waiting calls get it. */
+  serve(subscription: Subscription, now: Now): void {
+    while (subscription.waitHead !== none) {
+      const slot = subscription.waitHead;
+      const request = this.#waiters.request(slot);
+      // The oldest call has looked at all that is visible, or at one slice of it: then the next turn goes on.
+      if (!this.#tryAnswer(subscription, request, now)) break;
+      this.#unpark(slot);
+      this.#sink.receiveAnswered(request.ticket, this.#handOut);
+    }
+    if (subscription.waitHead !== none && this.#plan.isUnfinished && !subscription.isScanning) {
+      subscription.isScanning = true;
+      this.#scanning.push(subscription);
+    }
+  }
+
+  /** As `serve`, for a caller that cannot refuse: a log that takes nothing leaves the calls parked. */
+  serveWaiting(subscription: Subscription, now: Now): void {
+    if (subscription.waitHead === none) return;
+    try {
+      this.serve(subscription, now);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+    }
+  }
+
+  /** Goes on with unfinished scans, then ends the waits whose time has come. */
+  advance(now: Now): void {
+    const scanning = this.#scanning;
+    this.#scanning = [];
+    for (const subscription of scanning) {
+      subscription.isScanning = false;
+      this.serveWaiting(subscription, now);
+    }
+    for (
+      let slot = this.#waitTimers.takeDue(now.monotonicMs);
+      slot >= 0;
+      slot = this.#waitTimers.takeDue(now.monotonicMs)
+    ) {
+      const { ticket, lane } = this.#waiters.request(slot);
+      this.#waiters.remove(slot);
+      this.#answerEmpty(ticket, lane);
+    }
+  }
+
+  nextTimerMs(): number {
+    return this.#scanning.length > 0 ? Number.NEGATIVE_INFINITY : this.#waitTimers.nextMs();
+  }
+
+  /** The topic is about to be dropped: its waiting calls are refused. */
+  dropTopic(topic: Topic): void {
+    for (const subscription of topic.subscriptions.values()) {
+      while (subscription.waitHead !== none) {
+        const slot = subscription.waitHead;
+        const { ticket } = this.#waiters.request(slot);
+        this.#unpark(slot);
+        this.#sink.receiveRefused(ticket, Code.TopicNotFound, `topic ${topic.name} was deleted; fetch its route again`);
+      }
+    }
+    this.#scanning = this.#scanning.filter((subscription) => subscription.topic !== topic);
+  }
+
+  inFlightMax(subscription: Subscription): number {
+    return subscription.group.policy.inflightMax || this.#options.inFlightMaxDefault;
+  }
+
+  #serveNewcomer(topic: Topic, call: ReceiveCall, request: PopRequest, now: Now): number {
+    const subscription = topic.subscriptions.get(call.groupId) ?? this.#openCursor(topic, call.groupId, now);
+    for (let slice = 0; slice < slicesWithoutWait; slice++) {
+      if (this.#tryAnswer(subscription, request, now)) {
+        this.#sink.receiveAnswered(request.ticket, this.#handOut);
+        return answered;
+      }
+      if (!this.#plan.isUnfinished || call.waitMs > 0) break;
+    }
+    if (this.#plan.isAtLimit) {
+      const limit = this.inFlightMax(subscription);
+      const text = `group ${subscription.group.name} has ${limit} messages of ${topic.name} in flight, its limit`;
+      return this.#refuse(request.ticket, Code.TooManyRequests, `${text}: acknowledge some, or raise its inflight max`);
+    }
+    if (!(call.waitMs > 0)) {
+      this.#answerEmpty(request.ticket, request.lane);
+      return answered;
+    }
+    if (this.#waiters.count >= waitersMax) {
+      return this.#refuse(request.ticket, Code.TooManyRequests, `polling full: ${waitersMax} receives wait already`);
+    }
+    const slot = this.#waiters.add(subscription, request);
+    this.#waitTimers.set(slot, now.monotonicMs + Math.min(call.waitMs, waitMsMax));
+    if (this.#plan.isUnfinished && !subscription.isScanning) {
+      subscription.isScanning = true;
+      this.#scanning.push(subscription);
+    }
+    return this.#waiters.handle(slot);
+  }
+
+  /** Fills the hand-out: with what this attempt was already given, or with a new pop. False: nothing for it now. */
+  #tryAnswer(subscription: Subscription, request: PopRequest, now: Now): boolean {
+    return this.#repeat(subscription, request, now) || this.#pop(subscription, request, now);
+  }
+
+  /**
+   * The same attempt gets the same batch and leases while they last, without a record and without a count (requirement 7).
+   * An empty answer left no lease, so it does not use the right up.
+   */
+  #repeat(subscription: Subscription, request: PopRequest, now: Now): boolean {
+    const { leases, holders } = this.#tables;
+    const key = attemptKey(subscription.group.id, subscription.topic.id, request.clientId, request.attemptId);
+    if (key === 0) return false;
+    const handOut = this.#handOut;
+    handOut.begin(subscription, this.#journal.lastPosition, 0, request.lane);
+    for (let slot = leases.firstOfAttempt(key); slot !== none && !handOut.isFull; slot = leases.nextOfAttempt(slot)) {
+      if (leases.state[slot] !== LeaseState.InFlight || leases.endMs[slot]! <= now.monotonicMs) continue;
+      if (leases.subscription[slot] !== subscription.slot) continue;
+      if (holders.text(leases.holder[slot]!) !== request.clientId) continue;
+      handOut.add(slot);
+      handOut.invisibleMs = leases.invisibleMs[slot]!;
+    }
+    if (handOut.count === 0) return false;
+    this.#plan.clear();
+    handOut.sort();
+    return true;
+  }
+
+  #pop(subscription: Subscription, request: PopRequest, now: Now): boolean {
+    const plan = this.#plan;
+    const inFlightMax = this.inFlightMax(subscription);
+    planPop(this.#view, subscription, request.filter, request.batch, request.bytesMax, inFlightMax, plan);
+    while (plan.exhausted.length > 0) {
+      for (const slot of plan.exhausted) {
+        this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
+      }
+      planPop(this.#view, subscription, request.filter, request.batch, request.bytesMax, inFlightMax, plan);
+    }
+    if (plan.count === 0 && plan.cursorCount === 0) return false;
+    const position = this.#journal.pop(subscription, request, plan, now);
+    subscription.nextQueue = (subscription.nextQueue + 1) % subscription.topic.queues.length;
+    if (plan.count === 0) return false;
+    this.#handOut.begin(subscription, position, request.invisibleMs, request.lane);
+    for (let i = 0; i < plan.count; i++) {
+      this.#handOut.add(this.#tables.leases.find(subscription.slot, plan.queueIds[i]!, plan.offsets[i]!));
+    }
+    return true;
+  }
+
+  /**
+   * A group reads a topic for the first time. It starts at the end, as RocketMQ does: only what comes from now on. What is
+   * stored but not yet visible belongs to that. A dead-letter topic is read from its beginning: whoever looks at it wants
+   * what is there.
+   */
+  #openCursor(topic: Topic, groupId: number, now: Now): Subscription {
+    const { queues } = this.#tables;
+    const fromBeginning = this.#options.groupStart === "beginning" || isDeadLetterTopic(topic.name);
+    this.#journal.cursorOpened({
+      groupId,
+      topicId: topic.id,
+      wallMs: now.wallMs,
+      offsets: topic.queues.map((queue) => (fromBeginning ? 0 : queues.visibleEnd(queue))),
+    });
+    return topic.subscriptions.get(groupId)!;
+  }
+
+  #unpark(slot: number): void {
+    this.#waitTimers.cancel(slot);
+    this.#waiters.remove(slot);
+  }
+
+  #answerEmpty(ticket: number, lane: string): void {
+    this.#handOut.begin(undefined, -1, 0, lane);
+    this.#sink.receiveAnswered(ticket, this.#handOut);
+  }
+
+  #refuse(ticket: number, code: Code, message: string): number {
+    this.#sink.receiveRefused(ticket, code, message);
+    return answered;
+  }
+}

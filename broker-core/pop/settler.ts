@@ -1,0 +1,103 @@
+import { Code } from "../../proto/code.ts";
+import { type ChangeCall, ChangeKind, type Now, noPosition, type Settled, type SettleResult } from "../broker-port.ts";
+import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import type { Journal } from "../dispatch/journal.ts";
+import { type ReceiptSealer, receiptBlank } from "./receipt.ts";
+import { decideSettle, type SettleDecision, voidReceiptCode } from "./settle-decision.ts";
+import type { Subscription } from "./subscription.ts";
+
+/** Longest invisible time of a lease. */
+export const invisibleMsMax = 12 * 60 * 60 * 1000;
+
+const okResult: SettleResult = { code: Code.Ok, message: "", receipt: undefined };
+
+/** Settles leases by their receipts: acks, and new ends. */
+export class Settler {
+  readonly #tables: BrokerTables;
+  readonly #journal: Journal;
+  readonly #sealer: ReceiptSealer;
+  readonly #receipt = receiptBlank();
+
+  constructor(tables: BrokerTables, journal: Journal, sealer: ReceiptSealer) {
+    this.#tables = tables;
+    this.#journal = journal;
+    this.#sealer = sealer;
+  }
+
+  /** `onAcked` is called for each subscription that got room for another message in flight. */
+  ack(
+    groupId: number,
+    receipts: readonly Uint8Array[],
+    now: Now,
+    onAcked: (subscription: Subscription) => void,
+  ): Settled {
+    if (this.#tables.groups.byId(groupId) === undefined) return groupNotOpen(groupId);
+    const results: SettleResult[] = new Array(receipts.length);
+    let isAnyOk = false;
+    for (let i = 0; i < receipts.length; i++) {
+      const decision = this.#judge(groupId, receipts[i]!, now);
+      if (decision.kind === "held") {
+        const { topicId, queueId, offset, generation } = this.#receipt;
+        this.#journal.ack(groupId, topicId, queueId, offset, generation, now);
+        const subscription = this.#tables.subscription(groupId, topicId);
+        if (subscription !== undefined) onAcked(subscription);
+      }
+      results[i] = decision.kind === "void" ? voided(decision.message) : okResult;
+      if (decision.kind !== "void") isAnyOk = true;
+    }
+    return { ok: true, results, position: isAnyOk ? this.#journal.lastPosition : noPosition };
+  }
+
+  change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled {
+    if (this.#tables.groups.byId(groupId) === undefined) return groupNotOpen(groupId);
+    const results = changes.map((change) => this.#change(groupId, change, now));
+    const isAnyOk = results.some(({ code }) => code === Code.Ok);
+    return { ok: true, results, position: isAnyOk ? this.#journal.lastPosition : noPosition };
+  }
+
+  #change(groupId: number, { receipt: text, kind, invisibleMs: wantedMs }: ChangeCall, now: Now): SettleResult {
+    if (!isChangeKind(kind)) {
+      return { code: Code.BadRequest, message: `change kind ${kind} is unknown to this broker`, receipt: undefined };
+    }
+    const invisibleMs = kind === ChangeKind.HandBack ? 0 : wantedMs;
+    if (!(invisibleMs >= 0 && invisibleMs <= invisibleMsMax)) {
+      const message = `the invisible duration is 0 to ${invisibleMsMax} ms; this one is ${invisibleMs}`;
+      return { code: Code.IllegalInvisibleTime, message, receipt: undefined };
+    }
+    const decision = this.#judge(groupId, text, now);
+    if (decision.kind === "void") return voided(decision.message);
+    if (decision.kind === "done") return voided("the message is already acknowledged");
+    const { leases } = this.#tables;
+    const { slot } = decision;
+    const attempt = leases.attempt[slot]!;
+    const doesNotCount = kind === ChangeKind.HandBack || kind === ChangeKind.Suspend;
+    const receipt = this.#receipt;
+    const { topicId, queueId, offset } = receipt;
+    // An extension keeps the receipt the client holds; every other change voids it.
+    const generation = kind === ChangeKind.Extend ? receipt.generation : this.#journal.nextGeneration();
+    const newAttempt = doesNotCount ? Math.max(0, attempt - 1) : attempt;
+    this.#journal.change(groupId, topicId, queueId, offset, kind, generation, newAttempt, Math.floor(invisibleMs), now);
+    if (kind === ChangeKind.HandBack) return okResult;
+    receipt.generation = generation;
+    receipt.attempt = attempt;
+    return { code: Code.Ok, message: "", receipt: Buffer.from(this.#sealer.seal(receipt)) };
+  }
+
+  /** Opens a receipt into `#receipt` and judges it. */
+  #judge(groupId: number, text: Uint8Array, now: Now): SettleDecision {
+    const kind = this.#sealer.open(text, this.#receipt);
+    return decideSettle(this.#tables, groupId, kind, this.#receipt, now.monotonicMs);
+  }
+}
+
+function isChangeKind(kind: number): kind is ChangeKind {
+  return kind >= ChangeKind.Renew && kind <= ChangeKind.Suspend;
+}
+
+function voided(message: string): SettleResult {
+  return { code: voidReceiptCode, message, receipt: undefined };
+}
+
+function groupNotOpen(groupId: number): Settled {
+  return { ok: false, code: Code.ConsumerGroupNotFound, message: `group ${groupId} is not open; open it again` };
+}

@@ -1,0 +1,82 @@
+import type { TagFilter } from "../consume-queue/tag-filter.ts";
+import { none } from "./lease-table.ts";
+import type { Subscription } from "./subscription.ts";
+
+/** A receive, whether it is answered at once or parked. */
+export interface PopRequest {
+  ticket: number;
+  batch: number;
+  invisibleMs: number;
+  bytesMax: number;
+  filter: TagFilter;
+  clientId: string;
+  attemptId: string;
+  lane: string;
+}
+
+/**
+ * Parked receives: a queue per subscription, threaded through one table, so that serving is first come first served and a
+ * cancelled call leaves in constant time.
+ */
+export class WaiterTable {
+  readonly #requests: (PopRequest | undefined)[] = [];
+  readonly #subscriptions: (Subscription | undefined)[] = [];
+  readonly #next: number[] = [];
+  readonly #prev: number[] = [];
+  /** Rises with each use of a slot, so that an old handle does not name its new user. */
+  readonly #uses: number[] = [];
+  readonly #free: number[] = [];
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Parks a request at the end of its subscription's queue and returns its slot. */
+  add(subscription: Subscription, request: PopRequest): number {
+    const slot = this.#free.pop() ?? this.#requests.length;
+    this.#requests[slot] = request;
+    this.#subscriptions[slot] = subscription;
+    this.#uses[slot] = (this.#uses[slot] ?? 0) + 1;
+    this.#next[slot] = none;
+    this.#prev[slot] = subscription.waitTail;
+    if (subscription.waitTail === none) subscription.waitHead = slot;
+    else this.#next[subscription.waitTail] = slot;
+    subscription.waitTail = slot;
+    subscription.waitCount++;
+    this.#count++;
+    return slot;
+  }
+
+  request(slot: number): PopRequest {
+    return this.#requests[slot]!;
+  }
+
+  remove(slot: number): void {
+    const subscription = this.#subscriptions[slot]!;
+    const next = this.#next[slot]!;
+    const prev = this.#prev[slot]!;
+    if (prev === none) subscription.waitHead = next;
+    else this.#next[prev] = next;
+    if (next === none) subscription.waitTail = prev;
+    else this.#prev[next] = prev;
+    subscription.waitCount--;
+    this.#count--;
+    this.#requests[slot] = undefined;
+    this.#subscriptions[slot] = undefined;
+    this.#free.push(slot);
+  }
+
+  /** The name of a parked request for those outside. */
+  handle(slot: number): number {
+    return slot + this.#uses[slot]! * slotsMax;
+  }
+
+  /** Slot of a handle whose request is still parked; `none` otherwise. */
+  slotOf(handle: number): number {
+    const slot = handle % slotsMax;
+    return this.#requests[slot] !== undefined && this.handle(slot) === handle ? slot : none;
+  }
+}
+
+const slotsMax = 2 ** 24;

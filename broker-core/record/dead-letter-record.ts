@@ -1,0 +1,129 @@
+import { readShortText, readUint53, shortTextBytes, shortTextEnd, writeShortText, writeUint53 } from "./fixed-bytes.ts";
+import { expectBytes } from "./record-fault.ts";
+
+/**
+ * DeadLetter: a message leaves its group and enters the group's dead-letter topic; one record does both, so no crash can
+ * lose or double it. The body is not copied: the record points at the message's own.
+ *
+ *     0  u32 group id
+ *     4  u32 origin topic id
+ *     8  u16 origin queue id
+ *     10 u8  reason
+ *     11 u8  0
+ *     12 u53 origin offset
+ *     20 u53 lease generation that ended
+ *     28 u32 dead-letter topic id
+ *     32 u16 dead-letter queue id
+ *     34 u16 attempts
+ *     36 u53 dead-letter offset
+ *     44 u53 log position of the message
+ *     52 f64 dead at (wall ms)
+ *     60 f64 first handed out at (wall ms)
+ *     68 u32 message bytes
+ *     72 u32 tag hash
+ *     76 u32 group hash
+ *     80 text origin topic, text message id, text last holder, text lane
+ */
+export interface DeadLetterRecord {
+  readonly groupId: number;
+  readonly topicId: number;
+  readonly queueId: number;
+  readonly reason: number;
+  readonly offset: number;
+  readonly generation: number;
+  readonly deadTopicId: number;
+  readonly deadQueueId: number;
+  readonly deadOffset: number;
+  readonly attempts: number;
+  readonly messagePosition: number;
+  readonly deadMs: number;
+  readonly firstPopMs: number;
+  readonly messageBytes: number;
+  readonly tagHash: number;
+  readonly groupHash: number;
+  readonly originTopic: string;
+  readonly messageId: string;
+  readonly lastHolder: string;
+  readonly lane: string;
+}
+
+export const DeadLetterReason = {
+  /** The last allowed attempt ended without an ack. */
+  AttemptsExhausted: 1,
+  /** A client forwarded it. */
+  Forwarded: 2,
+} as const;
+
+export function deadLetterReasonText(reason: number): string {
+  if (reason === DeadLetterReason.AttemptsExhausted) return "attempts exhausted";
+  if (reason === DeadLetterReason.Forwarded) return "forwarded by the consumer";
+  return `reason ${reason}`;
+}
+
+const fixedBytes = 80;
+
+export function deadLetterRecordBytes(dead: DeadLetterRecord): number {
+  return (
+    fixedBytes +
+    shortTextBytes(dead.originTopic) +
+    shortTextBytes(dead.messageId) +
+    shortTextBytes(dead.lastHolder) +
+    shortTextBytes(dead.lane)
+  );
+}
+
+export function writeDeadLetterRecord(dead: DeadLetterRecord, into: Buffer, at: number): void {
+  into.writeUInt32LE(dead.groupId, at);
+  into.writeUInt32LE(dead.topicId, at + 4);
+  into.writeUInt16LE(dead.queueId, at + 8);
+  into[at + 10] = dead.reason;
+  into[at + 11] = 0;
+  writeUint53(into, at + 12, dead.offset);
+  writeUint53(into, at + 20, dead.generation);
+  into.writeUInt32LE(dead.deadTopicId, at + 28);
+  into.writeUInt16LE(dead.deadQueueId, at + 32);
+  into.writeUInt16LE(dead.attempts, at + 34);
+  writeUint53(into, at + 36, dead.deadOffset);
+  writeUint53(into, at + 44, dead.messagePosition);
+  into.writeDoubleLE(dead.deadMs, at + 52);
+  into.writeDoubleLE(dead.firstPopMs, at + 60);
+  into.writeUInt32LE(dead.messageBytes, at + 68);
+  into.writeUInt32LE(dead.tagHash, at + 72);
+  into.writeUInt32LE(dead.groupHash, at + 76);
+  let to = writeShortText(into, at + fixedBytes, dead.originTopic);
+  to = writeShortText(into, to, dead.messageId);
+  to = writeShortText(into, to, dead.lastHolder);
+  writeShortText(into, to, dead.lane);
+}
+
+export function readDeadLetterRecord(from: Buffer, start: number, end: number): DeadLetterRecord {
+  expectBytes("dead-letter", start, end, fixedBytes + 4);
+  const idAt = shortTextEnd(from, start + fixedBytes);
+  const holderAt = shortTextEnd(from, idAt);
+  const laneAt = shortTextEnd(from, holderAt);
+  return {
+    groupId: from.readUInt32LE(start),
+    topicId: from.readUInt32LE(start + 4),
+    queueId: from.readUInt16LE(start + 8),
+    reason: from[start + 10] ?? 0,
+    offset: readUint53(from, start + 12),
+    generation: readUint53(from, start + 20),
+    deadTopicId: from.readUInt32LE(start + 28),
+    deadQueueId: from.readUInt16LE(start + 32),
+    attempts: from.readUInt16LE(start + 34),
+    deadOffset: readUint53(from, start + 36),
+    messagePosition: readUint53(from, start + 44),
+    deadMs: from.readDoubleLE(start + 52),
+    firstPopMs: from.readDoubleLE(start + 60),
+    messageBytes: from.readUInt32LE(start + 68),
+    tagHash: from.readUInt32LE(start + 72),
+    groupHash: from.readUInt32LE(start + 76),
+    originTopic: readShortText(from, start + fixedBytes),
+    messageId: readShortText(from, idAt),
+    lastHolder: readShortText(from, holderAt),
+    lane: readShortText(from, laneAt),
+  };
+}
+
+/** Log position of the message that a dead letter points at. */
+export const deadLetterMessagePosition = (from: Buffer, start: number): number => readUint53(from, start + 44);

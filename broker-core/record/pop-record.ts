@@ -1,0 +1,144 @@
+import { readUint53, shortTextBytes, shortTextEnd, writeShortText, writeUint53 } from "./fixed-bytes.ts";
+import { grantedAtBytes } from "./granted-at.ts";
+import { expectBytes } from "./record-fault.ts";
+
+/**
+ * Pop: one hand-out to one consumer. It also carries how far the group has looked in each queue it read; with no deliveries
+ * it says only that (everything up to there does not match the group's filter).
+ *
+ *     0  u32 group id
+ *     4  u32 topic id
+ *     8  granted at (granted-at.ts)
+ *     32 u32 invisible ms
+ *     36 u16 flags (0)
+ *     38 u16 cursor count
+ *     40 u16 delivery count
+ *     42 text client id, text attempt id, text lane
+ *     .. cursors:    u16 queue id, u53 next offset
+ *     .. deliveries: u16 queue id, u53 offset, u53 lease generation, u16 attempt
+ */
+export const popFixedBytes = 42;
+export const popCursorBytes = 10;
+export const popDeliveryBytes = 20;
+
+export function popRecordBytes(
+  clientId: string,
+  attemptId: string,
+  lane: string,
+  cursorCount: number,
+  deliveryCount: number,
+): number {
+  return (
+    popFixedBytes +
+    shortTextBytes(clientId) +
+    shortTextBytes(attemptId) +
+    shortTextBytes(lane) +
+    cursorCount * popCursorBytes +
+    deliveryCount * popDeliveryBytes
+  );
+}
+
+/** Writes everything but the granted-at triple, the cursors and the deliveries; returns the offset of the first cursor. */
+export function writePopHead(
+  into: Buffer,
+  at: number,
+  groupId: number,
+  topicId: number,
+  invisibleMs: number,
+  cursorCount: number,
+  deliveryCount: number,
+  clientId: string,
+  attemptId: string,
+  lane: string,
+): number {
+  into.writeUInt32LE(groupId, at);
+  into.writeUInt32LE(topicId, at + 4);
+  into.writeUInt32LE(invisibleMs, at + 32);
+  into.writeUInt16LE(0, at + 36);
+  into.writeUInt16LE(cursorCount, at + 38);
+  into.writeUInt16LE(deliveryCount, at + 40);
+  let to = writeShortText(into, at + popFixedBytes, clientId);
+  to = writeShortText(into, to, attemptId);
+  return writeShortText(into, to, lane);
+}
+
+/** Offset at which the granted-at triple is to be written. */
+export const popGrantedAt = 8;
+
+export function writePopCursor(into: Buffer, at: number, queueId: number, nextOffset: number): number {
+  into.writeUInt16LE(queueId, at);
+  writeUint53(into, at + 2, nextOffset);
+  return at + popCursorBytes;
+}
+
+export function writePopDelivery(
+  into: Buffer,
+  at: number,
+  queueId: number,
+  offset: number,
+  generation: number,
+  attempt: number,
+): number {
+  into.writeUInt16LE(queueId, at);
+  writeUint53(into, at + 2, offset);
+  writeUint53(into, at + 10, generation);
+  into.writeUInt16LE(attempt, at + 18);
+  return at + popDeliveryBytes;
+}
+
+export interface PopRead {
+  groupId: number;
+  topicId: number;
+  monotonicMs: number;
+  wallMs: number;
+  boot: number;
+  invisibleMs: number;
+  cursorCount: number;
+  deliveryCount: number;
+  /** Offsets of the three texts and of the two lists. */
+  clientAt: number;
+  attemptAt: number;
+  laneAt: number;
+  cursorsAt: number;
+  deliveriesAt: number;
+}
+
+export const popReadBlank = (): PopRead => ({
+  groupId: 0,
+  topicId: 0,
+  monotonicMs: 0,
+  wallMs: 0,
+  boot: 0,
+  invisibleMs: 0,
+  cursorCount: 0,
+  deliveryCount: 0,
+  clientAt: 0,
+  attemptAt: 0,
+  laneAt: 0,
+  cursorsAt: 0,
+  deliveriesAt: 0,
+});
+
+export function readPopRecord(from: Buffer, start: number, end: number, into: PopRead): void {
+  expectBytes("pop", start, end, popFixedBytes + 3);
+  into.groupId = from.readUInt32LE(start);
+  into.topicId = from.readUInt32LE(start + 4);
+  into.monotonicMs = from.readDoubleLE(start + 8);
+  into.wallMs = from.readDoubleLE(start + 16);
+  into.boot = from.readDoubleLE(start + 8 + grantedAtBytes - 8);
+  into.invisibleMs = from.readUInt32LE(start + 32);
+  into.cursorCount = from.readUInt16LE(start + 38);
+  into.deliveryCount = from.readUInt16LE(start + 40);
+  into.clientAt = start + popFixedBytes;
+  into.attemptAt = shortTextEnd(from, into.clientAt);
+  into.laneAt = shortTextEnd(from, into.attemptAt);
+  into.cursorsAt = shortTextEnd(from, into.laneAt);
+  into.deliveriesAt = into.cursorsAt + into.cursorCount * popCursorBytes;
+  expectBytes("pop", start, end, into.deliveriesAt + into.deliveryCount * popDeliveryBytes - start);
+}
+
+export const popEntryQueueId = (from: Buffer, at: number): number => from.readUInt16LE(at);
+/** Next offset of a cursor, offset of a delivery. */
+export const popEntryOffset = (from: Buffer, at: number): number => readUint53(from, at + 2);
+export const popDeliveryGeneration = (from: Buffer, at: number): number => readUint53(from, at + 10);
+export const popDeliveryAttempt = (from: Buffer, at: number): number => from.readUInt16LE(at + 18);
