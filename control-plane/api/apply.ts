@@ -1,0 +1,53 @@
+import type { CatalogDraft } from "../catalog/catalog-draft.ts";
+import { declareGroup, declareNamespace, declareTopic } from "../catalog/declare.ts";
+import type { Manifest, ManifestMistake } from "../resource/manifest.ts";
+import type { NamespaceSpec } from "../resource/namespace.ts";
+
+/** What became of one manifest. */
+export interface Applied {
+  readonly kind: Manifest["kind"];
+  readonly namespace: string;
+  readonly name: string;
+  readonly outcome: "created" | "configured" | "unchanged";
+}
+
+/** Manifests that contradict what exists; nothing of the whole request was applied. */
+export class ApplyConflict extends Error {
+  override readonly name = "ApplyConflict";
+  readonly mistakes: readonly ManifestMistake[];
+
+  constructor(mistakes: readonly ManifestMistake[]) {
+    super("the manifests contradict what exists");
+    this.mistakes = mistakes;
+  }
+}
+
+/** Declares all manifests in one draft: all of them come into force, or `ApplyConflict` names every one that cannot. */
+export function applyManifests(
+  draft: CatalogDraft,
+  manifests: readonly Manifest[],
+  defaults: NamespaceSpec,
+): Applied[] {
+  const mistakes: ManifestMistake[] = [];
+  const applied: Applied[] = [];
+  for (const manifest of manifests) {
+    const declared = declare(draft, manifest, defaults);
+    const { kind, namespace, name, at } = manifest;
+    if (declared.outcome === "conflict") {
+      mistakes.push({ ...at, path: declared.path, reason: `${kind} ${namespace}/${name} ${declared.reason}` });
+    } else applied.push({ kind, namespace, name, outcome: declared.outcome });
+  }
+  if (mistakes.length > 0) throw new ApplyConflict(mistakes);
+  return applied;
+}
+
+function declare(draft: CatalogDraft, manifest: Manifest, defaults: NamespaceSpec) {
+  switch (manifest.kind) {
+    case "Topic":
+      return declareTopic(draft, manifest.namespace, manifest.name, manifest.spec, defaults);
+    case "ConsumerGroup":
+      return declareGroup(draft, manifest.namespace, manifest.name, manifest.spec, defaults);
+    case "Namespace":
+      return declareNamespace(draft, manifest.name, manifest.spec, defaults);
+  }
+}

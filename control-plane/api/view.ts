@@ -1,0 +1,90 @@
+import type { ReadonlyCatalogTables } from "../catalog/catalog-table.ts";
+import type { BrokerRecord } from "../resource/broker.ts";
+import type { Backoff, ConsumerGroupRecord } from "../resource/consumer-group.ts";
+import { manifestApiVersion } from "../resource/manifest.ts";
+import type { NamespaceRecord } from "../resource/namespace.ts";
+import type { TopicRecord } from "../resource/topic.ts";
+
+/** What the API answers: a manifest that could be applied again, and a status that only the control plane writes. */
+export interface ResourceView {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly spec: Readonly<Record<string, unknown>>;
+  readonly status: Readonly<Record<string, unknown>>;
+}
+
+export function topicView(topic: TopicRecord): ResourceView {
+  const { namespace, name, type, queues, state, incarnation, generation, placement, createdMs, createdBy } = topic;
+  return {
+    apiVersion: manifestApiVersion,
+    kind: "Topic",
+    metadata: { namespace, name },
+    spec: { type, queues, state },
+    status: { incarnation, generation, brokers: placement, createdAt: isoTime(createdMs), createdBy },
+  };
+}
+
+export function groupView(group: ConsumerGroupRecord): ResourceView {
+  const { namespace, name, attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs } = group;
+  return {
+    apiVersion: manifestApiVersion,
+    kind: "ConsumerGroup",
+    metadata: { namespace, name },
+    spec: {
+      attemptsMax,
+      backoff: backoffView(backoff),
+      inflightMax,
+      receiveBatchSize,
+      longPolling: durationText(longPollingMs),
+    },
+    status: { generation: group.generation, createdAt: isoTime(group.createdMs), createdBy: group.createdBy },
+  };
+}
+
+export function namespaceView(namespace: NamespaceRecord): ResourceView {
+  const { name, autoCreateTopics, autoCreateGroups, generation } = namespace;
+  return {
+    apiVersion: manifestApiVersion,
+    kind: "Namespace",
+    metadata: { name },
+    spec: { autoCreateTopics, autoCreateGroups },
+    status: { generation },
+  };
+}
+
+/** `isAlive` tells the broker's lease. */
+export function brokerView(broker: BrokerRecord, isAlive: boolean, tables: ReadonlyCatalogTables): ResourceView {
+  let topics = 0;
+  for (const topic of tables.topic.values()) if (topic.placement.includes(broker.name)) topics++;
+  return {
+    apiVersion: manifestApiVersion,
+    kind: "Broker",
+    metadata: { name: broker.name },
+    spec: {},
+    status: {
+      address: `${broker.host}:${broker.port}`,
+      state: isAlive ? broker.state : "unreachable",
+      writable: broker.writable,
+      topics,
+      firstSeenAt: isoTime(broker.firstSeenMs),
+    },
+  };
+}
+
+function backoffView(backoff: Backoff): object {
+  if (backoff.kind === "list") return { list: backoff.delaysMs.map(durationText) };
+  const { initialMs, maxMs, multiplier } = backoff;
+  return { exponential: { initial: durationText(initialMs), max: durationText(maxMs), multiplier } };
+}
+
+/** The shortest form that reads back to the same: "2h", "90s", "250ms". */
+export function durationText(ms: number): string {
+  if (ms !== 0 && ms % 3_600_000 === 0) return `${ms / 3_600_000}h`;
+  if (ms !== 0 && ms % 60_000 === 0) return `${ms / 60_000}m`;
+  return ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

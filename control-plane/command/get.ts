@@ -1,0 +1,97 @@
+import type { Command } from "commander";
+import type { ResourceView } from "../api/view.ts";
+import { defaultNamespace } from "../resource/resource-name.ts";
+import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
+import { formatted, type OutputOption, tableText, withOutput } from "./format.ts";
+import { print } from "./output.ts";
+
+interface GetOptions extends ServerOption, OutputOption {
+  readonly namespace: string;
+}
+
+interface Listing {
+  path(namespace: string): string;
+  readonly head: readonly string[];
+  row(view: ResourceView): readonly unknown[];
+}
+
+const listings: Readonly<Record<string, Listing>> = {
+  topics: {
+    path: (namespace) => `/v1/namespaces/${encodeURIComponent(namespace)}/topics`,
+    head: ["NAME", "TYPE", "QUEUES", "STATE", "BROKERS"],
+    row: ({ metadata, spec, status }) => [
+      metadata["name"],
+      spec["type"],
+      spec["queues"],
+      spec["state"],
+      joined(status["brokers"]),
+    ],
+  },
+  groups: {
+    path: (namespace) => `/v1/namespaces/${encodeURIComponent(namespace)}/groups`,
+    head: ["NAME", "ATTEMPTS", "INFLIGHT", "BATCH", "LONG POLLING"],
+    row: ({ metadata, spec }) => [
+      metadata["name"],
+      spec["attemptsMax"],
+      spec["inflightMax"] === 0 ? "broker's limit" : spec["inflightMax"],
+      spec["receiveBatchSize"],
+      spec["longPolling"],
+    ],
+  },
+  namespaces: {
+    path: () => "/v1/namespaces",
+    head: ["NAME", "CREATES TOPICS", "CREATES GROUPS"],
+    row: ({ metadata, spec }) => [metadata["name"], spec["autoCreateTopics"], spec["autoCreateGroups"]],
+  },
+  brokers: {
+    path: () => "/v1/brokers",
+    head: ["NAME", "ADDRESS", "STATE", "WRITABLE", "TOPICS"],
+    row: ({ metadata, status }) => [
+      metadata["name"],
+      status["address"],
+      status["state"],
+      status["writable"],
+      status["topics"],
+    ],
+  },
+  sidecars: {
+    path: () => "/v1/sidecars",
+    head: ["ID", "ADDRESS", "RESOURCES", "REJECTED"],
+    row: (view) => {
+      const { id, address, resources, rejected } = view as unknown as Record<string, unknown>;
+      return [id, address, resources, rejected];
+    },
+  },
+};
+
+/** `popmesh get topics|groups|namespaces|brokers|sidecars`. */
+export function register(program: Command): void {
+  const names = Object.keys(listings).join("|");
+  withOutput(
+    withServer(
+      program
+        .command("get")
+        .argument(`<${names}>`)
+        .description("list what the control plane knows")
+        .option("-n, --namespace <namespace>", "", defaultNamespace),
+    ),
+  ).action(async (what: string, options: GetOptions) => {
+    const listing = listings[what];
+    if (listing === undefined) throw new CommandError(`there are no "${what}"; choose one of ${names}`);
+    const items = await new ApiClient(options).list(listing.path(options.namespace));
+    print(
+      formatted(options.output, items, () =>
+        items.length === 0
+          ? `no ${what}`
+          : tableText(
+              listing.head,
+              items.map((item) => listing.row(item).map(String)),
+            ),
+      ),
+    );
+  });
+}
+
+function joined(list: unknown): string {
+  return Array.isArray(list) && list.length > 0 ? list.join(",") : "(none yet)";
+}

@@ -1,0 +1,49 @@
+import type { Command } from "commander";
+import { stringify } from "yaml";
+import { manifestApiVersion } from "../resource/manifest.ts";
+import { defaultNamespace } from "../resource/resource-name.ts";
+import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
+import { print } from "./output.ts";
+
+interface CreateOptions extends ServerOption {
+  readonly type: string;
+  readonly queues?: string;
+  readonly namespace: string;
+}
+
+/** `popmesh topic create|delete`. */
+export function register(program: Command): void {
+  const topic = program.command("topic").description("create and delete topics");
+  withServer(
+    topic
+      .command("create")
+      .argument("<name>")
+      .description("create a topic; an existing one must be of the same type")
+      .option("--type <type>", "normal, fifo, delay, transaction or mixed", "normal")
+      .option("--queues <count>", "queues on each broker group")
+      .option("-n, --namespace <namespace>", "", defaultNamespace),
+  ).action(async (name: string, options: CreateOptions) => {
+    const spec: Record<string, unknown> = { type: options.type };
+    if (options.queues !== undefined) spec["queues"] = Number(options.queues);
+    const manifest = {
+      apiVersion: manifestApiVersion,
+      kind: "Topic",
+      metadata: { namespace: options.namespace, name },
+      spec,
+    };
+    const [applied] = await new ApiClient(options).apply(stringify(manifest), "topic");
+    print(applied?.outcome === "unchanged" ? `topic "${name}" exists already` : `topic "${name}" ${applied?.outcome}`);
+  });
+  withServer(
+    topic
+      .command("delete")
+      .argument("<name>")
+      .description("delete a topic with its messages")
+      .option("-n, --namespace <namespace>", "", defaultNamespace),
+  ).action(async (name: string, options: ServerOption & { namespace: string }) => {
+    await new ApiClient(options).delete(
+      `/v1/namespaces/${encodeURIComponent(options.namespace)}/topics/${encodeURIComponent(name)}`,
+    );
+    print(`topic "${name}" deleted`);
+  });
+}

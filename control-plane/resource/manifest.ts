@@ -1,0 +1,256 @@
+import { isMap, isScalar, LineCounter, type Node, parseAllDocuments, type YAMLMap } from "yaml";
+import { z } from "zod";
+import { parseDurationMs } from "../../proto/runtime/settings.ts";
+import type { ConsumerGroupSpec } from "./consumer-group.ts";
+import { consumerGroupLimits } from "./consumer-group.ts";
+import type { NamespaceSpec } from "./namespace.ts";
+import { defaultNamespace, groupNameProblem, namespaceProblem, topicNameProblem } from "./resource-name.ts";
+import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
+
+/** A resource as people write it, checked. Fields that were left out of the spec are absent. */
+export type Manifest =
+  | {
+      readonly kind: "Topic";
+      readonly namespace: string;
+      readonly name: string;
+      readonly spec: Partial<TopicSpec>;
+      readonly at: Place;
+    }
+  | {
+      readonly kind: "ConsumerGroup";
+      readonly namespace: string;
+      readonly name: string;
+      readonly spec: Partial<ConsumerGroupSpec>;
+      readonly at: Place;
+    }
+  | {
+      readonly kind: "Namespace";
+      readonly namespace: string;
+      readonly name: string;
+      readonly spec: Partial<NamespaceSpec>;
+      readonly at: Place;
+    };
+
+/** Where in the text, both from 1. */
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** One mistake in a manifest: where, at which field, and what is wrong with it. */
+export interface ManifestMistake extends Place {
+  /** For example "spec.type"; "" for the whole document. */
+  readonly path: string;
+  readonly reason: string;
+}
+
+export type ManifestReading =
+  | { readonly ok: true; readonly manifests: readonly Manifest[] }
+  | { readonly ok: false; readonly mistakes: readonly ManifestMistake[] };
+
+export const manifestApiVersion = "popmesh.io/v1";
+
+/** Documents of one text: a guard against a file that is no manifest. */
+const documentsMax = 10_000;
+
+const duration = (minMs: number, maxMs: number) =>
+  z.union([z.string(), z.number()]).transform((value, context) => {
+    const ms = typeof value === "number" ? value : parseDurationMs(value);
+    if (ms !== undefined && ms >= minMs && ms <= maxMs) return ms;
+    context.addIssue({
+      code: "custom",
+      message: `must be a duration from ${minMs / 1000}s to ${maxMs / 1000}s, such as "10s" or "5m"`,
+    });
+    return z.NEVER;
+  });
+
+const limits = consumerGroupLimits;
+const backoffDelay = duration(0, limits.backoffDelayMsMax);
+
+const backoffSchema = z.union([
+  z
+    .strictObject({ list: z.array(backoffDelay).min(1).max(limits.backoffListLengthMax) })
+    .transform(({ list }) => ({ kind: "list" as const, delaysMs: list })),
+  z
+    .strictObject({
+      exponential: z.strictObject({
+        initial: backoffDelay,
+        max: backoffDelay,
+        multiplier: z.number().min(limits.backoffMultiplier.min).max(limits.backoffMultiplier.max),
+      }),
+    })
+    .transform(({ exponential: { initial, max, multiplier } }) => ({
+      kind: "exponential" as const,
+      initialMs: initial,
+      maxMs: max,
+      multiplier,
+    })),
+]);
+
+const specSchemas = {
+  Topic: z.strictObject({
+    type: z.enum(topicTypes).optional(),
+    queues: z.int().min(1).max(topicQueuesMax).optional(),
+    state: z.enum(topicStates).optional(),
+  }),
+  ConsumerGroup: z
+    .strictObject({
+      attemptsMax: z.int().min(limits.attemptsMax.min).max(limits.attemptsMax.max).optional(),
+      backoff: backoffSchema.optional(),
+      inflightMax: z.int().min(limits.inflightMax.min).max(limits.inflightMax.max).optional(),
+      receiveBatchSize: z.int().min(limits.receiveBatchSize.min).max(limits.receiveBatchSize.max).optional(),
+      longPolling: duration(limits.longPollingMs.min, limits.longPollingMs.max).optional(),
+    })
+    .transform(({ longPolling, ...rest }) =>
+      longPolling === undefined ? rest : { ...rest, longPollingMs: longPolling },
+    ),
+  Namespace: z.strictObject({ autoCreateTopics: z.boolean().optional(), autoCreateGroups: z.boolean().optional() }),
+} as const;
+type ManifestKind = keyof typeof specSchemas;
+
+const headSchema = z.strictObject({
+  apiVersion: z.literal(manifestApiVersion),
+  kind: z.enum(["Topic", "ConsumerGroup", "Namespace"]),
+  metadata: z.strictObject({ name: z.string(), namespace: z.string().optional() }),
+  spec: z.unknown().optional(),
+});
+
+const nameProblemByKind: Readonly<Record<ManifestKind, (name: string) => string | undefined>> = {
+  Topic: topicNameProblem,
+  ConsumerGroup: groupNameProblem,
+  Namespace: namespaceProblem,
+};
+
+/** Reads one or many YAML (or JSON) documents. All mistakes of all documents are told at once, none is applied. */
+export function readManifests(text: string): ManifestReading {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true });
+  const list = Array.isArray(documents) ? documents : [];
+  const mistakes: ManifestMistake[] = [];
+  const manifests: Manifest[] = [];
+  if (list.length > documentsMax) {
+    return {
+      ok: false,
+      mistakes: [{ line: 1, column: 1, path: "", reason: `holds more than ${documentsMax} documents` }],
+    };
+  }
+  for (const document of list) {
+    if (document.errors.length > 0) {
+      for (const error of document.errors) {
+        const at = error.linePos?.[0] ?? { line: 1, col: 1 };
+        mistakes.push({
+          line: at.line,
+          column: at.col,
+          path: "",
+          reason: error.message.split("\n")[0] ?? "is no YAML",
+        });
+      }
+      continue;
+    }
+    const root = document.contents;
+    if (root === null || (isScalar(root) && root.value === null)) continue;
+    const place = (path: readonly PropertyKey[]) => placeOf(root as Node, path, lines);
+    readManifest(document.toJS({ maxAliasCount: 0 }), place, manifests, mistakes);
+  }
+  if (mistakes.length === 0 && manifests.length === 0) {
+    mistakes.push({ line: 1, column: 1, path: "", reason: "holds no document" });
+  }
+  return mistakes.length > 0 ? { ok: false, mistakes } : { ok: true, manifests };
+}
+
+type PlaceOf = (path: readonly PropertyKey[]) => Place;
+
+function readManifest(value: unknown, place: PlaceOf, manifests: Manifest[], mistakes: ManifestMistake[]): void {
+  const head = headSchema.safeParse(value);
+  if (!head.success) {
+    mistakes.push(...mistakesOf(head.error, [], place));
+    return;
+  }
+  const { kind, metadata } = head.data;
+  const namespace = kind === "Namespace" ? metadata.name : (metadata.namespace ?? defaultNamespace);
+  const nameProblem = nameProblemByKind[kind](metadata.name);
+  if (nameProblem !== undefined) {
+    mistakes.push({
+      ...place(["metadata", "name"]),
+      path: "metadata.name",
+      reason: `"${metadata.name}" ${nameProblem}`,
+    });
+  }
+  const ownNamespaceProblem = kind === "Namespace" ? undefined : namespaceProblem(namespace);
+  if (ownNamespaceProblem !== undefined) {
+    const reason = `"${namespace}" ${ownNamespaceProblem}`;
+    mistakes.push({ ...place(["metadata", "namespace"]), path: "metadata.namespace", reason });
+  }
+  const spec = specSchemas[kind].safeParse(head.data.spec ?? {});
+  if (!spec.success) mistakes.push(...mistakesOf(spec.error, ["spec"], place));
+  else if (nameProblem === undefined && ownNamespaceProblem === undefined) {
+    manifests.push({ kind, namespace, name: metadata.name, spec: spec.data, at: place([]) } as Manifest);
+  }
+}
+
+function mistakesOf(error: z.ZodError, prefix: readonly string[], place: PlaceOf): ManifestMistake[] {
+  return error.issues.flatMap((issue) => {
+    const path = [...prefix, ...issue.path];
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((key) => ({
+        ...place([...path, key]),
+        path: [...path, key].join("."),
+        reason: unknownField(key, path.join(".")),
+      }));
+    }
+    return [{ ...place(path), path: path.join("."), reason: issue.message }];
+  });
+}
+
+const knownFields: Readonly<Record<string, readonly string[]>> = {
+  "": ["apiVersion", "kind", "metadata", "spec"],
+  metadata: ["name", "namespace"],
+  spec: [
+    "type",
+    "queues",
+    "state",
+    "attemptsMax",
+    "backoff",
+    "inflightMax",
+    "receiveBatchSize",
+    "longPolling",
+    "autoCreateTopics",
+    "autoCreateGroups",
+  ],
+};
+
+function unknownField(key: string, path: string): string {
+  const near = (knownFields[path] ?? []).find((known) => distance(known.toLowerCase(), key.toLowerCase()) <= 2);
+  return near === undefined
+    ? `is no field of ${path === "" ? "a manifest" : path}`
+    : `is no field; did you mean "${near}"?`;
+}
+
+/** Levenshtein distance of two short words. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** Place of the deepest node that the path reaches. */
+function placeOf(root: Node, path: readonly PropertyKey[], lines: LineCounter): Place {
+  let node: Node | undefined = root;
+  let offset = root.range?.[0] ?? 0;
+  for (const key of path) {
+    if (!isMap(node)) break;
+    const pair = (node as YAMLMap).items.find(({ key: name }) => isScalar(name) && name.value === key);
+    if (pair === undefined) break;
+    offset = (pair.key as Node).range?.[0] ?? offset;
+    node = pair.value as Node | undefined;
+  }
+  const { line, col } = lines.linePos(offset);
+  return { line, column: col };
+}
