@@ -150,7 +150,13 @@ export function readManifests(text: string): ManifestReading {
     const root = document.contents;
     if (root === null || (isScalar(root) && root.value === null)) continue;
     const place = (path: readonly PropertyKey[]) => placeOf(root as Node, path, lines);
-    readManifest(document.toJS({ maxAliasCount: 0 }), place, manifests, mistakes);
+    try {
+      readManifest(document.toJS({ maxAliasCount: 0 }), place, manifests, mistakes);
+    } catch (error) {
+      // Aliases can make a small text a huge value; no manifest needs one.
+      if (!(error instanceof ReferenceError)) throw error;
+      mistakes.push({ ...place([]), path: "", reason: "uses an alias (*name), which manifests may not" });
+    }
   }
   if (mistakes.length === 0 && manifests.length === 0) {
     mistakes.push({ line: 1, column: 1, path: "", reason: "holds no document" });

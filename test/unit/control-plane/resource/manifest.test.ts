@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { type ManifestMistake, readManifests } from "../../../../control-plane/resource/manifest.ts";
+
+function mistakesOf(text: string): readonly ManifestMistake[] {
+  const reading = readManifests(text);
+  assert.ok(!reading.ok, "the text was accepted");
+  return reading.mistakes;
+}
+
+const topic = (spec: string, name = "orders") =>
+  `apiVersion: popmesh.io/v1\nkind: Topic\nmetadata:\n  name: ${name}\nspec: ${spec}\n`;
+const group = (spec: string) =>
+  `apiVersion: popmesh.io/v1\nkind: ConsumerGroup\nmetadata: { name: billing }\nspec: ${spec}\n`;
+
+describe("manifests", () => {
+  it("of several kinds in one text are read, with defaults left out", () => {
+    const reading = readManifests(
+      [
+        topic("{ type: fifo, queues: 4 }"),
+        group("{ attemptsMax: 3, backoff: { list: [1s, 5m] }, longPolling: 10s }"),
+        "apiVersion: popmesh.io/v1\nkind: Namespace\nmetadata: { name: team-a }\nspec: { autoCreateTopics: true }\n",
+      ].join("---\n"),
+    );
+    assert.ok(reading.ok);
+    assert.deepEqual(
+      reading.manifests.map(({ kind, namespace, name, spec }) => ({ kind, namespace, name, spec })),
+      [
+        { kind: "Topic", namespace: "default", name: "orders", spec: { type: "fifo", queues: 4 } },
+        {
+          kind: "ConsumerGroup",
+          namespace: "default",
+          name: "billing",
+          spec: { attemptsMax: 3, backoff: { kind: "list", delaysMs: [1_000, 300_000] }, longPollingMs: 10_000 },
+        },
+        { kind: "Namespace", namespace: "team-a", name: "team-a", spec: { autoCreateTopics: true } },
+      ],
+    );
+  });
+
+  it("may be JSON too", () => {
+    const text = JSON.stringify({ apiVersion: "popmesh.io/v1", kind: "Topic", metadata: { name: "orders" } });
+    assert.ok(readManifests(text).ok);
+  });
+
+  it("tell every mistake of every document at once, each with its line", () => {
+    const mistakes = mistakesOf(`${topic("\n  type: lifo\n  queues: 0")}---\n${group("{ attemptsMax: 1001 }")}`);
+    assert.deepEqual(
+      mistakes.map(({ line, path }) => ({ line, path })),
+      [
+        { line: 6, path: "spec.type" },
+        { line: 7, path: "spec.queues" },
+        { line: 12, path: "spec.attemptsMax" },
+      ],
+    );
+  });
+
+  for (const [text, path, reason] of [
+    [topic("{ tpye: fifo }"), "spec.tpye", /did you mean "type"/],
+    [topic("{}", '"a b"'), "metadata.name", /has a character other than/],
+    [topic("{}", "TBW102"), "metadata.name", /reserved by the system/],
+    [topic("{}", "rmq_sys_x"), "metadata.name", /reserved by the system/],
+    [topic("{}", "x".repeat(128)), "metadata.name", /longer than 127/],
+    [group("{ longPolling: soon }"), "spec.longPolling", /must be a duration/],
+    ["apiVersion: popmesh.io/v2\nkind: Topic\nmetadata: { name: a }\n", "apiVersion", /popmesh\.io\/v1/],
+    ["apiVersion: popmesh.io/v1\nkind: Queue\nmetadata: { name: a }\n", "kind", /Topic/],
+    ["a: [1, 2\n", "", /./],
+    ["a: 1\na: 2\n", "", /unique/],
+    ["", "", /holds no document/],
+    ["a: &x [1]\nb: *x\n", "", /alias/i],
+  ] as const) {
+    it(`refuse ${JSON.stringify(text.slice(0, 60))} at ${path === "" ? "the document" : path}`, () => {
+      const mistakes = mistakesOf(text);
+      const found = mistakes.find((mistake) => mistake.path === path && reason.test(mistake.reason));
+      assert.ok(found, JSON.stringify(mistakes));
+    });
+  }
+});
