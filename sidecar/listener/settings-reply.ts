@@ -14,6 +14,12 @@ type RetryPolicy = apache.rocketmq.v2.IRetryPolicy;
 const producerBackoff: BackoffPolicy = { kind: "exponential", initialMs: 10, maxMs: 1_000, multiplier: 2 };
 const producerAttemptsMax = 3;
 
+/**
+ * The Node.js push consumer waits for its polls when it shuts down and tells nobody before it has: with 20 s polls a shutdown
+ * takes 20 s. Short polls cost an idle consumer a call every three seconds.
+ */
+const nodeJsLongPollMs = 3_000;
+
 /** Lite consumers of some SDKs take an absent quota for 0. */
 const liteSubscriptionQuota = 2_000;
 const liteTopicLengthMax = 64;
@@ -41,7 +47,7 @@ export function settingsReply(
       // Until consumption in order exists, no group is told to consume so.
       fifo: false,
       receiveBatchSize: group.receiveBatchSize,
-      longPollingTimeout: duration(Math.min(group.longPollingMs, longPollMsMax)),
+      longPollingTimeout: duration(longPollMs(received, group)),
       ...(isLite(received) ? { liteSubscriptionQuota, maxLiteTopicSize: liteTopicLengthMax } : {}),
     };
   }
@@ -55,6 +61,11 @@ function consumerBackoff(received: Settings, group: GroupPolicy): RetryPolicy {
   if (language === Language.NodeJs) return growing(backoff, attemptsMax);
   if (language === Language.Python || backoff.kind === "list") return listed(backoff, attemptsMax);
   return growing(backoff, attemptsMax);
+}
+
+function longPollMs(received: Settings, group: GroupPolicy): number {
+  const isNodeJs = received.userAgent?.language === Language.NodeJs;
+  return Math.min(group.longPollingMs, isNodeJs ? nodeJsLongPollMs : longPollMsMax);
 }
 
 function growing(backoff: BackoffPolicy, maxAttempts: number): RetryPolicy {

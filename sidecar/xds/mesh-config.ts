@@ -85,8 +85,8 @@ export class MeshConfig {
   #applyTokens = applyBurst;
   #applyRefillMs = 0;
   #sweepTimer: Timer | undefined;
-  /** Called after each new snapshot. */
-  onApplied: () => void = () => {};
+  /** Called after each new snapshot, with the groups whose policy is another one now. */
+  onApplied: (changedGroups: ReadonlySet<string>) => void = () => {};
   /** Names that must not be forgotten although no call used them: those that connected clients have declared. */
   pinned: () => { readonly topics: Iterable<string>; readonly groups: Iterable<string> } = () => ({
     topics: [],
@@ -155,6 +155,10 @@ export class MeshConfig {
   /** How long the control plane has been away, in milliseconds; 0 while it is there. */
   get downMs(): number {
     return this.ads.isUp ? 0 : this.#clock.monotonicMs() - this.#downSinceMs;
+  }
+
+  nowMs(): number {
+    return this.#clock.monotonicMs();
   }
 
   wantTopic(name: string): void {
@@ -304,6 +308,7 @@ export class MeshConfig {
     if (!this.#isPublished && !this.ads.isUp) return;
     const nowMs = this.#clock.monotonicMs();
     this.#applyClusters();
+    const policiesBefore = new Map([...this.#groupsInForce].map(([name, { value }]) => [name, value]));
     this.#routes.replace({
       topics: this.#lookups(this.topics, this.#routesInForce, nowMs, (route, entry) => {
         if (route.segments.every((segment) => this.isClusterKnown(segment.cluster))) return true;
@@ -315,7 +320,11 @@ export class MeshConfig {
       groups: this.#lookups(this.groups, this.#groupsInForce, nowMs, () => true),
       namespaces: this.#lookups(this.namespaces, this.#namespacesInForce, nowMs, () => true),
     });
-    this.onApplied();
+    const changedGroups = new Set<string>();
+    for (const [name, { value }] of this.#groupsInForce) {
+      if (policiesBefore.has(name) && policiesBefore.get(name) !== value) changedGroups.add(name);
+    }
+    this.onApplied(changedGroups);
   }
 
   #lookups<T>(

@@ -1,0 +1,73 @@
+import type { Log } from "../../proto/runtime/log.ts";
+import type { MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { Router } from "../filter/router.ts";
+import type { GroupPolicy } from "../route/topic-route.ts";
+import type { OwnAddress } from "../route/topic-route-view.ts";
+import { AckMessageMethod } from "./ack-message.ts";
+import type { AutoRenewal } from "./auto-renewal.ts";
+import type { CallEntry } from "./call-entry.ts";
+import { ChangeInvisibleDurationMethod } from "./change-invisible-duration.ts";
+import type { ClientSessions } from "./client-session.ts";
+import { heartbeat } from "./heartbeat.ts";
+import type { GrpcMethod } from "./http2/grpc-method.ts";
+import { notifyClientTermination } from "./notify-client-termination.ts";
+import { queryAssignment } from "./query-assignment.ts";
+import { queryRoute } from "./query-route.ts";
+import { ReceiveMessageMethod } from "./receive-message.ts";
+import { SendMessageMethod } from "./send-message.ts";
+import type { StallWatch } from "./stall-watch.ts";
+import { TelemetryMethod } from "./telemetry.ts";
+import { unaryMethod, unimplementedMethod } from "./unary-method.ts";
+
+export interface MessagingServiceDeps {
+  readonly entry: CallEntry;
+  readonly router: Router;
+  readonly sessions: ClientSessions;
+  readonly renewal: AutoRenewal;
+  readonly stalls: StallWatch;
+  readonly log: Log;
+  readonly metrics: MetricRegistry;
+  readonly defaultNamespace: string;
+  readonly defaultPolicy: (name: string) => GroupPolicy;
+  /** Where this sidecar listens; asked for with each answer, because the port is known only after listening. */
+  readonly own: () => OwnAddress;
+}
+
+/** `apache.rocketmq.v2.MessagingService`: one line per RPC. */
+export interface MessagingService {
+  readonly methods: readonly GrpcMethod[];
+  readonly receive: ReceiveMessageMethod;
+  readonly telemetry: TelemetryMethod;
+}
+
+export function messagingService(deps: MessagingServiceDeps): MessagingService {
+  const { entry, router, sessions, renewal, stalls, log, metrics, own } = deps;
+  const receive = new ReceiveMessageMethod(entry, router, renewal, stalls, log, metrics);
+  const telemetry = new TelemetryMethod({ ...deps, clock: entry.clock });
+  return {
+    receive,
+    telemetry,
+    methods: [
+      new SendMessageMethod(entry, router),
+      receive,
+      new AckMessageMethod(entry, router, renewal),
+      new ChangeInvisibleDurationMethod(entry, router, renewal),
+      telemetry,
+      unaryMethod(
+        entry,
+        queryRoute(router, own, (clientId) => telemetry.onRouteAnswered(clientId)),
+      ),
+      unaryMethod(entry, queryAssignment(router, own)),
+      unaryMethod(entry, heartbeat(sessions)),
+      unaryMethod(entry, notifyClientTermination(sessions, renewal)),
+      unimplementedMethod("ForwardMessageToDeadLetterQueue", "unary"),
+      unimplementedMethod("EndTransaction", "unary"),
+      unimplementedMethod("RecallMessage", "unary"),
+      unimplementedMethod("SyncLiteSubscription", "unary"),
+      unimplementedMethod("PullMessage", "server-streaming"),
+      unimplementedMethod("UpdateOffset", "unary"),
+      unimplementedMethod("GetOffset", "unary"),
+      unimplementedMethod("QueryOffset", "unary"),
+    ],
+  };
+}

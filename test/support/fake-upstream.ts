@@ -1,0 +1,291 @@
+import { Code } from "../../proto/code.ts";
+import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
+import type {
+  Delivery,
+  Upstream,
+  UpstreamAck,
+  UpstreamChange,
+  UpstreamFailure,
+  UpstreamReceive,
+  UpstreamReceiveAnswer,
+  UpstreamResults,
+  UpstreamSend,
+  UpstreamSendAnswer,
+} from "../../sidecar/upstream/upstream.ts";
+
+interface Stored {
+  readonly bytes: Buffer;
+  readonly offset: number;
+  readonly tag: string;
+  readonly bornHost: string;
+  readonly storeMs: number;
+}
+
+interface Lease {
+  readonly message: Stored;
+  attempts: number;
+  /** Rises with each hand-out; a receipt of an older one is void. */
+  generation: number;
+  state: "ready" | "leased" | "acked";
+  visibleMs: number;
+}
+
+interface Parked {
+  readonly request: UpstreamReceive;
+  readonly done: (answer: UpstreamReceiveAnswer) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** A broker in memory that behaves as the upstream port promises, and as badly as a test tells it to. */
+export class FakeUpstream implements Upstream {
+  readonly brokerName: string;
+  isReady = true;
+  openRequestCount = 0;
+  /** Everything asked of it. */
+  readonly sends: { readonly topic: string; readonly messages: readonly Buffer[]; readonly laneMark: string }[] = [];
+  readonly receives: UpstreamReceive[] = [];
+  readonly changes: { readonly receipt: string; readonly kind: string; readonly invisibleMs: number }[] = [];
+  cancelCount = 0;
+  /** When set, sends are answered so; "silent" answers nothing until the deadline. */
+  sendFailure: UpstreamFailure | "silent" | undefined;
+  ackFailure: UpstreamFailure | undefined;
+  receiveFailure: UpstreamFailure | undefined;
+  /** Fails that many acks, then works again. */
+  ackFailures = 0;
+  /** Holds the answers of receives back; see `releaseReceives`. */
+  holdReceives = false;
+  readonly #held: (() => void)[] = [];
+  readonly #logs = new Map<string, Stored[]>();
+  readonly #leases = new Map<string, Map<number, Lease>>();
+  readonly #receipts = new Map<
+    string,
+    { readonly group: string; readonly topic: string; readonly offset: number; generation: number }
+  >();
+  readonly #parked = new Set<Parked>();
+  #receiptCount = 0;
+
+  constructor(brokerName: string) {
+    this.brokerName = brokerName;
+  }
+
+  get parkedCount(): number {
+    return this.#parked.size;
+  }
+
+  /** Messages that the group holds and has not settled. */
+  leasedCount(topic: string, group: string): number {
+    return [...this.#leasesOf(topic, group).values()].filter(
+      (lease) => lease.state === "leased" && lease.visibleMs > performance.now(),
+    ).length;
+  }
+
+  send(request: UpstreamSend, deadlineMs: number, done: (answer: UpstreamSendAnswer) => void): void {
+    const messages = request.messages.map((view) => Buffer.from(view));
+    this.sends.push({ topic: request.topic.name, messages, laneMark: request.laneMark });
+    this.openRequestCount++;
+    const answer = (result: UpstreamSendAnswer) => {
+      this.openRequestCount--;
+      done(result);
+    };
+    const failure = this.sendFailure;
+    if (failure === "silent") {
+      const afterMs = Math.max(0, deadlineMs - monotonicMs());
+      setTimeout(() => answer(failed(Code.ProxyTimeout, "no answer from the broker in time", "unknown")), afterMs);
+      return;
+    }
+    if (failure !== undefined) {
+      setImmediate(() => answer(failure));
+      return;
+    }
+    const log = this.#logOf(request.topic.name);
+    const firstOffset = log.length;
+    const scan = new MessageScan();
+    for (const bytes of messages) {
+      scanMessage(bytes, 0, bytes.length, scan);
+      log.push({
+        bytes,
+        offset: log.length,
+        tag: scan.text(scan.tagStart, scan.tagEnd),
+        bornHost: request.bornHost,
+        storeMs: Date.now(),
+      });
+    }
+    setImmediate(() => {
+      answer({ ok: true, queueId: 0, firstOffset, storeMs: Date.now() });
+      this.#wake();
+    });
+  }
+
+  receive(request: UpstreamReceive, _deadlineMs: number, done: (answer: UpstreamReceiveAnswer) => void): () => void {
+    this.receives.push(request);
+    const failure = this.receiveFailure;
+    if (failure !== undefined) {
+      setImmediate(() => done(failure));
+      return () => {};
+    }
+    const answer = (result: UpstreamReceiveAnswer) => {
+      if (this.holdReceives) this.#held.push(() => done(result));
+      else setImmediate(() => done(result));
+    };
+    const deliveries = this.#take(request);
+    if (deliveries.length > 0 || request.waitMs === 0) {
+      answer({ ok: true, deliveries });
+      return () => {};
+    }
+    const parked: Parked = {
+      request,
+      done: answer,
+      timer: setTimeout(() => this.#unpark(parked, []), request.waitMs),
+    };
+    this.#parked.add(parked);
+    return () => {
+      if (!this.#parked.has(parked)) return;
+      this.cancelCount++;
+      this.#unpark(parked, []);
+    };
+  }
+
+  /** Lets answers go that were held back. */
+  releaseReceives(): void {
+    this.holdReceives = false;
+    for (const release of this.#held.splice(0)) setImmediate(release);
+  }
+
+  ack(request: UpstreamAck, _deadlineMs: number, done: (answer: UpstreamResults) => void): void {
+    const failure = this.ackFailures > 0 ? connectionLost : this.ackFailure;
+    if (failure !== undefined) {
+      if (this.ackFailures > 0) this.ackFailures--;
+      setImmediate(() => done(failure));
+      return;
+    }
+    const results = request.receipts.map((receipt) => this.#settle(receipt, request.group.name));
+    setImmediate(() => done({ ok: true, results }));
+  }
+
+  change(request: UpstreamChange, _deadlineMs: number, done: (answer: UpstreamResults) => void): void {
+    const results = request.changes.map((change) => {
+      this.changes.push(change);
+      const known = this.#receipts.get(change.receipt);
+      const lease = known === undefined ? undefined : this.#leasesOf(known.topic, known.group).get(known.offset);
+      const isCurrent = known !== undefined && lease?.state === "leased" && lease.generation === known.generation;
+      if (known === undefined || lease === undefined || !isCurrent) return invalidReceipt;
+      if (change.kind === "extend") {
+        lease.visibleMs = performance.now() + change.invisibleMs;
+        return { code: Code.Ok, message: "OK", receipt: change.receipt };
+      }
+      if (change.kind === "hand-back") {
+        lease.state = "ready";
+        lease.attempts--;
+        lease.visibleMs = 0;
+        setImmediate(() => this.#wake());
+        return { code: Code.Ok, message: "OK", receipt: change.receipt };
+      }
+      lease.generation++;
+      if (change.kind === "suspend") lease.attempts--;
+      lease.visibleMs = performance.now() + change.invisibleMs;
+      setTimeout(() => this.#wake(), change.invisibleMs + 1).unref();
+      return { code: Code.Ok, message: "OK", receipt: this.#newReceipt(known.group, known.topic, lease) };
+    });
+    setImmediate(() => done({ ok: true, results }));
+  }
+
+  close(): Promise<void> {
+    this.isReady = false;
+    for (const parked of [...this.#parked]) this.#unpark(parked, []);
+    return Promise.resolve();
+  }
+
+  #take(request: UpstreamReceive): Delivery[] {
+    const topic = request.topic.name;
+    const leases = this.#leasesOf(topic, request.group.name);
+    const nowMs = performance.now();
+    const deliveries: Delivery[] = [];
+    for (const message of this.#logOf(topic)) {
+      if (deliveries.length === request.batch) break;
+      let lease = leases.get(message.offset);
+      if (lease === undefined) {
+        leases.set(message.offset, (lease = { message, attempts: 0, generation: 0, state: "ready", visibleMs: 0 }));
+      }
+      if (lease.state === "acked" || (lease.state === "leased" && lease.visibleMs > nowMs)) continue;
+      if (!matches(request.filter, message.tag)) {
+        lease.state = "acked";
+        continue;
+      }
+      lease.state = "leased";
+      lease.attempts++;
+      lease.generation++;
+      lease.visibleMs = nowMs + request.invisibleMs;
+      deliveries.push({
+        message: message.bytes,
+        receipt: this.#newReceipt(request.group.name, topic, lease),
+        queueId: 0,
+        offset: message.offset,
+        attempt: lease.attempts,
+        storeMs: message.storeMs,
+        bornHost: message.bornHost,
+        lane: "base",
+        deadLetter: undefined,
+      });
+    }
+    return deliveries;
+  }
+
+  #settle(receipt: string, group: string): { code: Code; message: string; receipt: string } {
+    const known = this.#receipts.get(receipt);
+    if (known === undefined || known.group !== group) return invalidReceipt;
+    const lease = this.#leasesOf(known.topic, group).get(known.offset);
+    if (lease === undefined || lease.generation !== known.generation) return invalidReceipt;
+    lease.state = "acked";
+    return { code: Code.Ok, message: "OK", receipt: "" };
+  }
+
+  #newReceipt(group: string, topic: string, lease: Lease): string {
+    const receipt = `${this.brokerName}.r${++this.#receiptCount}`;
+    this.#receipts.set(receipt, { group, topic, offset: lease.message.offset, generation: lease.generation });
+    return receipt;
+  }
+
+  #wake(): void {
+    for (const parked of [...this.#parked]) {
+      const deliveries = this.#take(parked.request);
+      if (deliveries.length > 0) this.#unpark(parked, deliveries);
+    }
+  }
+
+  #unpark(parked: Parked, deliveries: Delivery[]): void {
+    if (!this.#parked.delete(parked)) return;
+    clearTimeout(parked.timer);
+    parked.done({ ok: true, deliveries });
+  }
+
+  #logOf(topic: string): Stored[] {
+    let log = this.#logs.get(topic);
+    if (log === undefined) this.#logs.set(topic, (log = []));
+    return log;
+  }
+
+  #leasesOf(topic: string, group: string): Map<number, Lease> {
+    const key = `${topic} ${group}`;
+    let leases = this.#leases.get(key);
+    if (leases === undefined) this.#leases.set(key, (leases = new Map()));
+    return leases;
+  }
+}
+
+export function failed(code: Code, message: string, reach: UpstreamFailure["reach"]): UpstreamFailure {
+  return { ok: false, code, message, reach };
+}
+
+const connectionLost = failed(Code.InternalServerError, "connection lost", "unknown");
+const invalidReceipt = { code: Code.InvalidReceiptHandle, message: "the receipt handle is expired", receipt: "" };
+
+function matches(filter: string, tag: string): boolean {
+  const trimmed = filter.trim();
+  return trimmed === "" || trimmed === "*" || trimmed.split("||").some((wanted) => wanted.trim() === tag);
+}
+
+/** On the scale of `NodeClock`. */
+function monotonicMs(): number {
+  const [seconds, nanos] = process.hrtime();
+  return seconds * 1000 + nanos / 1e6;
+}
