@@ -127,7 +127,7 @@ async function goOn(
   mark: DurableMark,
 ): Promise<LogStart> {
   const segments = found.live.slice(0, tail.at + 1).map(({ segment }) => segment);
-  await cleanUp(storage, segments, found.superseded);
+  await cleanUp(storage, segments, found.superseded, segments.at(-1));
   return {
     segments,
     end: replayed.end,
@@ -169,19 +169,25 @@ async function beginAfresh(
   const before = kept.at(-1);
   if (before !== undefined) before.end = Math.min(before.end, durable);
   const removed = [...found.superseded, ...replaced].filter((segment) => segment.path !== fresh.path);
-  await cleanUp(storage, kept, removed);
+  await cleanUp(storage, kept, removed, undefined);
   return { segments: [...kept, fresh], end, nextSequence, next: undefined, lastOrdinal, mark };
 }
 
-/** Ends what a recovery, this one or one that was interrupted, has made obsolete. */
-async function cleanUp(storage: Storage, kept: readonly Segment[], obsolete: readonly Segment[]): Promise<void> {
+/** Ends what a recovery, this one or one that was interrupted, has made obsolete. The file in use stays open. */
+async function cleanUp(
+  storage: Storage,
+  kept: readonly Segment[],
+  obsolete: readonly Segment[],
+  inUse: Segment | undefined,
+): Promise<void> {
   for (const segment of kept) {
     await cutToEnd(segment);
-    segment.close();
+    if (segment !== inUse) segment.close();
   }
   for (const segment of obsolete) {
     segment.close();
     storage.unlink(segment.path);
   }
-  if (obsolete.length > 0) await storage.syncDirectory(logDirectory);
+  // Also where nothing changed now: a process before may have died between a rename and this.
+  await storage.syncDirectory(logDirectory);
 }

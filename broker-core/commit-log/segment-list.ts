@@ -7,7 +7,7 @@ const openFilesMax = 64;
 /** The live segments in order of position. */
 export class SegmentList {
   readonly #segments: Segment[];
-  /** In order of opening; the oldest gives way. */
+  /** Opened for reading alone, in order of opening; the oldest gives way. */
   readonly #opened: Segment[] = [];
 
   constructor(segments: readonly Segment[]) {
@@ -18,7 +18,10 @@ export class SegmentList {
     return this.#segments;
   }
 
+  /** The log rolls: the file before is from now on open for reading alone. */
   add(segment: Segment): void {
+    const before = this.#segments.at(-1);
+    if (before?.isOpen) this.#opened.push(before);
     this.#segments.push(segment);
   }
 
@@ -35,7 +38,7 @@ export class SegmentList {
     if (segment === undefined || position >= segment.end) {
       throw new StorageError("io", `log position ${position} is in no segment: its file is lost (see damage.json)`);
     }
-    if (!segment.isOpen) this.#makeRoom(segment);
+    if (!segment.isOpen) this.#open(segment);
     return segment;
   }
 
@@ -43,9 +46,15 @@ export class SegmentList {
     for (const segment of this.#segments) segment.close();
   }
 
-  #makeRoom(segment: Segment): void {
+  #open(segment: Segment): void {
+    while (this.#opened.length >= openFilesMax) this.#opened.shift()?.close();
+    try {
+      segment.open();
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.kind !== "descriptors") throw error;
+      for (const other of this.#opened.splice(0)) other.close();
+      segment.open();
+    }
     this.#opened.push(segment);
-    const current = this.#segments.at(-1);
-    if (this.#opened.length > openFilesMax && this.#opened[0] !== current) this.#opened.shift()?.close();
   }
 }

@@ -88,9 +88,13 @@ export class Segment {
   }
 
   /** Throws `StorageError`. */
-  get file(): StorageFile {
+  open(): StorageFile {
     this.#file ??= this.#storage.open(this.path, { create: false });
     return this.#file;
+  }
+
+  get file(): StorageFile {
+    return this.#file ?? this.open();
   }
 
   get isOpen(): boolean {
