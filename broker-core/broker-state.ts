@@ -234,10 +234,9 @@ export class BrokerState implements BrokerPort {
     leases.unlinkAttempt(slot);
     subscription.inFlight--;
     subscription.ready.push(slot);
-    if (!this.#burier.isExhausted(subscription, slot)) {
-      this.#wake(subscription);
-      return;
-    }
+    // Also when the message dies: a full group has room again.
+    this.#wake(subscription);
+    if (!this.#burier.isExhausted(subscription, slot)) return;
     try {
       this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
     } catch (error) {

@@ -212,6 +212,7 @@ export class Dispatcher {
     leases.attempt[slot] = attempt;
     leases.endMs[slot] = leaseEndMs(tables.clock, boot, monotonicMs, wallMs, invisibleMs);
     leases.endWallMs[slot] = wallMs + invisibleMs;
+    leases.isOfEarlierBoot[slot] = boot === tables.clock.boot ? 0 : 1;
     leases.invisibleMs[slot] = invisibleMs;
     if (leases.firstPopMs[slot] === 0) leases.firstPopMs[slot] = wallMs;
     tables.leaseTimers.set(slot, leases.endMs[slot]!);

@@ -16,7 +16,7 @@ export const messageBytesMax = 5 * 1024 * 1024;
 const MessageType = { Normal: 1, Fifo: 2, Delay: 3, Transaction: 4 } as const;
 const typeNames = ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION"];
 
-/** Stores messages: checks all of a call, then appends all of it. */
+/** Stores messages: checks all of a call before it appends the first. */
 export class Sender {
   readonly #tables: BrokerTables;
   readonly #journal: Journal;
@@ -45,20 +45,30 @@ export class Sender {
     const queue = topic.queues[queueId]!;
     const firstOffset = this.#tables.queues.endOffset(queue);
     const storeMs = Math.floor(now.wallMs);
+    let stored = 0;
     let position = -1;
-    for (let i = 0; i < call.messages.length; i++) {
-      position = this.#journal.message(
-        topic.id,
-        queueId,
-        firstOffset + i,
-        storeMs,
-        this.#facts[i]!,
-        call.laneMark,
-        call.bornHost,
-        this.#bodies[i]!,
-      );
+    try {
+      for (; stored < call.messages.length; stored++) {
+        position = this.#journal.message(
+          topic.id,
+          queueId,
+          firstOffset + stored,
+          storeMs,
+          this.#facts[stored]!,
+          call.laneMark,
+          call.bornHost,
+          this.#bodies[stored]!,
+        );
+      }
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      if (stored === 0) return refused(error.code, error.message);
+      // The log cannot take a record back. "Not stored" would be untrue of the first ones (B2), so nothing definite is said.
+      const text = `message ${stored} of ${call.messages.length} found no room, those before it are stored: ${error.message}`;
+      return refused(Code.InternalServerError, text);
+    } finally {
+      this.#bodies.length = 0;
     }
-    this.#bodies.length = 0;
     return { ok: true, queueId, firstOffset, storeMs, position };
   }
 

@@ -1,4 +1,4 @@
-import { leaseEndMs } from "../pop/lease-clock.ts";
+import { leaseEndAfterReboot } from "../pop/lease-clock.ts";
 import { LeaseState } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import type { ConsumerGroup } from "../topic/consumer-group.ts";
@@ -120,6 +120,7 @@ function writeSubscription(tables: BrokerTables, subscription: Subscription, slo
     if (isDead) continue;
     into.f64(leases.endMs[slot]!);
     into.f64(leases.endWallMs[slot]!);
+    into.u8(leases.isOfEarlierBoot[slot]!);
     into.u32(leases.invisibleMs[slot]!);
     into.f64(leases.firstPopMs[slot]!);
     into.f64(leases.attemptKey[slot]!);
@@ -217,8 +218,10 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   }
   const endMs = from.f64();
   const endWallMs = from.f64();
+  const isOfEarlierBoot = from.u8() === 1 || boot !== clock.boot;
   const invisibleMs = from.u32();
-  leases.endMs[slot] = boot === clock.boot ? endMs : leaseEndMs(clock, boot, 0, endWallMs - invisibleMs, invisibleMs);
+  leases.endMs[slot] = isOfEarlierBoot ? leaseEndAfterReboot(clock, endWallMs, invisibleMs) : endMs;
+  leases.isOfEarlierBoot[slot] = isOfEarlierBoot ? 1 : 0;
   leases.endWallMs[slot] = endWallMs;
   leases.invisibleMs[slot] = invisibleMs;
   leases.firstPopMs[slot] = from.f64();

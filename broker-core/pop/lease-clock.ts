@@ -8,8 +8,7 @@ export interface LeaseClock {
 
 /**
  * Monotonic time at which a lease ends. Granted in this boot: counted by the monotonic clock, whatever the wall clock did
- * (B15). In an earlier one: what the wall clock says is left of it at our start, but never less than nothing nor more than
- * was granted.
+ * (B15). In an earlier one the monotonic times mean nothing: see `leaseEndAfterReboot`.
  */
 export function leaseEndMs(
   clock: LeaseClock,
@@ -19,6 +18,10 @@ export function leaseEndMs(
   invisibleMs: number,
 ): number {
   if (boot === clock.boot) return grantedMonotonicMs + invisibleMs;
-  const leftMs = grantedWallMs + invisibleMs - clock.startWallMs;
-  return clock.startMonotonicMs + Math.min(Math.max(leftMs, 0), invisibleMs);
+  return leaseEndAfterReboot(clock, grantedWallMs + invisibleMs, invisibleMs);
+}
+
+/** What was left of the lease by the wall clock when we started, but not less than nothing nor more than was granted. */
+export function leaseEndAfterReboot(clock: LeaseClock, endWallMs: number, invisibleMs: number): number {
+  return clock.startMonotonicMs + Math.min(Math.max(endWallMs - clock.startWallMs, 0), invisibleMs);
 }

@@ -34,6 +34,8 @@ export class LeaseTable {
   endMs = new Float64Array(64);
   /** Planned end by the wall clock, for the case that the machine reboots. */
   endWallMs = new Float64Array(64);
+  /** 1: granted in an earlier boot, so `endMs` is an estimate by the wall clock at our start. */
+  isOfEarlierBoot = new Uint8Array(64);
   invisibleMs = new Uint32Array(64);
   /** Wall time of the first hand-out. */
   firstPopMs = new Float64Array(64);
@@ -157,6 +159,7 @@ export class LeaseTable {
     this.attempt = copyInto(new Uint16Array(length), this.attempt);
     this.endMs = copyInto(new Float64Array(length), this.endMs);
     this.endWallMs = copyInto(new Float64Array(length), this.endWallMs);
+    this.isOfEarlierBoot = copyInto(new Uint8Array(length), this.isOfEarlierBoot);
     this.invisibleMs = copyInto(new Uint32Array(length), this.invisibleMs);
     this.firstPopMs = copyInto(new Float64Array(length), this.firstPopMs);
     this.holder = copyInto(new Uint32Array(length), this.holder);

@@ -1,0 +1,282 @@
+import assert from "node:assert/strict";
+import { apache } from "#codec/rocketmq-v2";
+import {
+  type ChangeKind,
+  type DeadLetterOrigin,
+  type HandOut,
+  type Now,
+  noPosition,
+  type ReceiveCall,
+  type SettleResult,
+} from "../../broker-core/broker-port.ts";
+import { BrokerState, type BrokerStateOptions } from "../../broker-core/broker-state.ts";
+import { type Code, Code as Codes } from "../../proto/code.ts";
+import { MemoryLog } from "./memory-log.ts";
+
+/** A delivery as a consumer keeps it. */
+export interface Got {
+  readonly id: string;
+  readonly body: string;
+  readonly receipt: Buffer;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly attempt: number;
+  readonly bornHost: string;
+  readonly laneMark: string;
+  readonly storeMs: number;
+  readonly deadLetter: DeadLetterOrigin | undefined;
+}
+
+/** What the sink was told for one ticket. */
+export type Answer =
+  | { readonly kind: "batch"; readonly got: readonly Got[]; readonly position: number; readonly damagedCount: number }
+  | { readonly kind: "refused"; readonly code: Code; readonly message: string };
+
+export interface MessageParts {
+  readonly id?: string;
+  readonly body?: string;
+  readonly tag?: string;
+  readonly group?: string;
+}
+
+export const receiptKey = Buffer.alloc(32, 7);
+
+/** The client's bytes of a message. */
+export function messageBytes({ id = "id", body = "body", tag, group }: MessageParts): Buffer {
+  const systemProperties: apache.rocketmq.v2.ISystemProperties = { messageId: id };
+  if (tag !== undefined) systemProperties.tag = tag;
+  if (group !== undefined) systemProperties.messageGroup = group;
+  const { Message } = apache.rocketmq.v2;
+  return Buffer.from(Message.encode({ topic: { name: "t" }, systemProperties, body: Buffer.from(body) }).finish());
+}
+
+/** A broker state over a log in memory, with a clock that a test moves. */
+export class BrokerFixture {
+  readonly log: MemoryLog;
+  monotonicMs = 1_000_000;
+  wallMs = 1_700_000_000_000;
+  bootId = "boot-1";
+  state!: BrokerState;
+  readonly answers = new Map<number, Answer>();
+  /** Sends that leave their answer, in order: what the sink was told. */
+  readonly answeredTickets: number[] = [];
+  /** After each call the log is synced, unless a test wants to do that itself. */
+  isAutoSync = true;
+  #nextTicket = 1;
+  #nextId = 1;
+  readonly #options: Partial<BrokerStateOptions>;
+
+  constructor(options: Partial<BrokerStateOptions> = {}, log = new MemoryLog()) {
+    this.#options = options;
+    this.log = log;
+    this.start();
+  }
+
+  get now(): Now {
+    return { monotonicMs: this.monotonicMs, wallMs: this.wallMs };
+  }
+
+  #makeState(image: Buffer | undefined): BrokerState {
+    const sink = {
+      receiveAnswered: (ticket: number, handOut: HandOut) => this.#answer(ticket, readHandOut(handOut)),
+      receiveRefused: (ticket: number, code: Code, message: string) =>
+        this.#answer(ticket, { kind: "refused", code, message }),
+    };
+    const options = { brokerName: "broker-a", receiptKey, bootId: this.bootId, start: this.#anchor, ...this.#options };
+    return new BrokerState(this.log, sink, options, image);
+  }
+
+  #anchor: Now = { monotonicMs: 0, wallMs: 0 };
+
+  /** Starts a broker on the log as it is. */
+  start(image?: Buffer): void {
+    this.#anchor = this.now;
+    this.state = this.rebuild(image);
+    this.log.onDurable = (position) => this.state.onDurable(position, this.now);
+  }
+
+  /** Another state from the same log; it must equal the live one. */
+  rebuild(image?: Buffer): BrokerState {
+    const state = this.#makeState(image);
+    for (const record of this.log.records(state.appliedPosition)) state.replay(record);
+    state.goLive(this.now);
+    return state;
+  }
+
+  crash(kind: "kill" | "power", image?: Buffer): void {
+    this.log.crash(kind);
+    this.start(image);
+  }
+
+  sync(): void {
+    this.log.sync();
+  }
+
+  #settle(): void {
+    if (this.isAutoSync) this.log.sync();
+  }
+
+  #answer(ticket: number, answer: Answer): void {
+    assert.equal(this.answers.has(ticket), false, `ticket ${ticket} is answered twice`);
+    this.answers.set(ticket, answer);
+    this.answeredTickets.push(ticket);
+  }
+
+  /** Lets time pass on both clocks. */
+  pass(ms: number): void {
+    this.monotonicMs += ms;
+    this.wallMs += ms;
+    this.advance();
+  }
+
+  advance(): void {
+    do this.state.advance(this.now);
+    while (this.state.nextTimerMs() <= this.monotonicMs);
+    this.#settle();
+  }
+
+  topic(
+    name = "ns/orders",
+    options: { incarnation?: number; queueCount?: number; messageTypes?: number } = {},
+  ): number {
+    const { incarnation = 1, queueCount = 1, messageTypes = 0b11111 } = options;
+    const opened = this.state.openTopic({ name, incarnation, queueCount, messageTypes }, this.now);
+    assert.ok(opened.ok, opened.ok ? "" : opened.message);
+    this.#settle();
+    return opened.id;
+  }
+
+  group(
+    name = "ns/billing",
+    options: { generation?: number; attemptsMax?: number; inflightMax?: number } = {},
+  ): number {
+    const { generation = 1, attemptsMax = 0, inflightMax = 0 } = options;
+    const backoff = { delaysMs: [1000, 5000], initialMs: 0, maxMs: 0, multiplier: 0 };
+    const opened = this.state.openGroup({ name, generation, attemptsMax, inflightMax, backoff }, this.now);
+    assert.ok(opened.ok, opened.ok ? "" : opened.message);
+    this.#settle();
+    return opened.id;
+  }
+
+  /** Sends one message and returns its id. */
+  send(topicId: number, parts: MessageParts = {}): string {
+    const id = parts.id ?? `m${this.#nextId++}`;
+    const sent = this.state.send(
+      { topicId, laneMark: "", bornHost: "10.0.0.1:1", messages: [messageBytes({ ...parts, id })] },
+      this.now,
+    );
+    assert.ok(sent.ok, sent.ok ? "" : sent.message);
+    this.#settle();
+    return id;
+  }
+
+  sendMany(topicId: number, count: number, parts: MessageParts = {}): string[] {
+    return Array.from({ length: count }, () => this.send(topicId, parts));
+  }
+
+  /** Asks for messages; the answer may come later. */
+  ask(topicId: number, groupId: number, call: Partial<ReceiveCall> = {}): { ticket: number; handle: number } {
+    const ticket = this.#nextTicket++;
+    const whole: ReceiveCall = {
+      topicId,
+      groupId,
+      batch: 32,
+      invisibleMs: 10_000,
+      waitMs: 0,
+      filterType: 1,
+      filter: "*",
+      clientId: "client-1",
+      attemptId: "",
+      lane: "",
+      bytesMax: 0,
+      ...call,
+    };
+    const handle = this.state.receive(whole, ticket, this.now);
+    this.#settle();
+    return { ticket, handle };
+  }
+
+  /** Asks for messages that are there now. */
+  receive(topicId: number, groupId: number, call: Partial<ReceiveCall> = {}): readonly Got[] {
+    const { ticket } = this.ask(topicId, groupId, call);
+    return this.got(ticket);
+  }
+
+  got(ticket: number): readonly Got[] {
+    const answer = this.answers.get(ticket);
+    assert.ok(answer !== undefined, `ticket ${ticket} is not answered`);
+    assert.ok(answer.kind === "batch", answer.kind === "refused" ? answer.message : "");
+    return answer.got;
+  }
+
+  refusal(ticket: number): { code: Code; message: string } {
+    const answer = this.answers.get(ticket);
+    assert.ok(answer?.kind === "refused", `ticket ${ticket} is not refused`);
+    return answer;
+  }
+
+  ack(groupId: number, receipt: Buffer): SettleResult {
+    const settled = this.state.ack(groupId, [receipt], this.now);
+    assert.ok(settled.ok, settled.ok ? "" : settled.message);
+    assert.ok(settled.position === noPosition || settled.results[0]?.code === Codes.Ok);
+    this.#settle();
+    return settled.results[0]!;
+  }
+
+  change(groupId: number, receipt: Buffer, kind: ChangeKind, invisibleMs: number): SettleResult {
+    const settled = this.state.change(groupId, [{ receipt, kind, invisibleMs }], this.now);
+    assert.ok(settled.ok, settled.ok ? "" : settled.message);
+    this.#settle();
+    return settled.results[0]!;
+  }
+
+  figures(group = "ns/billing", topic = "ns/orders") {
+    const figures = this.state.subscriptions().find((s) => s.group === group && s.topic === topic);
+    assert.ok(figures !== undefined, `${group} does not read ${topic}`);
+    return figures;
+  }
+
+  /** B11: rebuilt from the log, whole and from a snapshot, the state is the same byte for byte. */
+  assertRebuilt(image?: Buffer): void {
+    this.advance();
+    const live = this.state.dump();
+    assert.deepEqual(this.#rebuiltDump(undefined), live, "the state rebuilt from the log differs");
+    assert.deepEqual(this.#rebuiltDump(this.state.snapshot()), live, "the state restored from a snapshot differs");
+    if (image !== undefined) assert.deepEqual(this.#rebuiltDump(image), live, "an older snapshot and the tail differ");
+  }
+
+  #rebuiltDump(image: Buffer | undefined): Buffer {
+    const records = this.log.recordCount;
+    const dump = this.rebuild(image).dump();
+    assert.equal(this.log.recordCount, records, "a start-up without anything due wrote records");
+    return dump;
+  }
+}
+
+function readHandOut(handOut: HandOut): Answer {
+  const got: Got[] = [];
+  let damagedCount = 0;
+  for (let i = 0; i < handOut.count; i++) {
+    if (!handOut.load(i)) {
+      damagedCount++;
+      continue;
+    }
+    const { delivery } = handOut;
+    const message = apache.rocketmq.v2.Message.decode(
+      delivery.bytes.subarray(delivery.messageStart, delivery.messageEnd),
+    );
+    got.push({
+      id: message.systemProperties?.messageId ?? "",
+      body: Buffer.from(message.body).toString(),
+      receipt: Buffer.from(delivery.receipt),
+      queueId: delivery.queueId,
+      offset: delivery.offset,
+      attempt: delivery.attempt,
+      bornHost: delivery.bornHost,
+      laneMark: delivery.laneMark,
+      storeMs: delivery.storeMs,
+      deadLetter: delivery.deadLetter,
+    });
+  }
+  return { kind: "batch", got, position: handOut.position, damagedCount };
+}
