@@ -1,0 +1,66 @@
+import { AdminServer, jsonAnswer, textAnswer } from "../../proto/runtime/admin-server.ts";
+import type { Log } from "../../proto/runtime/log.ts";
+import type { MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { HostAndPort } from "../../proto/runtime/settings.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import type { BrokerLeases } from "../registry/broker-leases.ts";
+import type { NamespaceSpec } from "../resource/namespace.ts";
+import type { Store } from "../store/store.ts";
+import type { AdsServer } from "../xds/ads-server.ts";
+import { addApiRoutes } from "./api-routes.ts";
+import { sidecarView } from "./sidecar-view.ts";
+
+/** Longest body: a file with some ten thousand topics. */
+const bodyBytesMax = 4 * 1024 * 1024;
+
+/** Lines of the audit trail that one answer holds. */
+const auditLinesDefault = 100;
+const auditLinesMax = 10_000;
+
+export interface ApiOptions {
+  readonly catalog: Catalog;
+  readonly store: Store;
+  readonly ads: AdsServer;
+  readonly leases: BrokerLeases;
+  readonly namespaceDefaults: NamespaceSpec;
+  readonly metrics: MetricRegistry;
+  readonly log: Log;
+  readonly config: { readonly allowedHosts: string };
+}
+
+/** The HTTP API. It listens when the store is loaded, so whoever gets an answer gets a true one. */
+export class ApiServer {
+  readonly #server: AdminServer;
+
+  constructor(options: ApiOptions) {
+    const allowedHosts = options.config.allowedHosts.split(",").filter((name) => name !== "");
+    const server = new AdminServer({ log: options.log, allowedHosts, bodyBytesMax });
+    this.#server = server;
+    server.route("GET", "/ready", () => textAnswer(200, "LIVE"));
+    server.route("GET", "/healthz", () => textAnswer(200, "OK"));
+    server.route("GET", "/stats/prometheus", () => ({
+      status: 200,
+      contentType: "text/plain; version=0.0.4; charset=utf-8",
+      body: options.metrics.prometheusText(),
+    }));
+    server.route("GET", "/v1/audit", ({ query }) => {
+      const asked = Number(query.get("limit") ?? auditLinesDefault);
+      const count = Number.isInteger(asked) && asked >= 1 ? Math.min(asked, auditLinesMax) : auditLinesDefault;
+      return jsonAnswer(200, { items: options.store.audit(count) });
+    });
+    addApiRoutes(server, {
+      catalog: options.catalog,
+      namespaceDefaults: options.namespaceDefaults,
+      isAlive: (name) => options.leases.isAlive(name),
+      sidecars: () => options.ads.reports().map(sidecarView),
+    });
+  }
+
+  listen(at: HostAndPort): Promise<number> {
+    return this.#server.listen(at);
+  }
+
+  close(): Promise<void> {
+    return this.#server.close();
+  }
+}

@@ -1,0 +1,49 @@
+import type { BrokerRecord } from "../resource/broker.ts";
+import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
+import type { NamespaceRecord } from "../resource/namespace.ts";
+import type { TopicRecord } from "../resource/topic.ts";
+
+/** How often a name was created and changed. Outlives the resource, so that what is created again is told from the old. */
+export interface NameCounter {
+  readonly incarnation: number;
+  readonly generation: number;
+}
+
+/** What the control plane keeps, by kind. */
+export interface RecordByKind {
+  readonly namespace: NamespaceRecord;
+  /** Key: "<namespace>/<topic>". */
+  readonly topic: TopicRecord;
+  /** Key: "<namespace>/<group>". */
+  readonly group: ConsumerGroupRecord;
+  readonly broker: BrokerRecord;
+  /** Key: "<kind>/<key of the resource>". */
+  readonly counter: NameCounter;
+}
+export type RecordKind = keyof RecordByKind;
+
+export const recordKinds = ["namespace", "topic", "group", "broker", "counter"] as const satisfies RecordKind[];
+
+/** One table per kind. */
+export type CatalogTables = { readonly [K in RecordKind]: Map<string, RecordByKind[K]> };
+export type ReadonlyCatalogTables = { readonly [K in RecordKind]: ReadonlyMap<string, RecordByKind[K]> };
+
+/** One record written, or deleted where `record` is undefined. */
+export type CatalogChange = {
+  [K in RecordKind]: { readonly kind: K; readonly key: string; readonly record: RecordByKind[K] | undefined };
+}[RecordKind];
+
+/** Who changed what, for the trail that is kept beside the records. */
+export interface AuditLine {
+  /** Wall clock. */
+  readonly atMs: number;
+  /** Who asked: "cli:<user>", "sidecar:<id>", "broker:<name>", "http:<client>". */
+  readonly by: string;
+  readonly action: "created" | "configured" | "deleted";
+  readonly kind: RecordKind;
+  readonly name: string;
+}
+
+export function emptyTables(): CatalogTables {
+  return { namespace: new Map(), topic: new Map(), group: new Map(), broker: new Map(), counter: new Map() };
+}

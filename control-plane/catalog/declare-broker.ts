@@ -1,0 +1,70 @@
+import type { BrokerRecord } from "../resource/broker.ts";
+import type { CatalogDraft } from "./catalog-draft.ts";
+import { placeable } from "./declare.ts";
+
+/** What a broker says of itself when it registers or renews. */
+export interface BrokerSaid {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly runId: number;
+  readonly draining: boolean;
+  readonly writable: boolean;
+}
+
+/** Replaced runs remembered per broker group. */
+const replacedRunIdsMax = 8;
+
+/**
+ * A broker registers. The newest run of a name wins: after a crash a broker comes back as another run, perhaps at another
+ * address. A run that was replaced and still calls is refused: two brokers share one name. Returns why, or undefined.
+ */
+export function declareBroker(draft: CatalogDraft, said: BrokerSaid): string | undefined {
+  const existing = draft.get("broker", said.name);
+  if (existing?.replacedRunIds.includes(said.runId)) {
+    return (
+      `another broker registered as "${said.name}" at ${existing.host}:${existing.port} after this one. ` +
+      "Each broker needs a name of its own; stop one of them, or give it another name and data directory"
+    );
+  }
+  const isNewRun = existing !== undefined && existing.runId !== said.runId;
+  const record: BrokerRecord = {
+    name: said.name,
+    host: said.host,
+    port: said.port,
+    runId: said.runId,
+    replacedRunIds: isNewRun
+      ? [existing.runId, ...existing.replacedRunIds].slice(0, replacedRunIdsMax)
+      : (existing?.replacedRunIds ?? []),
+    state: said.draining ? "draining" : "serving",
+    writable: said.writable,
+    firstSeenMs: existing?.firstSeenMs ?? draft.nowMs,
+  };
+  if (existing !== undefined && isSame(existing, record)) return undefined;
+  draft.put("broker", said.name, record);
+  placeHomeless(draft);
+  return undefined;
+}
+
+/** A broker stops in an orderly way. One that was replaced meanwhile has nothing to say. */
+export function stopBroker(draft: CatalogDraft, name: string, runId: number): void {
+  const existing = draft.get("broker", name);
+  if (existing === undefined || existing.runId !== runId || existing.state === "stopped") return;
+  draft.put("broker", name, { ...existing, state: "stopped" });
+}
+
+/** Topics that were created before there was any broker get their place with the first one. */
+function placeHomeless(draft: CatalogDraft): void {
+  const placement = placeable(draft);
+  if (placement.length === 0) return;
+  for (const key of draft.keys("topic")) {
+    const topic = draft.get("topic", key);
+    if (topic?.placement.length === 0) draft.put("topic", key, { ...topic, placement });
+  }
+}
+
+function isSame(a: BrokerRecord, b: BrokerRecord): boolean {
+  return (
+    a.host === b.host && a.port === b.port && a.runId === b.runId && a.state === b.state && a.writable === b.writable
+  );
+}

@@ -1,0 +1,152 @@
+import type { ConsumerGroupRecord, ConsumerGroupSpec } from "../resource/consumer-group.ts";
+import { consumerGroupDefaults } from "../resource/consumer-group.ts";
+import type { NamespaceRecord, NamespaceSpec } from "../resource/namespace.ts";
+import { qualifiedName } from "../resource/resource-name.ts";
+import { type TopicRecord, type TopicSpec, topicDefaults } from "../resource/topic.ts";
+import type { CatalogDraft } from "./catalog-draft.ts";
+import type { RecordKind } from "./catalog-table.ts";
+
+/** What became of a declaration. */
+export type Declared<R> =
+  | { readonly outcome: "created" | "configured" | "unchanged"; readonly record: R }
+  /** It contradicts what exists; nothing was changed. */
+  | { readonly outcome: "conflict"; readonly path: string; readonly reason: string };
+
+/** Resources of one kind that the control plane takes; a guard against programs that create without end. */
+export const resourceCountMax = 100_000;
+
+/** Fields left out keep their value, or take their default when the topic is new. */
+export function declareTopic(
+  draft: CatalogDraft,
+  namespace: string,
+  name: string,
+  said: Partial<TopicSpec>,
+  namespaceDefaults: NamespaceSpec,
+): Declared<TopicRecord> {
+  const key = qualifiedName(namespace, name);
+  const existing = draft.get("topic", key);
+  const spec = merge(existing ?? topicDefaults, said);
+  if (existing === undefined) {
+    if (draft.count("topic") >= resourceCountMax) return tooMany("topics");
+    declareNamespace(draft, namespace, {}, namespaceDefaults);
+    const counter = countUp(draft, "topic", key, true);
+    const record: TopicRecord = {
+      namespace,
+      name,
+      type: spec.type,
+      queues: spec.queues,
+      state: spec.state,
+      ...counter,
+      placement: placeable(draft),
+      createdMs: draft.nowMs,
+      createdBy: draft.by,
+    };
+    draft.put("topic", key, record);
+    return { outcome: "created", record };
+  }
+  if (spec.type !== existing.type) {
+    const reason = `is ${existing.type} and cannot become ${spec.type}: order is derived from the type; use another topic`;
+    return { outcome: "conflict", path: "spec.type", reason };
+  }
+  if (spec.queues < existing.queues) {
+    const reason = `cannot shrink from ${existing.queues} to ${spec.queues}: the queues may still hold messages`;
+    return { outcome: "conflict", path: "spec.queues", reason };
+  }
+  if (spec.queues === existing.queues && spec.state === existing.state) {
+    return { outcome: "unchanged", record: existing };
+  }
+  const { generation } = countUp(draft, "topic", key, false);
+  const record: TopicRecord = { ...existing, queues: spec.queues, state: spec.state, generation };
+  draft.put("topic", key, record);
+  return { outcome: "configured", record };
+}
+
+/** Fields left out keep their value, or take their default when the group is new. */
+export function declareGroup(
+  draft: CatalogDraft,
+  namespace: string,
+  name: string,
+  said: Partial<ConsumerGroupSpec>,
+  namespaceDefaults: NamespaceSpec,
+): Declared<ConsumerGroupRecord> {
+  const key = qualifiedName(namespace, name);
+  const existing = draft.get("group", key);
+  const spec = merge<ConsumerGroupSpec>(existing ?? consumerGroupDefaults, said);
+  if (existing !== undefined && equalSpecs(groupSpecOf(existing), groupSpecOf(spec))) {
+    return { outcome: "unchanged", record: existing };
+  }
+  if (existing === undefined) {
+    if (draft.count("group") >= resourceCountMax) return tooMany("groups");
+    declareNamespace(draft, namespace, {}, namespaceDefaults);
+  }
+  const { generation } = countUp(draft, "group", key, existing === undefined);
+  const record: ConsumerGroupRecord = {
+    namespace,
+    name,
+    ...groupSpecOf(spec),
+    generation,
+    createdMs: existing?.createdMs ?? draft.nowMs,
+    createdBy: existing?.createdBy ?? draft.by,
+  };
+  draft.put("group", key, record);
+  return { outcome: existing === undefined ? "created" : "configured", record };
+}
+
+/** Fields left out keep their value, or are those of `defaults` when the namespace is new. */
+export function declareNamespace(
+  draft: CatalogDraft,
+  name: string,
+  said: Partial<NamespaceSpec>,
+  defaults: NamespaceSpec,
+): Declared<NamespaceRecord> {
+  const existing = draft.get("namespace", name);
+  const { autoCreateTopics, autoCreateGroups } = merge<NamespaceSpec>(existing ?? defaults, said);
+  if (existing?.autoCreateTopics === autoCreateTopics && existing.autoCreateGroups === autoCreateGroups) {
+    return { outcome: "unchanged", record: existing };
+  }
+  const { generation } = countUp(draft, "namespace", name, existing === undefined);
+  const record: NamespaceRecord = { name, autoCreateTopics, autoCreateGroups, generation };
+  draft.put("namespace", name, record);
+  return { outcome: existing === undefined ? "created" : "configured", record };
+}
+
+/** Broker groups that take new topics: all that are known and neither leaving nor gone. */
+export function placeable(draft: CatalogDraft): string[] {
+  return draft
+    .keys("broker")
+    .filter((name) => draft.get("broker", name)?.state === "serving")
+    .sort();
+}
+
+function tooMany(what: string): { outcome: "conflict"; path: string; reason: string } {
+  const reason = `cannot be created: the control plane already keeps ${resourceCountMax} ${what}; delete some first`;
+  return { outcome: "conflict", path: "metadata.name", reason };
+}
+
+function countUp(draft: CatalogDraft, kind: RecordKind, key: string, isNew: boolean) {
+  const counterKey = `${kind}/${key}`;
+  const last = draft.get("counter", counterKey) ?? { incarnation: 0, generation: 0 };
+  const next = { incarnation: last.incarnation + (isNew ? 1 : 0), generation: last.generation + 1 };
+  draft.put("counter", counterKey, next);
+  return next;
+}
+
+/** `said` over `base`; a field that is undefined was not said. */
+function merge<T extends object>(base: T, said: Partial<T>): T {
+  const merged = { ...base };
+  for (const key of Object.keys(said) as (keyof T)[]) {
+    const value = said[key];
+    if (value !== undefined) merged[key] = value as T[keyof T];
+  }
+  return merged;
+}
+
+function groupSpecOf(spec: ConsumerGroupSpec): ConsumerGroupSpec {
+  const { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs } = spec;
+  return { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs };
+}
+
+/** Both are plain data with their fields in the same order. */
+function equalSpecs(a: ConsumerGroupSpec, b: ConsumerGroupSpec): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

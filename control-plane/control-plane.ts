@@ -1,0 +1,132 @@
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import type { Clock } from "../proto/runtime/clock.ts";
+import type { Log } from "../proto/runtime/log.ts";
+import { MetricRegistry } from "../proto/runtime/metric.ts";
+import type { Randomness } from "../proto/runtime/randomness.ts";
+import type { HostAndPort } from "../proto/runtime/settings.ts";
+import { ApiServer } from "./api/api-server.ts";
+import { Catalog } from "./catalog/catalog.ts";
+import { declareNamespace } from "./catalog/declare.ts";
+import type { ControlPlaneConfig } from "./config.ts";
+import { BrokerLeases } from "./registry/broker-leases.ts";
+import { registryService } from "./registry/registry-service.ts";
+import { defaultNamespace } from "./resource/resource-name.ts";
+import { ResourceTable } from "./snapshot/resource-table.ts";
+import { SnapshotPublisher } from "./snapshot/snapshot-publisher.ts";
+import { Store } from "./store/store.ts";
+import { AdsServer } from "./xds/ads-server.ts";
+import { clientStatusService } from "./xds/client-status.ts";
+
+/** Longest message taken; a first request with 10 000 names of 255 bytes fits. */
+const messageBytesMax = 4 * 1024 * 1024;
+const keepaliveMs = 30_000;
+const keepaliveAnswerMs = 10_000;
+/** Calls that are open when the process stops may finish within this. */
+const stopMsMax = 2_000;
+
+export interface ControlPlaneDeps {
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+  readonly log: Log;
+  /** What was decided could not be written; the process must end. */
+  readonly onStoreFailure: (error: unknown) => void;
+}
+
+/** A control plane that serves. */
+export interface ControlPlane {
+  readonly xdsPort: number;
+  readonly apiPort: number;
+  /** Ends streams and calls in order and closes the store. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The whole control plane, in the order in which a change passes it: the API or the registry decides on the catalog, the store
+ * makes it durable, the snapshot encodes it, xDS pushes it. Rejects when the store must not be served or a port is taken.
+ */
+export async function startControlPlane(config: ControlPlaneConfig, deps: ControlPlaneDeps): Promise<ControlPlane> {
+  const { clock, log } = deps;
+  const metrics = new MetricRegistry();
+  const isAutoCreating = config.autoCreate === "on";
+  const namespaceDefaults = { autoCreateTopics: isAutoCreating, autoCreateGroups: isAutoCreating };
+
+  const store = await Store.open({
+    directory: config.dataDir,
+    bootstrap: config.bootstrap,
+    acceptEmptyStore: config.acceptEmptyStore,
+    clock,
+  });
+  const catalog = new Catalog(store.tables, store, clock, deps.onStoreFailure);
+  await catalog.change("control-plane", (draft) => declareNamespace(draft, defaultNamespace, {}, namespaceDefaults));
+
+  const leases = new BrokerLeases(config.brokerLease, clock, (name) => {
+    log.warn({ broker: name }, "a broker's lease lapsed; its endpoint is unhealthy until it registers again");
+    publishEndpoints(name);
+  });
+  for (const broker of catalog.tables.broker.values()) if (broker.state !== "stopped") leases.renew(broker.name);
+
+  const resources = new ResourceTable();
+  const publisher = new SnapshotPublisher(catalog, resources, (name) => leases.isAlive(name));
+  const publishEndpoints = (name: string) => {
+    const broker = catalog.tables.broker.get(name);
+    if (broker !== undefined) publisher.publishEndpoints(broker);
+  };
+
+  const ads = new AdsServer(resources, `popmesh-control-plane-${process.pid}`, { ...deps, metrics });
+  const registry = registryService({ catalog, leases, namespaceDefaults, onRevival: publishEndpoints, log });
+  const status = clientStatusService(() => ads.reports());
+  const grpc = new Server({
+    "grpc.max_receive_message_length": messageBytesMax,
+    "grpc.keepalive_time_ms": keepaliveMs,
+    "grpc.keepalive_timeout_ms": keepaliveAnswerMs,
+  });
+  for (const { definition, implementation } of [ads.service, registry, status]) {
+    grpc.addService(definition, implementation);
+  }
+  const api = new ApiServer({ catalog, store, ads, leases, namespaceDefaults, metrics, log, config });
+  const closeStore = async () => {
+    ads.close();
+    leases.close();
+    await store.close();
+  };
+  try {
+    const xdsPort = await bind(grpc, config.xds);
+    const apiPort = await api.listen(config.api);
+    log.info({ xdsPort, apiPort, topics: catalog.tables.topic.size, groups: catalog.tables.group.size }, "ready");
+    return {
+      xdsPort,
+      apiPort,
+      async stop() {
+        await api.close();
+        ads.close();
+        await shutDown(grpc, clock);
+        await closeStore();
+      },
+    };
+  } catch (error) {
+    grpc.forceShutdown();
+    await api.close();
+    await closeStore();
+    throw error;
+  }
+}
+
+function bind(server: Server, at: HostAndPort): Promise<number> {
+  const host = at.host.includes(":") ? `[${at.host}]` : at.host;
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`${host}:${at.port}`, ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port);
+      else reject(new Error(`cannot listen on ${host}:${at.port}: ${error.message}`, { cause: error }));
+    });
+  });
+}
+
+function shutDown(server: Server, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const force = clock.after(stopMsMax, () => server.forceShutdown());
+    server.tryShutdown(() => {
+      force.cancel();
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,22 @@
+/**
+ * A broker group as it registered itself: one process. `serving` and `draining` are what it last said; whether it is alive
+ * is the lease's matter and not kept. `stopped`: it said goodbye; nothing can be asked of it until it comes back.
+ */
+export interface BrokerRecord {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** Names one run of the broker process. */
+  readonly runId: number;
+  /** Runs that were replaced by a newer one, newest first; they are told so when they come again. */
+  readonly replacedRunIds: readonly number[];
+  readonly state: "serving" | "draining" | "stopped";
+  readonly writable: boolean;
+  /** Wall clock. */
+  readonly firstSeenMs: number;
+}
+
+/** Name of the Cluster and of the ClusterLoadAssignment of a broker group. */
+export function clusterNameOf(brokerName: string): string {
+  return `bg/${brokerName}`;
+}

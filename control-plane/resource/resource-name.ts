@@ -1,0 +1,82 @@
+/**
+ * Names of what the control plane keeps. Topics and groups follow the rules of the v2 API, so that no resource can exist
+ * which a client may not name. A name never becomes a path of the file system.
+ */
+
+export const defaultNamespace = "default";
+
+/** Limits of the v2 API, in characters. Namespace, "/" and topic together stay within the 255 of an xDS name. */
+export const namespaceLengthMax = 127;
+export const topicNameLengthMax = 127;
+export const groupNameLengthMax = 120;
+export const brokerNameLengthMax = 127;
+
+const namePattern = /^[%|a-zA-Z0-9_-]+$/;
+const brokerNamePattern = /^[a-zA-Z0-9._-]+$/;
+
+/** The classic broker's own topics; clients refuse them, and so do we. */
+const systemTopics: ReadonlySet<string> = new Set([
+  "TBW102",
+  "SCHEDULE_TOPIC_XXXX",
+  "BenchmarkTest",
+  "RMQ_SYS_TRANS_HALF_TOPIC",
+  "RMQ_SYS_TRACE_TOPIC",
+  "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+  "TRANS_CHECK_MAX_TIME_TOPIC",
+  "SELF_TEST_TOPIC",
+  "OFFSET_MOVED_EVENT",
+  "CHECKPOINT_TOPIC",
+]);
+const systemTopicPrefix = "rmq_sys_";
+const systemGroupPrefix = "CID_RMQ_SYS_";
+
+/** Dead-letter topic of a group: this, then the group's name. */
+export const deadLetterPrefix = "%DLQ%";
+
+/** Why `name` cannot be a topic; undefined when it can. */
+export function topicNameProblem(name: string): string | undefined {
+  const problem = nameProblem(name, topicNameLengthMax, namePattern, "letters, digits, %, |, _ and -");
+  if (problem !== undefined) return problem;
+  return systemTopics.has(name) || name.startsWith(systemTopicPrefix) ? "is reserved by the system" : undefined;
+}
+
+/** Why `name` cannot be a consumer group; undefined when it can. */
+export function groupNameProblem(name: string): string | undefined {
+  const problem = nameProblem(name, groupNameLengthMax, namePattern, "letters, digits, %, |, _ and -");
+  if (problem !== undefined) return problem;
+  return name.startsWith(systemGroupPrefix) ? "is reserved by the system" : undefined;
+}
+
+/** Why `name` cannot be a namespace; undefined when it can. */
+export function namespaceProblem(name: string): string | undefined {
+  return nameProblem(name, namespaceLengthMax, namePattern, "letters, digits, %, |, _ and -");
+}
+
+/** Why `name` cannot be a broker group; undefined when it can. */
+export function brokerNameProblem(name: string): string | undefined {
+  return nameProblem(name, brokerNameLengthMax, brokerNamePattern, "letters, digits, ., _ and -");
+}
+
+/** "<namespace>/<name>": the key of a topic or group everywhere, and its name on xDS. */
+export function qualifiedName(namespace: string, name: string): string {
+  return `${namespace}/${name}`;
+}
+
+/** The parts of "<namespace>/<name>"; undefined when it is not of that form. Neither part is checked further. */
+export function splitQualifiedName(qualified: string): { namespace: string; name: string } | undefined {
+  const slash = qualified.indexOf("/");
+  if (slash <= 0 || slash === qualified.length - 1) return undefined;
+  return { namespace: qualified.slice(0, slash), name: qualified.slice(slash + 1) };
+}
+
+/** A name from outside as it may stand in a message: short, and without control characters. */
+export function printableName(name: string): string {
+  const text = JSON.stringify(name.slice(0, 64)).slice(1, -1);
+  return name.length > 64 ? `${text}...` : text;
+}
+
+function nameProblem(name: string, lengthMax: number, pattern: RegExp, alphabet: string): string | undefined {
+  if (name.trim() === "") return "is blank";
+  if (name.length > lengthMax) return `is longer than ${lengthMax} characters`;
+  return pattern.test(name) ? undefined : `has a character other than ${alphabet}`;
+}

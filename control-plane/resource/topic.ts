@@ -1,0 +1,43 @@
+/** What a topic takes. Order is derived from the type, so it is fixed for the life of a topic. */
+export const topicTypes = ["normal", "fifo", "delay", "transaction", "mixed"] as const;
+export type TopicType = (typeof topicTypes)[number];
+
+/** active: send and receive; readOnly: receive only; draining: receive only, about to be deleted. */
+export const topicStates = ["active", "readOnly", "draining"] as const;
+export type TopicState = (typeof topicStates)[number];
+
+/** What people say about a topic. */
+export interface TopicSpec {
+  readonly type: TopicType;
+  /** Queues on each broker group that holds the topic. May grow, never shrink: a queue may still hold messages. */
+  readonly queues: number;
+  readonly state: TopicState;
+}
+
+export const topicQueuesMax = 1024;
+
+export const topicDefaults: TopicSpec = Object.freeze({ type: "normal", queues: 8, state: "active" });
+
+/** A topic as the control plane keeps it. */
+export interface TopicRecord extends TopicSpec {
+  readonly namespace: string;
+  readonly name: string;
+  /** Rises when a topic of that name is deleted and created again; 1 at first. */
+  readonly incarnation: number;
+  /** Rises with every change, across deletions; 1 at first. */
+  readonly generation: number;
+  /** Broker groups that hold the topic. Empty until the first broker registers; stable from then on. */
+  readonly placement: readonly string[];
+  /** Wall clock. */
+  readonly createdMs: number;
+  readonly createdBy: string;
+}
+
+/** Bit n stands for number n of `apache.rocketmq.v2.MessageType`. */
+const messageTypeBit = { normal: 1 << 1, fifo: 1 << 2, delay: 1 << 3, transaction: 1 << 4 } as const;
+
+/** The message types a topic accepts, as the bit set of `TopicRoute.message_types`. */
+export function messageTypesOf(type: TopicType): number {
+  if (type !== "mixed") return messageTypeBit[type];
+  return messageTypeBit.normal | messageTypeBit.fifo | messageTypeBit.delay | messageTypeBit.transaction;
+}
