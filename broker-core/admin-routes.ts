@@ -1,0 +1,44 @@
+import { type AdminServer, jsonAnswer, textAnswer } from "../proto/runtime/admin-server.ts";
+import type { MetricRegistry } from "../proto/runtime/metric.ts";
+import type { BrokerPort } from "./broker-port.ts";
+import type { BrokerConfig } from "./config.ts";
+
+/** What the admin port tells of. */
+export interface AdminSubject {
+  readonly config: BrokerConfig;
+  readonly metrics: MetricRegistry;
+  readonly port: BrokerPort;
+  /** Why the broker should get no traffic; undefined when it should. */
+  notReadyBecause(): string | undefined;
+}
+
+/** The routes of the broker's admin port; the same conventions as the sidecar's. */
+export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): void {
+  server.route("GET", "/ready", () => {
+    const reason = subject.notReadyBecause();
+    return reason === undefined ? textAnswer(200, "ready") : textAnswer(503, reason);
+  });
+  server.route("GET", "/healthz", () => textAnswer(200, "alive"));
+  server.route("GET", "/stats/prometheus", () => {
+    refreshLag(subject);
+    return {
+      status: 200,
+      contentType: "text/plain; version=0.0.4; charset=utf-8",
+      body: subject.metrics.prometheusText(),
+    };
+  });
+  server.route("GET", "/config_dump", () => jsonAnswer(200, subject.config));
+  server.route("GET", "/queues", () =>
+    jsonAnswer(200, { topics: subject.port.topics(), subscriptions: subject.port.subscriptions() }),
+  );
+}
+
+/** Lag is read when somebody asks: counting it on every message would cost every message. */
+function refreshLag({ metrics, port }: AdminSubject): void {
+  for (const { group, topic, ready, inFlight, deadLetters } of port.subscriptions()) {
+    const labels = { group, topic };
+    metrics.gauge("popmesh_broker_ready_messages", "Messages a group could get now.", labels).set(ready);
+    metrics.gauge("popmesh_broker_in_flight_messages", "Messages handed out and not settled.", labels).set(inFlight);
+    metrics.gauge("popmesh_broker_dead_letters", "Messages moved to the dead-letter queue.", labels).set(deadLetters);
+  }
+}

@@ -1,0 +1,181 @@
+import { AdminServer } from "../proto/runtime/admin-server.ts";
+import type { Clock } from "../proto/runtime/clock.ts";
+import type { Log } from "../proto/runtime/log.ts";
+import { MetricRegistry } from "../proto/runtime/metric.ts";
+import type { Randomness } from "../proto/runtime/randomness.ts";
+import { defineAdminRoutes } from "./admin-routes.ts";
+import type { Now } from "./broker-port.ts";
+import { BrokerState } from "./broker-state.ts";
+import { readNewestCheckpoint, writeCheckpoint } from "./checkpoint/checkpoint-store.ts";
+import { Checkpointer } from "./checkpoint/checkpointer.ts";
+import { openCommitLog } from "./commit-log/open-commit-log.ts";
+import type { BrokerConfig } from "./config.ts";
+import { StateImageError } from "./dispatch/state-image.ts";
+import { openIdentity } from "./identity.ts";
+import { LogHandle } from "./log-handle.ts";
+import { Registrar } from "./registration/registrar.ts";
+import { FrameServer } from "./service/frame-server.ts";
+import { ReceiveTable } from "./service/receive-table.ts";
+import type { Storage, StorageError } from "./storage/storage.ts";
+
+export interface BrokerDeps {
+  /** The data directory, not locked yet; its owner unlocks it after `stop`. */
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+  readonly log: Log;
+  /** The disk failed: what is open was refused, nothing more is acknowledged, and the process must end with code 74. */
+  readonly onDiskFailure: (error: StorageError) => void;
+}
+
+/** A broker that runs. */
+export interface Broker {
+  /** Where it listens, with the real ports. */
+  readonly port: number;
+  readonly adminPort: number;
+  /** Drains, writes a last checkpoint, closes everything. */
+  stop(): Promise<void>;
+  /** Ends everything now, as the death of the process would; idempotent. */
+  stopNow(): void;
+}
+
+/** Largest run id: it travels as fixed64 and must be exact as a double. */
+const runIdMax = 2 ** 53;
+
+/**
+ * The whole broker, from the disk up:
+ *
+ *     storage → commit log → state machine → frame server ← sidecars
+ *                  └── checkpoints ──┘          └── registration → control plane
+ *
+ * Throws `StorageError` (locked, or the disk refuses), `DataDirectoryError`, `LogFormatError`, or the system's error for a
+ * taken port.
+ */
+export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promise<Broker> {
+  const { storage, clock, randomness, log } = deps;
+  const metrics = new MetricRegistry();
+  const now = (): Now => ({ monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
+
+  // What is on disk.
+  storage.lock();
+  const identity = await openIdentity(storage, randomness, config.name);
+
+  // The state machine: from the newest checkpoint, then every record behind it.
+  const handle = new LogHandle();
+  const receives = new ReceiveTable();
+  const options = { ...identity, bootId: clock.bootId, start: now(), groupStart: config.groupStart };
+  const { state, from } = await restoreState(deps, handle, receives, options);
+  let disk: "sound" | "failed" = "sound";
+  const { log: commitLog } = await openCommitLog({
+    ...{ storage, clock, randomness, log, metrics, from },
+    flush: config.flush,
+    segmentBytes: config.segmentSize,
+    visit: (record) => state.replay(record),
+    onFailure: (error) => {
+      disk = "failed";
+      log.error({ err: error }, "the log cannot be trusted any more; the broker ends");
+      server.failOpenRequests(`the broker's disk failed (${error.message}); it ends`);
+      deps.onDiskFailure(error);
+    },
+  });
+  handle.connect(commitLog);
+  state.goLive(now());
+
+  // Who asks it.
+  const runId = Math.floor(randomness.fraction() * runIdMax);
+  const server = new FrameServer(receives, {
+    ...{ port: state, log: commitLog, clock, diagnostics: log, metrics, runId },
+    brokerName: identity.brokerName,
+  });
+  const checkpointer = new Checkpointer(
+    {
+      appliedPosition: () => state.appliedPosition,
+      snapshot: () => state.snapshot(),
+      syncedPosition: () => commitLog.syncedPosition,
+    },
+    { storage, clock, log, everyBytes: config.checkpointEvery, lastPosition: from ?? 0 },
+  );
+  let isStopping = false;
+  const admin = new AdminServer({ log });
+  defineAdminRoutes(admin, {
+    config,
+    metrics,
+    port: state,
+    notReadyBecause: () => {
+      if (isStopping) return "the broker is stopping";
+      if (disk === "failed") return "the disk failed";
+      return commitLog.takesMessages ? undefined : "the log takes no messages: the disk is full, read-only or slow";
+    },
+  });
+  const stopNow = (): void => {
+    isStopping = true;
+    server.close("the broker ends");
+    registrar?.stopNow();
+    commitLog.abandon();
+    void checkpointer.stop();
+    void admin.close();
+  };
+  let registrar: Registrar | undefined;
+  let port: number;
+  let adminPort: number;
+  try {
+    port = await server.listen(config.listen);
+    adminPort = await admin.listen(config.admin);
+  } catch (error) {
+    stopNow();
+    throw error;
+  }
+  if (config.controlPlane !== undefined) {
+    const advertise = config.advertise ?? { host: config.listen.host, port };
+    registrar = new Registrar({
+      ...{ advertise, runId, clock, randomness, log },
+      controlPlane: config.controlPlane,
+      brokerName: identity.brokerName,
+    });
+    registrar.start();
+  }
+  log.info({ name: config.name, port, adminPort }, "the broker is ready");
+
+  return {
+    port,
+    adminPort,
+    stop: async () => {
+      if (isStopping) return;
+      isStopping = true;
+      await registrar?.drain();
+      await server.drain(config.drain);
+      await checkpointer.stop();
+      const position = state.appliedPosition;
+      const image = state.snapshot();
+      await commitLog.close();
+      if (disk === "sound" && position > checkpointer.lastPosition) {
+        await writeCheckpoint(storage, clock, position, image).catch((error: unknown) =>
+          log.warn({ err: error }, "the last checkpoint could not be written; the next start takes longer"),
+        );
+      }
+      await registrar?.stop();
+      await admin.close();
+    },
+    stopNow,
+  };
+}
+
+/** A checkpoint of another release, or one that lies, is passed over: the log knows everything. */
+async function restoreState(
+  { storage, log }: BrokerDeps,
+  handle: LogHandle,
+  receives: ReceiveTable,
+  options: ConstructorParameters<typeof BrokerState>[2],
+): Promise<{ readonly state: BrokerState; readonly from: number | undefined }> {
+  const checkpoint = await readNewestCheckpoint(storage, log);
+  if (checkpoint !== undefined) {
+    try {
+      const state = new BrokerState(handle, receives, options, checkpoint.bytes);
+      return { state, from: checkpoint.position };
+    } catch (error) {
+      if (!(error instanceof StateImageError)) throw error;
+      log.warn({ err: error }, "the checkpoint cannot be used; everything is read from the log");
+    }
+  }
+  return { state: new BrokerState(handle, receives, options), from: undefined };
+}

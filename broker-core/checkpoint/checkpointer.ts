@@ -1,0 +1,87 @@
+import type { Clock, Timer } from "../../proto/runtime/clock.ts";
+import type { Log } from "../../proto/runtime/log.ts";
+import type { Storage } from "../storage/storage.ts";
+import { writeCheckpoint } from "./checkpoint-store.ts";
+
+/** How often it is looked whether a checkpoint is due. */
+const lookMs = 1_000;
+
+/** What a checkpoint is made of. */
+export interface CheckpointSource {
+  /** Log position behind the last record the state contains. */
+  appliedPosition(): number;
+  snapshot(): Buffer;
+  /** Everything below is on disk, whatever the flush mode says. */
+  syncedPosition(): number;
+}
+
+export interface CheckpointerOptions {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Bytes of log between two checkpoints: what a start replays at most. */
+  readonly everyBytes: number;
+  /** Position of the checkpoint this process started from. */
+  readonly lastPosition: number;
+}
+
+/**
+ * Writes the derived state down now and then, so that a start replays little. A checkpoint that fails costs time at the next
+ * start and nothing else.
+ */
+export class Checkpointer {
+  readonly #source: CheckpointSource;
+  readonly #options: CheckpointerOptions;
+  readonly #timer: Timer;
+  #lastPosition: number;
+  /** Taken, waiting for its position to be on disk, or being written. */
+  #running: Promise<void> | undefined;
+  #taken: { readonly position: number; readonly bytes: Buffer } | undefined;
+
+  constructor(source: CheckpointSource, options: CheckpointerOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#lastPosition = options.lastPosition;
+    this.#timer = options.clock.every(lookMs, () => this.#look());
+  }
+
+  /** Position of the newest checkpoint. */
+  get lastPosition(): number {
+    return this.#lastPosition;
+  }
+
+  /** Waits for one that is being written; no more follow. */
+  async stop(): Promise<void> {
+    this.#timer.cancel();
+    this.#taken = undefined;
+    await this.#running;
+  }
+
+  #look(): void {
+    if (this.#running !== undefined) return;
+    if (this.#taken === undefined) {
+      const position = this.#source.appliedPosition();
+      if (position - this.#lastPosition < this.#options.everyBytes) return;
+      this.#taken = { position, bytes: this.#source.snapshot() };
+    }
+    // A checkpoint ahead of the log would contain records that a power cut takes away.
+    if (this.#source.syncedPosition() < this.#taken.position) return;
+    const { position, bytes } = this.#taken;
+    this.#taken = undefined;
+    this.#running = this.#write(position, bytes).finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  async #write(position: number, bytes: Buffer): Promise<void> {
+    const { storage, clock, log } = this.#options;
+    try {
+      await writeCheckpoint(storage, clock, position, bytes);
+      log.debug({ position, bytes: bytes.length }, "checkpoint written");
+    } catch (error) {
+      log.warn({ err: error, position }, "a checkpoint could not be written; the next start takes longer");
+    }
+    // Also after a failure: the next try comes with the next stretch of log, not every second.
+    this.#lastPosition = position;
+  }
+}

@@ -1,0 +1,67 @@
+import {
+  address,
+  bytes,
+  choice,
+  describeSettings,
+  durationMs,
+  optionalAddress,
+  readSettings,
+  type Settings,
+  SettingsError,
+  text,
+  toggle,
+} from "../proto/runtime/settings.ts";
+
+const table = {
+  name: text("name of the broker group; part of every receipt", "broker-a"),
+  listen: address("where sidecars connect", "127.0.0.1:17000"),
+  admin: address("admin port", "127.0.0.1:17001"),
+  dataDir: text("directory of the log", "./.popmesh/broker"),
+  controlPlane: optionalAddress("registry of the control plane", "127.0.0.1:18000"),
+  advertise: optionalAddress("address told to sidecars, where it is not the one listened on", ""),
+  flush: choice("async acknowledges before the disk has it: a power cut loses up to 500 ms", "sync", ["sync", "async"]),
+  groupStart: choice("where a group starts in a topic it reads for the first time", "end", ["end", "beginning"]),
+  segmentSize: bytes("size of a log file", "64MiB"),
+  checkpointEvery: bytes("log written between two checkpoints of the derived state", "64MiB"),
+  drain: durationMs("how long open requests are waited for after SIGTERM", "5s"),
+  logLevel: choice("least level of log lines", "info", ["debug", "info", "warn", "error", "silent"]),
+  supervised: toggle("end when standard input ends", false),
+};
+
+/** Everything that can be set about a broker: complete, checked, frozen. */
+export type BrokerConfig = Settings<typeof table>;
+
+/** Receipts begin with the name and have 255 characters in all. */
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
+const segmentBytesMin = 16 * 1024 * 1024;
+const segmentBytesMax = 1024 * 1024 * 1024;
+const wildcardHosts: readonly string[] = ["0.0.0.0", "::"];
+
+/** Reads flags, environment (`POPMESH_BROKER_*`) and config file. Throws `SettingsError` naming every mistake. */
+export function readBrokerConfig(argv: readonly string[], environment = process.env): BrokerConfig {
+  const config = readSettings("broker", table, { argv, environment });
+  const mistakes: string[] = [];
+  if (!namePattern.test(config.name)) {
+    mistakes.push(`--name: "${config.name}" is no broker name: letters, digits, "-" and "_", up to 63`);
+  }
+  if (config.segmentSize < segmentBytesMin || config.segmentSize > segmentBytesMax) {
+    mistakes.push(
+      "--segment-size must be from 16MiB to 1GiB: a segment holds the largest message and fits into one file",
+    );
+  }
+  if (
+    config.advertise === undefined &&
+    config.controlPlane !== undefined &&
+    wildcardHosts.includes(config.listen.host)
+  ) {
+    mistakes.push(`--advertise is needed with --listen ${config.listen.host}: no sidecar can connect to that`);
+  }
+  if (config.advertise?.port === 0) mistakes.push("--advertise needs a port");
+  if (mistakes.length > 0) throw new SettingsError("broker", mistakes);
+  return config;
+}
+
+/** The settings as text for `--help`. */
+export function brokerHelp(): string {
+  return `popmesh broker: stores messages and hands them out to sidecars.\n\n${describeSettings("broker", table)}`;
+}

@@ -1,0 +1,98 @@
+import type { Randomness } from "../proto/runtime/randomness.ts";
+import { type Storage, writeWhole } from "./storage/storage.ts";
+
+/** Who a data directory belongs to. Made once, kept for the life of the directory, so that receipts outlive the process. */
+export interface Identity {
+  readonly brokerName: string;
+  /** Seals receipts. Never leaves the process. */
+  readonly receiptKey: Buffer;
+}
+
+/** The directory is not one this process may use: another broker's, or of a newer release. Exit code 78. */
+export class DataDirectoryError extends Error {
+  override readonly name = "DataDirectoryError";
+}
+
+/** Version of the layout of the data directory; the files in it carry their own. */
+export const directoryFormat = 1;
+const formatPath = "format";
+const identityPath = "identity";
+const receiptKeyBytes = 32;
+const identityBytesMax = 4096;
+
+/**
+ * Checks that the directory is of a format this release reads and belongs to `brokerName`; writes both files into a new one.
+ * Throws `DataDirectoryError`, or `StorageError` when the disk refuses.
+ */
+export async function openIdentity(storage: Storage, randomness: Randomness, brokerName: string): Promise<Identity> {
+  await checkFormat(storage);
+  if (!storage.exists(identityPath)) {
+    if (storage.list("log").some((name) => name.endsWith(".log"))) {
+      throw new DataDirectoryError(
+        `the data directory has a log but no file "${identityPath}"; put it back from a copy: without its key all receipts out there are void`,
+      );
+    }
+    const key = randomness.bytes(receiptKeyBytes);
+    await writeFile(storage, identityPath, JSON.stringify({ brokerName, receiptKey: key.toString("base64url") }));
+  }
+  const identity = parseIdentity(readFile(storage, identityPath));
+  if (identity.brokerName !== brokerName) {
+    throw new DataDirectoryError(
+      `the data directory belongs to broker "${identity.brokerName}", this one is called "${brokerName}"; change --name or --data-dir`,
+    );
+  }
+  return identity;
+}
+
+async function checkFormat(storage: Storage): Promise<void> {
+  if (!storage.exists(formatPath)) {
+    await writeFile(storage, formatPath, `${directoryFormat}\n`);
+    return;
+  }
+  const found = readFile(storage, formatPath).trim();
+  if (found !== String(directoryFormat)) {
+    throw new DataDirectoryError(
+      `the data directory has format "${found}", this release reads ${directoryFormat}; start the release that wrote it`,
+    );
+  }
+}
+
+function parseIdentity(text: string): Identity {
+  try {
+    const { brokerName, receiptKey } = JSON.parse(text) as { brokerName?: unknown; receiptKey?: unknown };
+    if (typeof brokerName === "string" && typeof receiptKey === "string") {
+      const key = Buffer.from(receiptKey, "base64url");
+      if (key.length === receiptKeyBytes) return { brokerName, receiptKey: key };
+    }
+  } catch {
+    // Said below, whatever is wrong with it.
+  }
+  throw new DataDirectoryError(
+    `the file "${identityPath}" of the data directory cannot be read; put it back from a copy`,
+  );
+}
+
+function readFile(storage: Storage, path: string): string {
+  const file = storage.open(path, { create: false });
+  try {
+    const bytes = Buffer.alloc(Math.min(file.sizeBytes(), identityBytesMax));
+    return bytes.toString("utf8", 0, file.read(bytes, 0, bytes.length, 0));
+  } finally {
+    file.close();
+  }
+}
+
+/** There completely or not at all. */
+async function writeFile(storage: Storage, path: string, content: string): Promise<void> {
+  const draft = `${path}.tmp`;
+  const file = storage.open(draft, { create: true });
+  try {
+    file.truncate(0);
+    writeWhole(file, Buffer.from(content), 0);
+    await file.sync();
+  } finally {
+    file.close();
+  }
+  storage.rename(draft, path);
+  await storage.syncDirectory(".");
+}
