@@ -3,6 +3,7 @@ export class ImageWriter {
   #bytes = Buffer.allocUnsafe(64 * 1024);
   #end = 0;
 
+  /** May replace `#bytes`: to be called before they are looked at. */
   #room(count: number): number {
     const at = this.#end;
     this.#end += count;
@@ -15,26 +16,31 @@ export class ImageWriter {
   }
 
   u8(value: number): void {
-    this.#bytes.writeUInt8(value, this.#room(1));
+    const at = this.#room(1);
+    this.#bytes.writeUInt8(value, at);
   }
 
   u16(value: number): void {
-    this.#bytes.writeUInt16LE(value, this.#room(2));
+    const at = this.#room(2);
+    this.#bytes.writeUInt16LE(value, at);
   }
 
   u32(value: number): void {
-    this.#bytes.writeUInt32LE(value, this.#room(4));
+    const at = this.#room(4);
+    this.#bytes.writeUInt32LE(value, at);
   }
 
   /** Whole numbers beyond 32 bits and times alike. */
   f64(value: number): void {
-    this.#bytes.writeDoubleLE(value, this.#room(8));
+    const at = this.#room(8);
+    this.#bytes.writeDoubleLE(value, at);
   }
 
   text(value: string): void {
     const length = Buffer.byteLength(value);
     this.u16(length);
-    this.#bytes.write(value, this.#room(length));
+    const at = this.#room(length);
+    this.#bytes.write(value, at);
   }
 
   bytes(): Buffer {
