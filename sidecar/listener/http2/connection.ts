@@ -13,6 +13,7 @@ import { type ByteBudget, Counted, type Http2Limits, SecondCounter } from "./lim
 import { Output, type OutputOwner, type SlabPool } from "./output.ts";
 import { RequestReceiver } from "./request-receiver.ts";
 import { type ExtraField, ResponseWriter } from "./response-writer.ts";
+import { SendScheduler } from "./send-scheduler.ts";
 import { Stream, type StreamOwner } from "./stream.ts";
 
 /** What all connections of a server share. */
@@ -65,9 +66,7 @@ export class Connection implements StreamOwner, FrameSink, OutputOwner {
   readonly #requests: RequestReceiver;
   readonly #control: ControlReceiver;
   readonly #streams = new Map<number, Stream>();
-  /** Streams with bytes that wait for a window or the socket, in the order of their turn. */
-  readonly #queued = new Set<Stream>();
-  readonly #awaitingWritable = new Set<Stream>();
+  readonly #scheduler: SendScheduler;
   readonly #resetIds = new Int32Array(resetStreamsRemembered);
   #resets = 0;
   #isReading = false;
@@ -84,6 +83,7 @@ export class Connection implements StreamOwner, FrameSink, OutputOwner {
     this.#socket = socket;
     this.nowMs = host.clock.monotonicMs();
     this.output = new Output(socket, host.slabs, this);
+    this.#scheduler = new SendScheduler(this.output);
     this.responses = new ResponseWriter(this.output);
     this.bodies = new BodyReceiver(this);
     this.#requests = new RequestReceiver(this);
@@ -161,30 +161,23 @@ export class Connection implements StreamOwner, FrameSink, OutputOwner {
     switch (type) {
       case FrameType.Data:
         this.bodies.onData(streamId, flags, bytes, start, end);
-        return;
+        break;
       case FrameType.Headers:
-        if (streamId === 0) {
-          this.fail(Http2Error.ProtocolError, "HEADERS on stream 0");
-          return;
-        }
-        this.#requests.onHeaders(streamId, flags, bytes, start, end);
-        return;
+        if (streamId === 0) this.fail(Http2Error.ProtocolError, "HEADERS on stream 0");
+        else this.#requests.onHeaders(streamId, flags, bytes, start, end);
+        break;
       case FrameType.Continuation:
-        if (openBlock === 0) {
-          this.fail(Http2Error.ProtocolError, "CONTINUATION without HEADERS");
-          return;
-        }
-        this.#requests.onContinuation(flags, bytes, start, end);
-        return;
+        if (openBlock === 0) this.fail(Http2Error.ProtocolError, "CONTINUATION without HEADERS");
+        else this.#requests.onContinuation(flags, bytes, start, end);
+        break;
       case FrameType.RstStream:
         this.#onReset(streamId, end - start);
-        return;
+        break;
       case FrameType.WindowUpdate:
         this.#onWindowUpdate(streamId, bytes, start, end);
-        return;
+        break;
       default:
         this.#control.onFrame(type, flags, streamId, bytes, start, end);
-        return;
     }
   }
 
@@ -247,9 +240,7 @@ export class Connection implements StreamOwner, FrameSink, OutputOwner {
       this.streamError(streamId, Http2Error.FlowControlError);
       return;
     }
-    if (!stream.isQueued) return;
-    this.#pump(stream);
-    this.#tellWritable();
+    this.#scheduler.pump(stream);
   }
 
   // Streams
@@ -298,8 +289,7 @@ export class Connection implements StreamOwner, FrameSink, OutputOwner {
     if (!this.#streams.delete(stream.id)) return;
     this.host.wheel.remove(stream);
     if (stream.assembly !== undefined) this.bodies.discard(stream);
-    if (this.#queued.size > 0) this.#queued.delete(stream);
-    if (this.#awaitingWritable.size > 0) this.#awaitingWritable.delete(stream);
+    this.#scheduler.forget(stream);
     if (this.#streams.size === 0) this.#control.onIdle();
   }
 
@@ -329,38 +319,16 @@ export class Connection implements StreamOwner, FrameSink, OutputOwner {
   // Output
 
   enqueue(stream: Stream): void {
-    this.#queued.add(stream);
+    this.#scheduler.enqueue(stream);
   }
 
   awaitWritable(stream: Stream): void {
-    this.#awaitingWritable.add(stream);
+    this.#scheduler.awaitWritable(stream);
   }
 
   /** Sends what was queued, as far as the windows and the socket go. */
   pumpQueued(): void {
-    for (const stream of [...this.#queued]) {
-      if (this.sendWindow <= 0 || this.output.isBlocked) break;
-      this.#pump(stream);
-    }
-    this.#tellWritable();
-  }
-
-  #pump(stream: Stream): void {
-    this.#queued.delete(stream);
-    stream.pump();
-    // What is left goes to the end: the others have their turn first when the window opens again.
-    if (stream.isQueued) this.#queued.add(stream);
-  }
-
-  #tellWritable(): void {
-    if (this.#awaitingWritable.size === 0 || this.output.isBlocked) return;
-    for (const stream of [...this.#awaitingWritable]) {
-      if (stream.isQueued) continue;
-      this.#awaitingWritable.delete(stream);
-      const { onWritable } = stream;
-      stream.onWritable = undefined;
-      onWritable?.();
-    }
+    this.#scheduler.pumpAll();
   }
 
   updateWindow(streamId: number, bytes: number): void {

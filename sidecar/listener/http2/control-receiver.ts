@@ -59,19 +59,19 @@ export class ControlReceiver {
     switch (type) {
       case FrameType.Settings:
         this.#onSettings(flags, streamId, bytes, start, end);
-        return;
+        break;
       case FrameType.Ping:
         this.#onPing(flags, streamId, bytes, start, end);
-        return;
+        break;
       case FrameType.GoAway:
         this.#onGoAway(streamId, end - start);
-        return;
+        break;
       case FrameType.Priority:
         this.#onPriority(streamId, bytes, start, end);
-        return;
+        break;
       case FrameType.PushPromise:
         this.#connection.fail(Http2Error.ProtocolError, "a client must not send PUSH_PROMISE");
-        return;
+        break;
       default:
         // Unknown frames are to be ignored, but not for ever.
         this.#countPriority();
@@ -296,7 +296,8 @@ export class ControlReceiver {
 
   sweep(nowMs: number): void {
     const connection = this.#connection;
-    const { limits, counters } = connection.host;
+    const { host, output } = connection;
+    const { limits, counters } = host;
     if (!this.hasPeerSettings) {
       if (nowMs - this.#openedMs < limits.handshakeMsMax) return;
       counters.cut("handshake-time");
@@ -309,6 +310,8 @@ export class ControlReceiver {
       connection.destroy("connection-closed");
       return;
     }
+    // While the client does not take our bytes, nothing is read from it: its silence is ours.
+    if (output.isBlocked) this.onRead(nowMs);
     if (nowMs - this.#pingSentMs >= limits.pingAnswerMsMax) {
       counters.cut("silence");
       connection.destroy("connection-closed");
@@ -320,13 +323,12 @@ export class ControlReceiver {
     }
   }
 
-  /** The client has taken none of our bytes for too long. While it does not, we do not read from it either. */
+  /** The client has taken none of our bytes for too long. */
   #isStalled(nowMs: number): boolean {
     const { output, host } = this.#connection;
     if (!output.isWriting || output.writesFinished !== this.#writesSeen) {
       this.#writesSeen = output.writesFinished;
       this.#writeProgressMs = nowMs;
-      // Nobody was asked while reading stood still.
       return false;
     }
     return nowMs - this.#writeProgressMs >= host.limits.writeStallMsMax;

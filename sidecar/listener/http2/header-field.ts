@@ -63,6 +63,10 @@ export class HeaderField {
   readonly bytes: Buffer;
   readonly start: number;
   readonly end: number;
+  /** What the field counts in a table and in a header list (RFC 7541 §4.1, RFC 9113 §6.5.2). */
+  readonly tableBytes: number;
+  /** False when the value holds NUL, CR or LF, or begins or ends with a blank (RFC 9113 §8.2.1). */
+  readonly isValid: boolean;
   #text: string | undefined;
 
   /** `bytes[start, end)` must not change any more. */
@@ -71,29 +75,24 @@ export class HeaderField {
     this.bytes = bytes;
     this.start = start;
     this.end = end;
+    this.tableBytes = name.text.length + end - start + entryOverheadBytes;
+    this.isValid = isValue(bytes, start, end);
   }
 
   /** The value, one character per byte. */
   get value(): string {
     return (this.#text ??= this.bytes.toString("latin1", this.start, this.end));
   }
+}
 
-  /** What the field counts in a table and in a header list (RFC 7541 §4.1, RFC 9113 §6.5.2). */
-  get tableBytes(): number {
-    return this.name.text.length + this.end - this.start + entryOverheadBytes;
+function isValue(bytes: Buffer, start: number, end: number): boolean {
+  if (start === end) return true;
+  if (isBlank(bytes[start]!) || isBlank(bytes[end - 1]!)) return false;
+  for (let i = start; i < end; i++) {
+    const c = bytes[i]!;
+    if (c <= 13 && (c === 0 || c === 10 || c === 13)) return false;
   }
-
-  /** False when the value holds NUL, CR or LF, or begins or ends with a blank (RFC 9113 §8.2.1). */
-  get isValid(): boolean {
-    const { bytes, start, end } = this;
-    if (start === end) return true;
-    if (isBlank(bytes[start]!) || isBlank(bytes[end - 1]!)) return false;
-    for (let i = start; i < end; i++) {
-      const c = bytes[i]!;
-      if (c <= 13 && (c === 0 || c === 10 || c === 13)) return false;
-    }
-    return true;
-  }
+  return true;
 }
 
 function isBlank(c: number): boolean {
