@@ -20,7 +20,7 @@ const table = {
   controlPlane: optionalAddress("registry of the control plane", "127.0.0.1:18000"),
   advertise: optionalAddress("address told to sidecars, where it is not the one listened on", ""),
   flush: choice("async acknowledges before the disk has it: a power cut loses up to 500 ms", "sync", ["sync", "async"]),
-  groupStart: choice("where a group starts in a topic it reads for the first time", "end", ["end", "beginning"]),
+  groupStart: choice("where a group starts in a topic it reads for the first time", "beginning", ["end", "beginning"]),
   segmentSize: bytes("size of a log file", "64MiB"),
   checkpointEvery: bytes("log written between two checkpoints of the derived state", "64MiB"),
   drain: durationMs("how long open requests are waited for after SIGTERM", "5s"),
