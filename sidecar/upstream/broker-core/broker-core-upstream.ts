@@ -181,7 +181,7 @@ export class BrokerCoreUpstream implements Upstream {
 
   /** Returns the call's correlation id, 0 when it was refused (its callback follows). */
   #begin(kind: number, request: object, bytesMax: number, deadlineMs: number, done: unknown): number {
-    const refusal = this.#refusal(kind, bytesMax);
+    const refusal = this.#refusal(kind, bytesMax, deadlineMs);
     const slot = refusal === undefined ? this.#calls.open(kind, request, deadlineMs, done) : -1;
     if (slot < 0) {
       this.#failLater(done as Done<UpstreamFailure>, refusal ?? this.#tooMany("calls"));
@@ -190,9 +190,7 @@ export class BrokerCoreUpstream implements Upstream {
     this.#calls.requestBytes[slot] = bytesMax;
     if (kind !== FrameKind.Receive) this.#openRequests++;
     const connection = this.#connector.current;
-    // A call whose deadline has passed is answered, not sent.
-    const hasTime = deadlineMs - this.#clock.monotonicMs() > deadlineTickMs;
-    if (connection !== undefined && hasTime && this.#queueOf(kind).isEmpty && this.#trySend(connection, slot)) {
+    if (connection !== undefined && this.#queueOf(kind).isEmpty && this.#trySend(connection, slot)) {
       this.#arm(slot, deadlineMs);
     } else {
       this.#wait(slot, kind);
@@ -200,7 +198,10 @@ export class BrokerCoreUpstream implements Upstream {
     return this.#calls.correlation(slot);
   }
 
-  #refusal(kind: number, bytesMax: number): UpstreamFailure | undefined {
+  #refusal(kind: number, bytesMax: number, deadlineMs: number): UpstreamFailure | undefined {
+    if (deadlineMs - this.#clock.monotonicMs() <= deadlineTickMs) {
+      return failure(Code.ProxyTimeout, `no time is left to ask broker ${this.brokerName}`, "not-sent");
+    }
     if (this.#isClosing && (kind === FrameKind.Send || kind === FrameKind.Receive)) {
       const message = `broker ${this.brokerName} left the configuration; ask another one`;
       return failure(Code.InternalServerError, message, "not-sent");

@@ -1,0 +1,351 @@
+import assert from "node:assert/strict";
+import { Code } from "../../proto/code.ts";
+import { receiptBrokerName } from "../../proto/receipt-handle.ts";
+import type { Delivery } from "../../sidecar/upstream/upstream.ts";
+import {
+  deadline,
+  encodedMessage,
+  groupRef,
+  messageIdOf,
+  receiveRequest,
+  topicRef,
+  UpstreamClient,
+} from "../support/upstream-client.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+/** A broker with the driver under test. */
+export interface UpstreamSubject {
+  /** A new driver, as another sidecar has it. */
+  connect(): UpstreamClient;
+  /** Ends the broker with all that is open on it, and starts it again on the same data and address. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** What every driver of the upstream port must do, whatever the broker behind it (docs/upstream-port.md). */
+export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject>): void {
+  describe(`${name} as an upstream`, () => {
+    let subject: UpstreamSubject;
+    let client: UpstreamClient;
+    let count = 0;
+    /** Names of their own for each test. */
+    const names = () => ({ topic: topicRef(`topic-${++count}`), group: groupRef(`group-${count}`) });
+
+    before(async () => {
+      subject = await start();
+      client = subject.connect();
+    });
+    after(() => subject.stop());
+
+    it("stores messages and hands them out once, byte for byte", async () => {
+      const { topic, group } = names();
+      const sent = encodedMessage("first", { tag: "a", body: Buffer.alloc(10_000, 0xc3) });
+      const answer = await client.send(topic, [sent], { bornHost: "10.1.2.3", laneMark: "canary" });
+      assert.ok(answer.ok);
+      assert.ok(Math.abs(answer.storeMs - Date.now()) < 60_000);
+      const [delivery, ...others] = await client.take(topic, group);
+      assert.equal(others.length, 0);
+      assert.ok(delivery);
+      assert.deepEqual(Buffer.from(delivery.message), Buffer.from(sent));
+      const { queueId, firstOffset, storeMs } = answer;
+      assert.deepEqual(
+        [delivery.queueId, delivery.offset, delivery.storeMs, delivery.attempt, delivery.bornHost, delivery.lane],
+        [queueId, firstOffset, storeMs, 1, "10.1.2.3", "canary"],
+      );
+      assert.equal(receiptBrokerName(delivery.receipt), client.upstream.brokerName);
+      assert.ok(delivery.receipt.length <= 255);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 0 }), []);
+    });
+
+    it("stores the messages of one send in one queue without a gap", async () => {
+      const { topic, group } = names();
+      const ids = ["a", "b", "c", "d", "e"];
+      const answer = await client.send(
+        topic,
+        ids.map((id) => encodedMessage(id)),
+      );
+      assert.ok(answer.ok);
+      const deliveries = await takeAll(client, topic, group, ids.length);
+      deliveries.sort((x, y) => x.offset - y.offset);
+      assert.deepEqual(deliveries.map(messageIdOf), ids);
+      assert.deepEqual(
+        deliveries.map(({ queueId, offset }) => [queueId, offset]),
+        ids.map((_, i) => [answer.queueId, answer.firstOffset + i]),
+      );
+    });
+
+    it("gives each group its own copy", async () => {
+      const { topic, group } = names();
+      const other = groupRef(`${group.name}-other`);
+      await client.store(topic, "shared");
+      const [first] = await client.take(topic, group);
+      const [second] = await client.take(topic, other);
+      assert.deepEqual(
+        [first, second].map((delivery) => delivery && messageIdOf(delivery)),
+        ["shared", "shared"],
+      );
+      assert.ok(first && second);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, first.receipt)), [Code.Ok]);
+      assert.notDeepEqual(UpstreamClient.codes(await client.ack(group, second.receipt)), [Code.Ok], "another group's");
+      assert.deepEqual(UpstreamClient.codes(await client.ack(other, second.receipt)), [Code.Ok]);
+    });
+
+    it("answers a waiting receive as soon as a message is stored", async () => {
+      const { topic, group } = names();
+      await client.take(topic, group, { waitMs: 0 });
+      const waiting = client.take(topic, group, { waitMs: 8_000 });
+      const startedMs = performance.now();
+      await client.store(topic, "awaited");
+      assert.deepEqual((await waiting).map(messageIdOf), ["awaited"]);
+      assert.ok(performance.now() - startedMs < 2_000);
+    });
+
+    it("answers a receive with nothing when its wait is over", async () => {
+      const { topic, group } = names();
+      const startedMs = performance.now();
+      assert.deepEqual(await client.take(topic, group, { waitMs: 300 }), []);
+      const tookMs = performance.now() - startedMs;
+      assert.ok(tookMs >= 290 && tookMs < 2_000, `it took ${tookMs} ms`);
+    });
+
+    it("never hands out again what was acknowledged, not even after its invisible time", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "done");
+      const [delivery] = await client.take(topic, group, { invisibleMs: 200 });
+      assert.ok(delivery);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.Ok]);
+      assert.deepEqual(
+        UpstreamClient.codes(await client.ack(group, delivery.receipt)),
+        [Code.Ok],
+        "acks are idempotent",
+      );
+      assert.deepEqual(await client.take(topic, group, { waitMs: 500 }), []);
+    });
+
+    it("hands out again within 50 ms after the invisible time, with the next attempt", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "again");
+      const lateMs: number[] = [];
+      let delivery: Delivery | undefined;
+      for (let attempt = 1; attempt <= 5; attempt++) {
+        const handedMs = performance.now();
+        [delivery] = await client.take(topic, group, { invisibleMs: 300, waitMs: 3_000 });
+        assert.equal(delivery?.attempt, attempt);
+        if (attempt > 1) lateMs.push(performance.now() - handedMs - 300);
+      }
+      // The lease began a little before the first answer arrived, so "late" may be slightly negative.
+      lateMs.sort((a, b) => a - b);
+      assert.ok(lateMs[0]! > -50, `early by ${-lateMs[0]!} ms`);
+      assert.ok(lateMs[1]! <= 50, `redelivered ${lateMs} ms late`);
+    });
+
+    it("refuses the receipt of an older attempt, without touching the newer one", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "stale");
+      const [old] = await client.take(topic, group, { invisibleMs: 100 });
+      const [current] = await client.take(topic, group, { waitMs: 3_000 });
+      assert.ok(old && current);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, old.receipt)), [Code.InvalidReceiptHandle]);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, current.receipt)), [Code.Ok]);
+    });
+
+    it("refuses receipts that nobody gave out", async () => {
+      const { topic, group } = names();
+      await client.take(topic, group, { waitMs: 0 });
+      const results = await client.ack(group, `${client.upstream.brokerName}.AAAA`, "nonsense", "");
+      assert.deepEqual(UpstreamClient.codes(results), Array(3).fill(Code.InvalidReceiptHandle));
+    });
+
+    it("acknowledges through another sidecar, also after the first is gone", async () => {
+      const { topic, group } = names();
+      const first = subject.connect();
+      await client.store(topic, "popped elsewhere");
+      const [delivery] = await first.take(topic, group, { invisibleMs: 300 });
+      assert.ok(delivery);
+      await first.upstream.close(0);
+      const second = subject.connect();
+      assert.deepEqual(UpstreamClient.codes(await second.ack(group, delivery.receipt)), [Code.Ok]);
+      assert.deepEqual(await second.take(topic, group, { waitMs: 600 }), []);
+    });
+
+    it("answers each entry of an ack by itself, in order", async () => {
+      const { topic, group } = names();
+      await client.send(
+        topic,
+        ["a", "b"].map((id) => encodedMessage(id)),
+      );
+      const deliveries = await takeAll(client, topic, group, 2);
+      const [a, b] = deliveries;
+      assert.ok(a && b);
+      const codes = UpstreamClient.codes(await client.ack(group, a.receipt, "nonsense", b.receipt));
+      assert.deepEqual(codes, [Code.Ok, Code.InvalidReceiptHandle, Code.Ok]);
+    });
+
+    it("renews: a new receipt, the old one is void", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "renewed");
+      const [delivery] = await client.take(topic, group, { invisibleMs: 400 });
+      assert.ok(delivery);
+      const renewed = await client.change(group, delivery.receipt, "renew", 30_000);
+      assert.ok(renewed.ok && renewed.results[0]?.code === Code.Ok);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 700 }), [], "it stays invisible");
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.InvalidReceiptHandle]);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, renewed.results[0].receipt)), [Code.Ok]);
+    });
+
+    it("extends: the receipt that the client holds stays valid", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "extended");
+      const [delivery] = await client.take(topic, group, { invisibleMs: 400 });
+      assert.ok(delivery);
+      assert.deepEqual(UpstreamClient.codes(await client.change(group, delivery.receipt, "extend", 30_000)), [Code.Ok]);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 700 }), []);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.Ok]);
+    });
+
+    it("hands back: visible at once, and the attempt does not count", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "handed back");
+      const [delivery] = await client.take(topic, group);
+      assert.ok(delivery);
+      assert.deepEqual(UpstreamClient.codes(await client.change(group, delivery.receipt, "hand-back", 0)), [Code.Ok]);
+      const [again] = await client.take(topic, group, { waitMs: 1_000 });
+      assert.equal(again?.attempt, 1);
+    });
+
+    it("nacks: a renewal of 0 makes the message visible at once, as the next attempt", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "nacked");
+      const [delivery] = await client.take(topic, group);
+      assert.ok(delivery);
+      assert.deepEqual(UpstreamClient.codes(await client.change(group, delivery.receipt, "renew", 0)), [Code.Ok]);
+      const [again] = await client.take(topic, group, { waitMs: 1_000 });
+      assert.equal(again?.attempt, 2);
+    });
+
+    it("gives a wait up: the callback comes once with nothing, and later messages go to others", async () => {
+      const { topic, group } = names();
+      await client.take(topic, group, { waitMs: 0 });
+      const { answer, cancel } = client.receiveCancellable(topic, group, { waitMs: 20_000 });
+      cancel();
+      cancel();
+      assert.deepEqual(await answer, { ok: true, deliveries: [] });
+      await client.store(topic, "for another");
+      const deliveries = await client.take(topic, group);
+      assert.deepEqual(deliveries.map(messageIdOf), ["for another"]);
+      assert.equal(deliveries[0]?.attempt, 1, "nobody had it before, or it was handed back");
+    });
+
+    it("hands back what comes for a receive whose deadline is over", async () => {
+      const { topic, group } = names();
+      await client.take(topic, group, { waitMs: 0 });
+      // The deadline comes long before the wait ends: the caller is told in time, the broker keeps the message.
+      const answer = await client.receive(topic, group, { waitMs: 20_000 }, 300);
+      assert.ok(answer.ok ? answer.deliveries.length === 0 : answer.code === Code.ProxyTimeout);
+      await client.store(topic, "too late for one");
+      const deliveries = await client.take(topic, group, { waitMs: 2_000 });
+      assert.deepEqual(
+        deliveries.map((delivery) => [messageIdOf(delivery), delivery.attempt]),
+        [["too late for one", 1]],
+      );
+    });
+
+    it("never calls back from within the call, and exactly once", async () => {
+      const { topic, group } = names();
+      const { upstream } = client;
+      let calls = 0;
+      let isInside = true;
+      const done = (): void => {
+        assert.equal(isInside, false);
+        calls++;
+      };
+      upstream.send({ topic, laneMark: "", bornHost: "", messages: [encodedMessage("x")] }, deadline(5_000), done);
+      upstream.send({ topic, laneMark: "", bornHost: "", messages: [encodedMessage("y")] }, deadline(-1), done);
+      upstream.receive(receiveRequest(topic, group, { waitMs: 0 }), deadline(5_000), done);
+      upstream.ack({ group, receipts: ["nonsense"] }, deadline(5_000), done);
+      upstream.change(
+        { group, changes: [{ receipt: "nonsense", kind: "renew", invisibleMs: 0 }] },
+        deadline(5_000),
+        done,
+      );
+      isInside = false;
+      await waitUntil("all five have called back", () => calls >= 5);
+      assert.equal(calls, 5);
+    });
+
+    it("answers a call whose time is over without asking the broker", async () => {
+      const { topic } = names();
+      const message = encodedMessage("out of time");
+      const answer = await new Promise<{ ok: boolean; reach?: string }>((resolve) => {
+        client.upstream.send({ topic, laneMark: "", bornHost: "", messages: [message] }, deadline(-1), resolve);
+      });
+      assert.deepEqual([answer.ok, answer.reach], [false, "not-sent"]);
+    });
+
+    it("keeps what a caller's buffer held when the call was made, also when the call has to wait", async () => {
+      const { topic, group } = names();
+      const fresh = subject.connect();
+      const buffer = Buffer.from(encodedMessage("reused buffer"));
+      const answer = fresh.send(topic, [buffer]);
+      buffer.fill(0);
+      assert.ok((await answer).ok);
+      assert.deepEqual((await client.take(topic, group)).map(messageIdOf), ["reused buffer"]);
+    });
+
+    it("carries thousands of calls at the same time, each with its own answer", async () => {
+      const { topic, group } = names();
+      const total = 1_000;
+      const stored = new Map<string, string>();
+      await Promise.all(
+        Array.from({ length: total }, async (_, i) => {
+          const { queueId, firstOffset } = await client.store(topic, `many-${i}`);
+          stored.set(`many-${i}`, `${queueId}/${firstOffset}`);
+        }),
+      );
+      assert.equal(new Set(stored.values()).size, total, "no offset is given twice");
+      const deliveries = await takeAll(client, topic, group, total);
+      for (const delivery of deliveries) {
+        assert.equal(stored.get(messageIdOf(delivery)), `${delivery.queueId}/${delivery.offset}`);
+      }
+      const results = await Promise.all(deliveries.map(({ receipt }) => client.ack(group, receipt)));
+      assert.ok(results.every((result) => result.ok && result.results[0]?.code === Code.Ok));
+    });
+
+    it("tells nobody too early when the broker goes, and goes on when it is back", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "before");
+      const [held] = await client.take(topic, group, { invisibleMs: 60_000 });
+      assert.ok(held);
+      const parked = client.receive(topic, group, { waitMs: 20_000 });
+      await subject.restart();
+      const gone = await parked;
+      assert.ok(!gone.ok || gone.deliveries.length === 0);
+      await waitUntil("the driver has found the broker again", () => client.upstream.isReady);
+      await client.store(topic, "after");
+      const deliveries = await client.take(topic, group, { waitMs: 3_000 });
+      assert.deepEqual(deliveries.map(messageIdOf), ["after"], "what is held stays held");
+      assert.deepEqual(
+        UpstreamClient.codes(await client.ack(group, held.receipt)),
+        [Code.Ok],
+        "and can be acknowledged",
+      );
+    });
+  });
+}
+
+/** Receives until `count` messages have come. */
+async function takeAll(
+  client: UpstreamClient,
+  topic: ReturnType<typeof topicRef>,
+  group: ReturnType<typeof groupRef>,
+  count: number,
+): Promise<Delivery[]> {
+  const deliveries: Delivery[] = [];
+  while (deliveries.length < count) {
+    const batch = await client.take(topic, group);
+    assert.ok(batch.length > 0, `only ${deliveries.length} of ${count} came`);
+    deliveries.push(...batch);
+  }
+  assert.equal(deliveries.length, count);
+  return deliveries;
+}
