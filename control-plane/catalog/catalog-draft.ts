@@ -1,4 +1,14 @@
-import type { AuditLine, CatalogChange, ReadonlyCatalogTables, RecordByKind, RecordKind } from "./catalog-table.ts";
+import {
+  type AuditLine,
+  type CatalogChange,
+  type ReadonlyCatalogTables,
+  type RecordByKind,
+  type RecordKind,
+  recordKinds,
+} from "./catalog-table.ts";
+
+/** Written records of one kind by key; undefined: deleted. */
+type Written = Map<string, CatalogChange["record"]>;
 
 /**
  * A change in the making: reads see what was written before in the same draft, and nothing is in force until the whole
@@ -6,7 +16,9 @@ import type { AuditLine, CatalogChange, ReadonlyCatalogTables, RecordByKind, Rec
  */
 export class CatalogDraft {
   readonly #tables: ReadonlyCatalogTables;
-  readonly #written = new Map<string, CatalogChange>();
+  readonly #written: Readonly<Record<RecordKind, Written>>;
+  /** By how much each kind grows. */
+  readonly #growth: Record<RecordKind, number>;
   /** Wall clock of the change. */
   readonly nowMs: number;
   /** Who asks for it. */
@@ -14,50 +26,46 @@ export class CatalogDraft {
 
   constructor(tables: ReadonlyCatalogTables, nowMs: number, by: string) {
     this.#tables = tables;
+    this.#written = { namespace: new Map(), topic: new Map(), group: new Map(), broker: new Map(), counter: new Map() };
+    this.#growth = { namespace: 0, topic: 0, group: 0, broker: 0, counter: 0 };
     this.nowMs = nowMs;
     this.by = by;
   }
 
   get<K extends RecordKind>(kind: K, key: string): RecordByKind[K] | undefined {
-    const written = this.#written.get(`${kind} ${key}`);
-    if (written !== undefined) return written.record as RecordByKind[K] | undefined;
+    const written = this.#written[kind];
+    if (written.has(key)) return written.get(key) as RecordByKind[K] | undefined;
     return this.#tables[kind].get(key);
   }
 
   put<K extends RecordKind>(kind: K, key: string, record: RecordByKind[K]): void {
-    this.#written.set(`${kind} ${key}`, { kind, key, record } as CatalogChange);
+    this.#write(kind, key, record);
   }
 
   delete(kind: RecordKind, key: string): void {
-    this.#written.set(`${kind} ${key}`, { kind, key, record: undefined });
+    this.#write(kind, key, undefined);
   }
 
   /** Keys of one kind, written ones included, in no particular order. */
   keys(kind: RecordKind): string[] {
     const keys = new Set(this.#tables[kind].keys());
-    for (const change of this.#written.values()) {
-      if (change.kind !== kind) continue;
-      if (change.record === undefined) keys.delete(change.key);
-      else keys.add(change.key);
+    for (const [key, record] of this.#written[kind]) {
+      if (record === undefined) keys.delete(key);
+      else keys.add(key);
     }
     return [...keys];
   }
 
   /** How many records of one kind there are, written ones included. */
   count(kind: RecordKind): number {
-    let count = this.#tables[kind].size;
-    for (const change of this.#written.values()) {
-      if (change.kind !== kind) continue;
-      const existed = this.#tables[kind].has(change.key);
-      if (change.record !== undefined && !existed) count++;
-      if (change.record === undefined && existed) count--;
-    }
-    return count;
+    return this.#tables[kind].size + this.#growth[kind];
   }
 
-  /** What the draft changes, in the order in which it was first written. */
+  /** What the draft changes. */
   changes(): CatalogChange[] {
-    return [...this.#written.values()];
+    return recordKinds.flatMap((kind) =>
+      [...this.#written[kind]].map(([key, record]) => ({ kind, key, record }) as CatalogChange),
+    );
   }
 
   /** One line per resource that changes. Counters are bookkeeping and have none. */
@@ -76,5 +84,11 @@ export class CatalogDraft {
         kind: change.kind,
         name: change.key,
       }));
+  }
+
+  #write(kind: RecordKind, key: string, record: CatalogChange["record"]): void {
+    const existed = this.get(kind, key) !== undefined;
+    this.#growth[kind] += (record === undefined ? 0 : 1) - (existed ? 1 : 0);
+    this.#written[kind].set(key, record);
   }
 }
