@@ -142,6 +142,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     onDemand.recheck();
     if (changedGroups.size > 0) service.telemetry.pushToGroups(changedGroups);
   };
+  meshConfig.isAwaited = () => onDemand.waiterCount > 0;
   meshConfig.pinned = () => ({
     topics: [...sessions].flatMap((session) => session.topics),
     groups: [...sessions].map((session) => session.group),

@@ -87,6 +87,8 @@ export class MeshConfig {
   #sweepTimer: Timer | undefined;
   /** Called after each new snapshot, with the groups whose policy is another one now. */
   onApplied: (changedGroups: ReadonlySet<string>) => void = () => {};
+  /** Whether calls wait for configuration: then a new snapshot must not wait for its turn. */
+  isAwaited: () => boolean = () => false;
   /** Names that must not be forgotten although no call used them: those that connected clients have declared. */
   pinned: () => { readonly topics: Iterable<string>; readonly groups: Iterable<string> } = () => ({
     topics: [],
@@ -292,8 +294,8 @@ export class MeshConfig {
       this.#applyTokens = Math.min(applyBurst, this.#applyTokens + refill);
       this.#applyRefillMs = nowMs;
     }
-    if (this.#applyTokens > 0) {
-      this.#applyTokens--;
+    if (this.#applyTokens > 0 || this.isAwaited()) {
+      this.#applyTokens = Math.max(0, this.#applyTokens - 1);
       this.#apply();
       return;
     }

@@ -130,7 +130,9 @@ export class FakeUpstream implements Upstream {
     const deliveries = this.#take(request);
     if (deliveries.length > 0 || request.waitMs === 0) {
       answer({ ok: true, deliveries });
-      return () => {};
+      return () => {
+        this.cancelCount++;
+      };
     }
     const parked: Parked = {
       request,

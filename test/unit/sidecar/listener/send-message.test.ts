@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../../../proto/code.ts";
+import { failed } from "../../../support/fake-upstream.ts";
 import { message, receiveRequest } from "../../../support/raw-v2-client.ts";
 import { SidecarUnderTest } from "../../../support/start-sidecar.ts";
 
@@ -8,19 +10,207 @@ describe("SendMessage", () => {
   before(async () => {
     mesh = await SidecarUnderTest.start();
     mesh.plane.setTopic("default/orders", { brokers: ["broker-a"] });
+    mesh.plane.setTopic("default/wide", { brokers: ["broker-a", "broker-b"] });
     mesh.plane.setGroup("default/billing");
   });
   after(() => mesh.stop());
+  afterEach(() => {
+    for (const upstream of mesh.upstreams.values()) {
+      upstream.sendFailure = undefined;
+      upstream.isReady = true;
+    }
+  });
 
-  it("stores a message and says under which offset", async () => {
+  it("answers with one entry per message: status, the client's id, the offset", async () => {
     const client = mesh.client();
-    const sent = message("orders", "hello");
-    const answer = await client.call("SendMessage", { messages: [sent] });
+    const messages = [message("orders", "a"), message("orders", "b"), message("orders", "c")];
+    const answer = await client.call("SendMessage", { messages });
     assert.equal(answer.status?.code, Code.Ok);
-    assert.equal(answer.entries.length, 1);
-    assert.equal(answer.entries[0]?.messageId, sent.systemProperties?.messageId);
-    const received = await client.receive(receiveRequest("orders", "billing"));
-    assert.equal(received.code, Code.Ok);
-    assert.equal(Buffer.from(received.messages[0]?.body ?? []).toString(), "hello");
+    assert.deepEqual(
+      answer.entries.map((entry) => entry.messageId),
+      messages.map((sent) => sent.systemProperties?.messageId),
+    );
+    const first = answer.entries[0]?.offset ?? -1;
+    assert.deepEqual(
+      answer.entries.map((entry) => [entry.status?.code, entry.offset]),
+      [0, 1, 2].map((i) => [Code.Ok, first + i]),
+    );
+    assert.equal(mesh.upstream().sends.at(-1)?.messages.length, 3, "all messages of a request go in one send");
+  });
+
+  it("forwards the message byte for byte, stamped with the lane of the instance", async () => {
+    const sent = message(
+      "orders",
+      Buffer.from([0, 1, 2, 255]),
+      { tag: "t", keys: ["k1", "k2"], traceContext: "trace" },
+      { userProperties: { a: "1", b: "" } },
+    );
+    await mesh.client().call("SendMessage", { messages: [sent] });
+    const forwarded = mesh.upstream().sends.at(-1);
+    assert.equal(forwarded?.laneMark, "base");
+    assert.deepEqual(forwarded?.messages[0], Buffer.from(apache.rocketmq.v2.Message.encode(sent).finish()));
+  });
+
+  it("[6] takes a body of 4 MiB with its properties; one byte more is told so and is no gRPC error", async () => {
+    const client = mesh.client();
+    const largest = message(
+      "orders",
+      Buffer.alloc(4 * 1024 * 1024, 7),
+      {},
+      { userProperties: { k: "v".repeat(16_000) } },
+    );
+    assert.equal((await client.call("SendMessage", { messages: [largest] })).status?.code, Code.Ok);
+    const tooLarge = message("orders", Buffer.alloc(4 * 1024 * 1024 + 1));
+    const answer = await client.call("SendMessage", { messages: [tooLarge] });
+    assert.equal(answer.status?.code, Code.MessageBodyTooLarge);
+    assert.equal(answer.entries.length, 0);
+  });
+
+  it("[14] keeps the messages of one group on one broker and spreads the others", async () => {
+    const client = mesh.client();
+    const brokersOf = async (messageGroup: string | undefined, count: number) => {
+      const before = new Map([...mesh.upstreams].map(([name, upstream]) => [name, upstream.sends.length]));
+      for (let i = 0; i < count; i++) {
+        const system = messageGroup === undefined ? {} : { messageGroup, messageType: 2, queueId: i };
+        const answer = await client.call("SendMessage", { messages: [message("wide", "x", system)] });
+        assert.equal(answer.status?.code, Code.Ok);
+      }
+      return [...mesh.upstreams]
+        .filter(([name, { sends }]) => sends.length > (before.get(name) ?? 0))
+        .map(([name]) => name);
+    };
+    await brokersOf(undefined, 1);
+    assert.equal((await brokersOf(undefined, 40)).length, 2);
+    const used = new Set<string>();
+    for (let group = 0; group < 10; group++) {
+      const brokers = await brokersOf(`group-${group}`, 10);
+      assert.equal(brokers.length, 1, `group ${group}`);
+      used.add(String(brokers[0]));
+    }
+    assert.equal(used.size, 2, "ten groups all landed on one of two brokers");
+  });
+
+  it("[17] sends on a retry with the id that the client gave it, and gives the same id back", async () => {
+    const client = mesh.client();
+    const sent = message("orders", "again");
+    const first = await client.call("SendMessage", { messages: [sent] });
+    const second = await client.call("SendMessage", { messages: [sent] });
+    assert.equal(first.entries[0]?.messageId, second.entries[0]?.messageId);
+  });
+
+  it("[S1] never answers OK when the broker did not", async () => {
+    const client = mesh.client();
+    for (const reach of ["refused", "unknown", "not-sent"] as const) {
+      mesh.upstream().sendFailure = failed(Code.InternalServerError, "the disk is full", reach);
+      const answer = await client.call("SendMessage", { messages: [message("orders", "x")] });
+      assert.equal(answer.status?.code, Code.InternalServerError, reach);
+      assert.equal(answer.status?.message, "the disk is full");
+      assert.equal(answer.entries.length, 0);
+    }
+  });
+
+  it("[S2] tries another broker when the first provably took nothing", async () => {
+    const client = mesh.client();
+    await client.call("SendMessage", { messages: [message("wide", "warm up")] });
+    const a = mesh.upstream("broker-a");
+    const b = mesh.upstream("broker-b");
+    a.sendFailure = failed(Code.InternalServerError, "no connection", "not-sent");
+    const before = b.sends.length;
+    for (let i = 0; i < 10; i++) {
+      const answer = await client.call("SendMessage", { messages: [message("wide", `m${i}`)] });
+      assert.equal(answer.status?.code, Code.Ok);
+    }
+    assert.equal(b.sends.length - before, 10, "each message was stored once, by the broker that works");
+    assert.equal(b.sends.at(-1)?.messages[0]?.includes(Buffer.from("m9")), true, "with its own bytes");
+  });
+
+  it("[S2] does not repeat a send that may have been stored", async () => {
+    const client = mesh.client();
+    for (const reach of ["unknown", "refused"] as const) {
+      for (const name of ["broker-a", "broker-b"]) {
+        mesh.upstream(name).sendFailure = failed(Code.InternalServerError, "connection lost", reach);
+      }
+      const before = mesh.upstream("broker-a").sends.length + mesh.upstream("broker-b").sends.length;
+      await client.call("SendMessage", { messages: [message("wide", "once")] });
+      const after = mesh.upstream("broker-a").sends.length + mesh.upstream("broker-b").sends.length;
+      assert.equal(after - before, 1, reach);
+    }
+  });
+
+  it("[S2, S3] answers a send whose broker is silent before the caller's deadline, and does not repeat it", async () => {
+    const client = mesh.client();
+    for (const name of ["broker-a", "broker-b"]) mesh.upstream(name).sendFailure = "silent";
+    const before = mesh.upstream("broker-a").sends.length + mesh.upstream("broker-b").sends.length;
+    const answer = await client.call("SendMessage", { messages: [message("wide", "x")] }, { deadlineMs: 600 });
+    assert.equal(answer.status?.code, Code.ProxyTimeout);
+    const after = mesh.upstream("broker-a").sends.length + mesh.upstream("broker-b").sends.length;
+    assert.equal(after - before, 1);
+  });
+
+  it("does not send the messages of a group elsewhere when their broker fails: order matters more", async () => {
+    const client = mesh.client();
+    for (const name of ["broker-a", "broker-b"]) {
+      mesh.upstream(name).sendFailure = failed(Code.InternalServerError, "no connection", "not-sent");
+    }
+    const before = mesh.upstream("broker-a").sends.length + mesh.upstream("broker-b").sends.length;
+    const system = { messageGroup: "g", messageType: 2 };
+    await client.call("SendMessage", { messages: [message("wide", "x", system)] });
+    const after = mesh.upstream("broker-a").sends.length + mesh.upstream("broker-b").sends.length;
+    assert.equal(after - before, 1);
+  });
+
+  it("[16] refuses a message of a type that the topic does not take", async () => {
+    mesh.plane.setTopic("default/fifo-only", { brokers: ["broker-a"], messageTypes: 1 << 2 });
+    const client = mesh.client();
+    const normal = await client.call("SendMessage", { messages: [message("fifo-only", "x")] });
+    assert.equal(normal.status?.code, Code.MessagePropertyConflictWithType);
+    assert.match(normal.status?.message ?? "", /takes FIFO messages, this one is NORMAL/);
+    const ordered = message("fifo-only", "x", { messageGroup: "g", messageType: 2 });
+    assert.equal((await client.call("SendMessage", { messages: [ordered] })).status?.code, Code.Ok);
+  });
+
+  it("answers FORBIDDEN for a topic that takes no sends now", async () => {
+    mesh.plane.setTopic("default/closed", { brokers: ["broker-a"], state: 2 });
+    const answer = await mesh.client().call("SendMessage", { messages: [message("closed", "x")] });
+    assert.equal(answer.status?.code, Code.Forbidden);
+  });
+
+  it("[18] answers TOO_MANY_REQUESTS so late that a loop makes fewer than 50 calls a second", async () => {
+    mesh.upstream().sendFailure = failed(Code.TooManyRequests, "busy", "refused");
+    const client = mesh.client();
+    const startedMs = performance.now();
+    let calls = 0;
+    for (; performance.now() - startedMs < 500; calls++) {
+      const answer = await client.call("SendMessage", { messages: [message("orders", "x")] });
+      assert.equal(answer.status?.code, Code.TooManyRequests);
+    }
+    assert.ok(calls < 25, `${calls} calls in half a second`);
+  });
+
+  it("answers BAD_REQUEST for bytes that are no message", async () => {
+    const bytes = await mesh.client().callRaw("SendMessage", Buffer.from([0x0a, 0x7f, 0x01]));
+    assert.equal(apache.rocketmq.v2.SendMessageResponse.decode(bytes).status?.code, Code.BadRequest);
+  });
+
+  it("uses the namespace of the resource, else of the header, else the default", async () => {
+    mesh.plane.setNamespace("team", true, true);
+    const client = mesh.client();
+    const inResource = message("n1", "x", {}, { topic: { name: "n1", resourceNamespace: "team" } });
+    await client.call("SendMessage", { messages: [inResource] }, { headers: { "x-mq-namespace": "other" } });
+    await client.call("SendMessage", { messages: [message("n2", "x")] }, { headers: { "x-mq-namespace": "team" } });
+    await client.call("SendMessage", { messages: [message("n3", "x")] }, { headers: { "x-mq-namespace": "" } });
+    const topics = mesh
+      .upstream()
+      .sends.slice(-3)
+      .map(({ topic }) => topic);
+    assert.deepEqual(topics, ["team/n1", "team/n2", "default/n3"]);
+  });
+
+  it("delivers what it sent", async () => {
+    const client = mesh.client();
+    await client.call("SendMessage", { messages: [message("round", "trip")] });
+    mesh.plane.setGroup("default/round");
+    const received = await client.receive(receiveRequest("round", "round"));
+    assert.equal(Buffer.from(received.messages[0]?.body ?? []).toString(), "trip");
   });
 });
