@@ -15,8 +15,8 @@ import {
 import { Segment } from "./segment.ts";
 
 const windowBytes = 1024 * 1024;
-/** When a large read fails, the rest of the window is read in such pieces and only the unreadable ones are lost. */
-const salvageBytes = 4096;
+/** When a large read fails, the window is read sector by sector, and only the unreadable ones are lost. */
+const sectorBytes = 512;
 
 /**
  * What stands at `position`: a batch header (in `batch`), an intact record, a record whose body is damaged, a stretch without
@@ -39,7 +39,7 @@ export class LogScanner {
 
   readonly #segment: Segment;
   readonly #headersOnly: boolean;
-  #window: Buffer = Buffer.allocUnsafeSlow(windowBytes);
+  #window: Buffer;
   #windowStart = 0;
   #windowEnd = 0;
 
@@ -51,6 +51,7 @@ export class LogScanner {
     this.nextPosition = from;
     this.#windowStart = from;
     this.#windowEnd = from;
+    this.#window = Buffer.allocUnsafeSlow(Math.max(batchHeaderBytes, Math.min(windowBytes, segment.end - from)));
   }
 
   next(): ScanItem {
@@ -71,7 +72,7 @@ export class LogScanner {
   /** The position of the first byte from `from` on that is not zero; the end of the range when all are. */
   firstNonZero(from: number): number {
     for (let position = from; position < this.#segment.end; ) {
-      const count = Math.min(zeros.length, this.#segment.end - position);
+      const count = Math.min(zeros.length, this.#window.length, this.#segment.end - position);
       const at = this.#load(position, count);
       const piece = this.#window.subarray(at, at + count);
       if (!piece.equals(count === zeros.length ? zeros : zeros.subarray(0, count))) {
@@ -143,9 +144,10 @@ function readOrZero(segment: Segment, into: Buffer, count: number, position: num
     into.fill(0, got, count);
     return;
   }
-  for (let at = 0; at < count; at += salvageBytes) {
-    const end = Math.min(count, at + salvageBytes);
+  for (let at = 0; at < count; ) {
+    const end = Math.min(count, at + sectorBytes - (segment.offsetOf(position + at) % sectorBytes));
     into.fill(0, at + Math.max(0, tryRead(segment, into, at, end, position + at)), end);
+    at = end;
   }
 }
 

@@ -274,7 +274,8 @@ export class SimulatedDisk implements Storage {
 
   readFrom(inode: Inode, path: string, into: Uint8Array, start: number, end: number, position: number): number {
     this.#call("read", path, position, end - start);
-    const count = Math.max(0, Math.min(end - start, inode.size - position));
+    const count = Math.min(end - start, inode.size - position);
+    if (count <= 0) return 0;
     for (const { from, to } of inode.unreadable) {
       if (from < position + count && position < to) throw new StorageError("io", `read ${path} at ${position}: EIO`);
     }
