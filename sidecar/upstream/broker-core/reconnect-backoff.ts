@@ -1,10 +1,14 @@
 /**
  * When the next connection is tried: full jitter under a ceiling that doubles from 100 ms to 10 s, and begins anew after
- * 30 s of health. Pure: time and chance come in.
+ * 30 s of health. A connection that was welcomed and broke sooner takes the ceiling back to 800 ms at most: the broker is
+ * there and restarts, or flaps; neither deserves 10 s, nor a storm. Pure: time and chance come in.
  */
 export const reconnectMinMs = 100;
 export const reconnectMaxMs = 10_000;
 export const healthyAfterMs = 30_000;
+
+/** Attempts that are remembered after a connection of less than `healthyAfterMs`. */
+const attemptsAfterFlap = 3;
 
 export interface ReconnectBackoff {
   /** Attempts since the last time of health. */
@@ -24,5 +28,6 @@ export function nextAttempt(
 
 /** A connection that was welcomed `connectedMs` ago ended. */
 export function afterConnection(backoff: ReconnectBackoff, connectedMs: number): ReconnectBackoff {
-  return connectedMs >= healthyAfterMs ? freshBackoff : backoff;
+  if (connectedMs >= healthyAfterMs) return freshBackoff;
+  return { attempts: Math.min(backoff.attempts, attemptsAfterFlap) };
 }
