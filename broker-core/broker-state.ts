@@ -36,6 +36,8 @@ export interface BrokerStateOptions {
   readonly brokerName: string;
   /** Seals receipts; at least 16 bytes, kept with the data so that receipts outlive the process. */
   readonly receiptKey: Buffer;
+  /** Random 32 bits, new with every start: tells this run's leases from those a power cut took (lease-table.ts). */
+  readonly runId: number;
   /** Of the clock that `now` values come from. */
   readonly bootId: string;
   /** The moment of the start: anchor for leases of an earlier boot. */
@@ -80,7 +82,7 @@ export class BrokerState implements BrokerPort {
     if (image !== undefined) readStateImage(image, this.#tables);
     const sealer = new ReceiptSealer(options.brokerName, options.receiptKey);
     this.#dispatcher = new Dispatcher(this.#tables);
-    this.#journal = new Journal(log, this.#tables, this.#dispatcher);
+    this.#journal = new Journal(log, this.#tables, this.#dispatcher, options.runId >>> 0);
     this.#opener = new Opener(this.#tables, this.#journal);
     this.#sender = new Sender(this.#tables, this.#journal);
     this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
@@ -103,7 +105,6 @@ export class BrokerState implements BrokerPort {
     for (const topic of topics.all()) {
       for (const queue of topic.queues) queues.setVisibleEnd(queue, queues.endOffset(queue));
     }
-    this.#journal.beginRun();
     this.advance(now);
   }
 
@@ -231,7 +232,6 @@ export class BrokerState implements BrokerPort {
     const { leases, subscriptions } = this.#tables;
     const subscription = subscriptions.at(leases.subscription[slot]!)!;
     leases.state[slot] = LeaseState.Ready;
-    leases.unlinkAttempt(slot);
     subscription.inFlight--;
     subscription.ready.push(slot);
     // Also when the message dies: a full group has room again.

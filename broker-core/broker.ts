@@ -63,7 +63,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   // The state machine: from the newest checkpoint, then every record behind it.
   const handle = new LogHandle();
   const receives = new ReceiveTable();
-  const options = { ...identity, bootId: clock.bootId, start: now(), groupStart: config.groupStart };
+  const lease = { runId: randomness.uint32(), bootId: clock.bootId, start: now() };
+  const options = { ...identity, ...lease, groupStart: config.groupStart };
   const { state, from } = await restoreState(deps, handle, receives, options);
   let disk: "sound" | "failed" = "sound";
   const { log: commitLog } = await openCommitLog({

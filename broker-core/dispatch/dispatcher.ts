@@ -161,12 +161,14 @@ export class Dispatcher {
         slot,
         subscription,
         pop.popDeliveryGeneration(bytes, at),
+        read.run,
         pop.popDeliveryAttempt(bytes, at),
         read.boot,
         read.monotonicMs,
         read.wallMs,
         read.invisibleMs,
       );
+      this.#tables.leases.isUncounted[slot] = 0;
       this.#hold(slot, clientId, lane);
       this.#tables.leases.linkAttempt(slot, key);
     }
@@ -195,6 +197,7 @@ export class Dispatcher {
     slot: number,
     subscription: Subscription,
     generation: number,
+    run: number,
     attempt: number,
     boot: number,
     monotonicMs: number,
@@ -209,6 +212,7 @@ export class Dispatcher {
       subscription.inFlight++;
     }
     leases.generation[slot] = generation;
+    leases.run[slot] = run;
     leases.attempt[slot] = attempt;
     leases.endMs[slot] = leaseEndMs(tables.clock, boot, monotonicMs, wallMs, invisibleMs);
     leases.endWallMs[slot] = wallMs + invisibleMs;
@@ -248,10 +252,13 @@ export class Dispatcher {
     const slot = this.#known(subscription, read.queueId, read.offset, "a change");
     // Only an extension leaves the batch as its receive attempt was given it.
     if (read.kind !== ChangeKind.Extend) this.#tables.leases.unlinkAttempt(slot);
+    if (read.kind === ChangeKind.HandBack || read.kind === ChangeKind.Suspend)
+      this.#tables.leases.isUncounted[slot] = 1;
     this.#grant(
       slot,
       subscription,
       read.generation,
+      read.run,
       read.attempt,
       read.boot,
       read.monotonicMs,

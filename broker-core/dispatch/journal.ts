@@ -21,9 +21,6 @@ import {
 import type { BrokerTables } from "./broker-tables.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 
-/** Between two runs: above every lease that can have been granted without its record reaching the disk. */
-const generationGap = 2 ** 24;
-
 /**
  * Writes decisions down: each function appends one record and applies it at once, from the very bytes that went into the
  * log, so live and replayed state cannot differ (B11). A record that the log refuses (`MeshError`) changes nothing.
@@ -34,11 +31,13 @@ export class Journal {
   readonly #log: LogWriter;
   readonly #tables: BrokerTables;
   readonly #dispatcher: Dispatcher;
-  #generationMin = 0;
+  /** Random number of this run of the broker; see `LeaseTable.run`. */
+  readonly run: number;
   /** Position of the last record of this run; -1: none yet. */
   lastPosition = -1;
 
-  constructor(log: LogWriter, tables: BrokerTables, dispatcher: Dispatcher) {
+  constructor(log: LogWriter, tables: BrokerTables, dispatcher: Dispatcher, run: number) {
+    this.run = run;
     this.#log = log;
     this.#tables = tables;
     this.#dispatcher = dispatcher;
@@ -46,16 +45,6 @@ export class Journal {
 
   get takesMessages(): boolean {
     return this.#log.takesMessages;
-  }
-
-  /** Leases of this run get numbers that no earlier run can have given out, written or not. */
-  beginRun(): void {
-    this.#generationMin = this.#tables.nextGeneration + generationGap;
-  }
-
-  /** A lease number that was never used. */
-  nextGeneration(): number {
-    return Math.max(this.#tables.nextGeneration, this.#generationMin);
   }
 
   // Hot records.
@@ -68,6 +57,7 @@ export class Journal {
   #kind = 0;
   #invisibleMs = 0;
   #attempt = 0;
+  #changedRun = 0;
   #monotonicMs = 0;
   #wallMs = 0;
   #facts: MessageFacts | undefined;
@@ -119,7 +109,7 @@ export class Journal {
     this.#request = request;
     this.#plan = plan;
     this.#setNow(now);
-    this.#generation = this.nextGeneration();
+    this.#generation = this.#tables.nextGeneration;
     const length = popRecordBytes(request.clientId, request.attemptId, request.lane, plan.cursorCount, plan.count);
     return this.#commit(RecordType.Pop, length, this.#fillPop);
   }
@@ -135,6 +125,7 @@ export class Journal {
       request.invisibleMs,
       plan.cursorCount,
       plan.count,
+      this.run,
       request.clientId,
       request.attemptId,
       request.lane,
@@ -170,6 +161,7 @@ export class Journal {
     offset: number,
     kind: ChangeKind,
     generation: number,
+    run: number,
     attempt: number,
     invisibleMs: number,
     now: Now,
@@ -180,6 +172,7 @@ export class Journal {
     this.#offset = offset;
     this.#kind = kind;
     this.#generation = generation;
+    this.#changedRun = run;
     this.#attempt = attempt;
     this.#invisibleMs = invisibleMs;
     this.#setNow(now);
@@ -198,6 +191,7 @@ export class Journal {
       this.#generation,
       this.#invisibleMs,
       this.#attempt,
+      this.#changedRun,
     );
     this.#writeGranted(into, at + changeGrantedAt);
   };

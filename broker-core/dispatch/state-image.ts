@@ -116,11 +116,13 @@ function writeSubscription(tables: BrokerTables, subscription: Subscription, slo
     into.u16(leases.queueId[slot]!);
     into.f64(leases.offset[slot]!);
     into.f64(leases.generation[slot]!);
+    into.u32(leases.run[slot]!);
     into.u16(leases.attempt[slot]!);
     if (isDead) continue;
     into.f64(leases.endMs[slot]!);
     into.f64(leases.endWallMs[slot]!);
     into.u8(leases.isOfEarlierBoot[slot]!);
+    into.u8(leases.isUncounted[slot]!);
     into.u32(leases.invisibleMs[slot]!);
     into.f64(leases.firstPopMs[slot]!);
     into.f64(leases.attemptKey[slot]!);
@@ -209,6 +211,7 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   if (queue === undefined || offset >= queues.endOffset(queue)) throw new StateImageError("a lease of no message");
   leases.position[slot] = queues.position(queues.entry(queue, offset));
   leases.generation[slot] = from.f64();
+  leases.run[slot] = from.u32();
   leases.attempt[slot] = from.u16();
   leases.holder[slot] = 0;
   leases.lane[slot] = 0;
@@ -219,6 +222,7 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   const endMs = from.f64();
   const endWallMs = from.f64();
   const isOfEarlierBoot = from.u8() === 1 || boot !== clock.boot;
+  leases.isUncounted[slot] = from.u8();
   const invisibleMs = from.u32();
   leases.endMs[slot] = isOfEarlierBoot ? leaseEndAfterReboot(clock, endWallMs, invisibleMs) : endMs;
   leases.isOfEarlierBoot[slot] = isOfEarlierBoot ? 1 : 0;

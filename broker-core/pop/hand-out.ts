@@ -91,6 +91,7 @@ export class LeasedHandOut implements HandOut {
     receipt.queueId = delivery.queueId;
     receipt.offset = delivery.offset;
     receipt.generation = leases.generation[slot]!;
+    receipt.run = leases.run[slot]!;
     receipt.attempt = delivery.attempt;
     receipt.lane = lanes.text(leases.lane[slot]!);
     delivery.receipt = this.#sealer.seal(receipt);

@@ -26,8 +26,13 @@ export class LeaseTable {
   offset = new Float64Array(64);
   /** Log position of the index entry; orders redeliveries. */
   position = new Float64Array(64);
-  /** Number of the lease, unique in the life of the log: what a receipt must carry. */
+  /** Number of the lease, unique in the log: what a receipt must carry. */
   generation = new Float64Array(64);
+  /**
+   * Random number of the run that granted the lease. A power cut can take the record of a lease that a client holds a
+   * receipt of; the next run grants that number again, and the run tells the two apart.
+   */
+  run = new Uint32Array(64);
   /** Hand-outs that count. */
   attempt = new Uint16Array(64);
   /** Monotonic end of this boot. */
@@ -36,6 +41,8 @@ export class LeaseTable {
   endWallMs = new Float64Array(64);
   /** 1: granted in an earlier boot, so `endMs` is an estimate by the wall clock at our start. */
   isOfEarlierBoot = new Uint8Array(64);
+  /** 1: a hand-back or suspension has taken the count of this hand-out back already; it is taken once. */
+  isUncounted = new Uint8Array(64);
   invisibleMs = new Uint32Array(64);
   /** Wall time of the first hand-out. */
   firstPopMs = new Float64Array(64);
@@ -133,7 +140,7 @@ export class LeaseTable {
     if (second !== none) this.#attemptPrev[second] = slot;
   }
 
-  /** The lease is no longer what the attempt was given: it ended, or got a new generation. */
+  /** The lease is no longer what the attempt was given: it got a new generation, or the group is done with the message. */
   unlinkAttempt(slot: number): void {
     const key = this.attemptKey[slot]!;
     if (key === 0) return;
@@ -156,10 +163,12 @@ export class LeaseTable {
     this.offset = copyInto(new Float64Array(length), this.offset);
     this.position = copyInto(new Float64Array(length), this.position);
     this.generation = copyInto(new Float64Array(length), this.generation);
+    this.run = copyInto(new Uint32Array(length), this.run);
     this.attempt = copyInto(new Uint16Array(length), this.attempt);
     this.endMs = copyInto(new Float64Array(length), this.endMs);
     this.endWallMs = copyInto(new Float64Array(length), this.endWallMs);
     this.isOfEarlierBoot = copyInto(new Uint8Array(length), this.isOfEarlierBoot);
+    this.isUncounted = copyInto(new Uint8Array(length), this.isUncounted);
     this.invisibleMs = copyInto(new Uint32Array(length), this.invisibleMs);
     this.firstPopMs = copyInto(new Float64Array(length), this.firstPopMs);
     this.holder = copyInto(new Uint32Array(length), this.holder);

@@ -9,8 +9,9 @@ import { createHmac, timingSafeEqual } from "node:crypto";
  *     9  u16 queue id
  *     11 u48 offset
  *     17 u48 lease generation
- *     23 u16 attempt
- *     25 u8  length of the lane, its UTF-8
+ *     23 u32 run that granted the lease
+ *     27 u16 attempt
+ *     29 u8  length of the lane, its UTF-8
  *     .. 12 bytes of HMAC-SHA256 over all before
  *
  * Whoever holds one can settle exactly that lease of that message, through any sidecar, and nothing else.
@@ -21,6 +22,7 @@ export interface Receipt {
   queueId: number;
   offset: number;
   generation: number;
+  run: number;
   attempt: number;
   lane: string;
 }
@@ -31,6 +33,7 @@ export const receiptBlank = (): Receipt => ({
   queueId: 0,
   offset: 0,
   generation: 0,
+  run: 0,
   attempt: 0,
   lane: "",
 });
@@ -39,7 +42,7 @@ export const receiptBlank = (): Receipt => ({
 export type ReceiptKind = "ours" | "foreign" | "malformed" | "forged";
 
 const version = 1;
-const headBytes = 26;
+const headBytes = 30;
 const macBytes = 12;
 /** So that a receipt stays below the 255 characters an SDK is known to carry. */
 export const laneBytesMax = 63;
@@ -81,7 +84,8 @@ export class ReceiptSealer {
     sealed.writeUInt16BE(receipt.queueId, 9);
     sealed.writeUIntBE(receipt.offset, 11, 6);
     sealed.writeUIntBE(receipt.generation, 17, 6);
-    sealed.writeUInt16BE(receipt.attempt, 23);
+    sealed.writeUInt32BE(receipt.run, 23);
+    sealed.writeUInt16BE(receipt.attempt, 27);
     const laneBytes = receipt.lane === "" ? 0 : sealed.write(receipt.lane, headBytes, laneBytesMax, "utf8");
     sealed[headBytes - 1] = laneBytes;
     const end = headBytes + laneBytes;
@@ -108,7 +112,8 @@ export class ReceiptSealer {
     into.queueId = sealed.readUInt16BE(9);
     into.offset = sealed.readUIntBE(11, 6);
     into.generation = sealed.readUIntBE(17, 6);
-    into.attempt = sealed.readUInt16BE(23);
+    into.run = sealed.readUInt32BE(23);
+    into.attempt = sealed.readUInt16BE(27);
     into.lane = laneBytes === 0 ? "" : sealed.toString("utf8", headBytes, end);
     return "ours";
   }

@@ -57,7 +57,7 @@ export function decideSettle(
     return receipt.offset < (subscription.cursors[receipt.queueId] ?? 0) ? done : voids.expired;
   }
   if (leases.state[slot] === LeaseState.Dead) return voids.dead;
-  if (leases.generation[slot] !== receipt.generation) return voids.replaced;
+  if (leases.generation[slot] !== receipt.generation || leases.run[slot] !== receipt.run) return voids.replaced;
   if (leases.state[slot] !== LeaseState.InFlight || leases.endMs[slot]! <= nowMs) return voids.expired;
   return { kind: "held", slot };
 }

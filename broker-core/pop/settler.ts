@@ -70,16 +70,29 @@ export class Settler {
     const { leases } = this.#tables;
     const { slot } = decision;
     const attempt = leases.attempt[slot]!;
-    const doesNotCount = kind === ChangeKind.HandBack || kind === ChangeKind.Suspend;
+    const takesBack =
+      (kind === ChangeKind.HandBack || kind === ChangeKind.Suspend) && leases.isUncounted[slot] === 0 && attempt > 0;
     const receipt = this.#receipt;
     const { topicId, queueId, offset } = receipt;
     // An extension keeps the receipt the client holds; every other change voids it.
-    const generation = kind === ChangeKind.Extend ? receipt.generation : this.#journal.nextGeneration();
-    const newAttempt = doesNotCount ? Math.max(0, attempt - 1) : attempt;
-    this.#journal.change(groupId, topicId, queueId, offset, kind, generation, newAttempt, Math.floor(invisibleMs), now);
+    if (kind !== ChangeKind.Extend) {
+      receipt.generation = this.#tables.nextGeneration;
+      receipt.run = this.#journal.run;
+    }
+    const newAttempt = takesBack ? attempt - 1 : attempt;
+    this.#journal.change(
+      groupId,
+      topicId,
+      queueId,
+      offset,
+      kind,
+      receipt.generation,
+      receipt.run,
+      newAttempt,
+      Math.floor(invisibleMs),
+      now,
+    );
     if (kind === ChangeKind.HandBack) return okResult;
-    receipt.generation = generation;
-    receipt.attempt = attempt;
     return { code: Code.Ok, message: "", receipt: Buffer.from(this.#sealer.seal(receipt)) };
   }
 

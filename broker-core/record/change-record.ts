@@ -14,8 +14,9 @@ import { expectBytes } from "./record-fault.ts";
  *     28 granted at
  *     52 u32 invisible ms
  *     56 u16 attempt from now on
+ *     58 u32 run that granted the lease
  */
-export const changeRecordBytes = 58;
+export const changeRecordBytes = 62;
 export const changeGrantedAt = 28;
 
 export interface ChangeRead {
@@ -30,6 +31,7 @@ export interface ChangeRead {
   boot: number;
   invisibleMs: number;
   attempt: number;
+  run: number;
 }
 
 export const changeReadBlank = (): ChangeRead => ({
@@ -44,6 +46,7 @@ export const changeReadBlank = (): ChangeRead => ({
   boot: 0,
   invisibleMs: 0,
   attempt: 0,
+  run: 0,
 });
 
 /** Writes everything but the granted-at triple. */
@@ -58,6 +61,7 @@ export function writeChangeRecord(
   generation: number,
   invisibleMs: number,
   attempt: number,
+  run: number,
 ): void {
   into.writeUInt32LE(groupId, at);
   into.writeUInt32LE(topicId, at + 4);
@@ -68,6 +72,7 @@ export function writeChangeRecord(
   writeUint53(into, at + 20, generation);
   into.writeUInt32LE(invisibleMs, at + 52);
   into.writeUInt16LE(attempt, at + 56);
+  into.writeUInt32LE(run, at + 58);
 }
 
 export function readChangeRecord(from: Buffer, start: number, end: number, into: ChangeRead): void {
@@ -83,4 +88,5 @@ export function readChangeRecord(from: Buffer, start: number, end: number, into:
   into.boot = from.readDoubleLE(start + 44);
   into.invisibleMs = from.readUInt32LE(start + 52);
   into.attempt = from.readUInt16LE(start + 56);
+  into.run = from.readUInt32LE(start + 58);
 }

@@ -13,11 +13,12 @@ import { expectBytes } from "./record-fault.ts";
  *     36 u16 flags (0)
  *     38 u16 cursor count
  *     40 u16 delivery count
- *     42 text client id, text attempt id, text lane
+ *     42 u32 run that granted the leases (lease-table.ts)
+ *     46 text client id, text attempt id, text lane
  *     .. cursors:    u16 queue id, u53 next offset
  *     .. deliveries: u16 queue id, u53 offset, u53 lease generation, u16 attempt
  */
-export const popFixedBytes = 42;
+export const popFixedBytes = 46;
 export const popCursorBytes = 10;
 export const popDeliveryBytes = 20;
 
@@ -47,6 +48,7 @@ export function writePopHead(
   invisibleMs: number,
   cursorCount: number,
   deliveryCount: number,
+  run: number,
   clientId: string,
   attemptId: string,
   lane: string,
@@ -57,6 +59,7 @@ export function writePopHead(
   into.writeUInt16LE(0, at + 36);
   into.writeUInt16LE(cursorCount, at + 38);
   into.writeUInt16LE(deliveryCount, at + 40);
+  into.writeUInt32LE(run, at + 42);
   let to = writeShortText(into, at + popFixedBytes, clientId);
   to = writeShortText(into, to, attemptId);
   return writeShortText(into, to, lane);
@@ -95,6 +98,7 @@ export interface PopRead {
   invisibleMs: number;
   cursorCount: number;
   deliveryCount: number;
+  run: number;
   /** Offsets of the three texts and of the two lists. */
   clientAt: number;
   attemptAt: number;
@@ -112,6 +116,7 @@ export const popReadBlank = (): PopRead => ({
   invisibleMs: 0,
   cursorCount: 0,
   deliveryCount: 0,
+  run: 0,
   clientAt: 0,
   attemptAt: 0,
   laneAt: 0,
@@ -129,6 +134,7 @@ export function readPopRecord(from: Buffer, start: number, end: number, into: Po
   into.invisibleMs = from.readUInt32LE(start + 32);
   into.cursorCount = from.readUInt16LE(start + 38);
   into.deliveryCount = from.readUInt16LE(start + 40);
+  into.run = from.readUInt32LE(start + 42);
   into.clientAt = start + popFixedBytes;
   into.attemptAt = shortTextEnd(from, into.clientAt);
   into.laneAt = shortTextEnd(from, into.attemptAt);

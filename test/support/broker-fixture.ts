@@ -63,6 +63,7 @@ export class BrokerFixture {
   /** After each call the log is synced, unless a test wants to do that itself. */
   isAutoSync = true;
   #nextTicket = 1;
+  #runId = 77;
   #nextId = 1;
   readonly #options: Partial<BrokerStateOptions>;
 
@@ -82,7 +83,14 @@ export class BrokerFixture {
       receiveRefused: (ticket: number, code: Code, message: string) =>
         this.#answer(ticket, { kind: "refused", code, message }),
     };
-    const options = { brokerName: "broker-a", receiptKey, bootId: this.bootId, start: this.#anchor, ...this.#options };
+    const options = {
+      brokerName: "broker-a",
+      receiptKey,
+      runId: this.#runId,
+      bootId: this.bootId,
+      start: this.#anchor,
+      ...this.#options,
+    };
     return new BrokerState(this.log, sink, options, image);
   }
 
@@ -91,6 +99,7 @@ export class BrokerFixture {
   /** Starts a broker on the log as it is. */
   start(image?: Buffer): void {
     this.#anchor = this.now;
+    this.#runId++;
     this.state = this.rebuild(image);
     this.log.onDurable = (position) => this.state.onDurable(position, this.now);
   }

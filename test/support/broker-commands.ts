@@ -1,0 +1,140 @@
+import fc from "fast-check";
+import { ChangeKind } from "../../broker-core/broker-port.ts";
+import { BrokerRun, tags } from "./broker-model.ts";
+
+/** One step of a random history; prints itself so that a counterexample reads as a script. */
+class Step implements fc.Command<object, BrokerRun> {
+  readonly #name: string;
+  readonly #args: readonly unknown[];
+  readonly #action: (run: BrokerRun) => void;
+
+  constructor(name: string, args: readonly unknown[], action: (run: BrokerRun) => void) {
+    this.#name = name;
+    this.#args = args;
+    this.#action = action;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  run(_model: object, real: BrokerRun): void {
+    this.#action(real);
+  }
+
+  toString(): string {
+    return `${this.#name}(${this.#args.map((arg) => JSON.stringify(arg)).join(", ")})`;
+  }
+}
+
+function step<T extends unknown[]>(
+  name: string,
+  args: fc.Arbitrary<T>,
+  action: (run: BrokerRun, ...args: T) => void,
+): fc.Arbitrary<Step> {
+  return args.map((values) => new Step(name, values, (run) => action(run, ...values)));
+}
+
+const group = fc.nat(2);
+const batch = fc.constantFrom(1, 2, 5, 32);
+const leaseMs = fc.constantFrom(1, 50, 10_000, 60_000);
+const client = fc.constantFrom("client-1", "client-2");
+const any = fc.nat(1000);
+const nothing = fc.constant<[]>([]);
+
+const send = step("send", fc.tuple(fc.constantFrom(...tags)), (run, tag) => run.send(tag));
+const sendDurable = step("sendDurable", fc.tuple(fc.array(fc.constantFrom(...tags), { maxLength: 8 })), (run, all) => {
+  for (const tag of all) run.send(tag);
+  run.sync();
+});
+const sync = step("sync", nothing, (run) => run.sync());
+const receive = step("receive", fc.tuple(group, batch, leaseMs, client), (run, g, n, ms, who) =>
+  run.receive(g, n, ms, who, "", 0),
+);
+const attempt = step(
+  "attempt",
+  fc.tuple(group, batch, leaseMs, client, fc.constantFrom("a", "b")),
+  (run, g, n, ms, who, id) => run.receive(g, n, ms, who, id, 0),
+);
+const wait = step(
+  "wait",
+  fc.tuple(group, batch, leaseMs, client, fc.constantFrom(100, 20_000)),
+  (run, g, n, ms, who, waitMs) => run.receive(g, n, ms, who, "", waitMs),
+);
+const ack = step("ack", fc.tuple(any), (run, index) => run.ack(index, false));
+const ackLast = step("ackLast", nothing, (run) => run.ack(run.receipts.length - 1 + run.receipts.length, false));
+const change = (name: string, kind: ChangeKind) =>
+  step(name, fc.tuple(any, fc.constantFrom(0, 20, 5_000)), (run, index, ms) => run.change(index, kind, ms));
+
+/** The steps of T06, the frequent ones first. */
+const steps = [
+  send,
+  send,
+  sendDurable,
+  sendDurable,
+  sendDurable,
+  sync,
+  receive,
+  receive,
+  receive,
+  attempt,
+  attempt,
+  step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
+  step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
+  wait,
+  ack,
+  ack,
+  ackLast,
+  ackLast,
+  change("renew", ChangeKind.Renew),
+  change("extend", ChangeKind.Extend),
+  change("handBack", ChangeKind.HandBack),
+  change("suspend", ChangeKind.Suspend),
+  step("ackAsOther", fc.tuple(any), (run, index) => run.ack(index, true)),
+  step("cancel", fc.tuple(any), (run, index) => run.cancel(index)),
+  step("pass", fc.tuple(fc.constantFrom(1, 7, 50, 9_000, 61_000)), (run, ms) => run.pass(ms)),
+  step("pass", fc.tuple(fc.constantFrom(3, 10_000)), (run, ms) => run.pass(ms)),
+  step("jumpWall", fc.tuple(fc.constantFrom(-3.2e11, -3_600_000, 5_000, 3.2e11)), (run, ms) => run.jumpWall(ms)),
+  step("write", nothing, (run) => run.write()),
+  step("snapshot", nothing, (run) => run.snapshot()),
+  step("compare", nothing, (run) => run.compare()),
+  step("crash", fc.tuple(fc.constantFrom<"kill" | "power">("kill", "power"), fc.boolean()), (run, kind, useImage) =>
+    run.crash(kind, useImage),
+  ),
+  step("reboot", fc.tuple(fc.constantFrom(0, 2_000, -7_200_000, 7_200_000), fc.boolean()), (run, ms, useImage) =>
+    run.reboot(ms, useImage),
+  ),
+];
+
+const rare = step("recreate", nothing, (run) => run.recreate());
+
+export interface ModelCounts {
+  delivered: number;
+  acked: number;
+  dead: number;
+  crashes: number;
+  repeated: number;
+  stale: number;
+  parked: number;
+}
+
+/** Runs random histories of up to `commandsMax` steps; returns what they did, so that a run that did too little fails. */
+export function checkBrokerModel(runs: number, commandsMax: number, seed: number | undefined): ModelCounts {
+  const total: ModelCounts = { delivered: 0, acked: 0, dead: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 };
+  fc.assert(
+    fc.property(fc.commands([...steps, rare], { maxCommands: commandsMax, size: "max" }), (commands) => {
+      const run = new BrokerRun();
+      fc.modelRun(() => ({ model: {}, real: run }), commands);
+      run.drain();
+      for (const key of Object.keys(total) as (keyof ModelCounts)[]) total[key] += run.counts[key];
+    }),
+    { numRuns: runs, ...(seed === undefined ? {} : { seed }), endOnFailure: false },
+  );
+  return total;
+}
+
+/** The seed of the environment, so that a failure is run again. */
+export function testSeed(): number | undefined {
+  const text = process.env["POPMESH_TEST_SEED"];
+  return text === undefined || text === "" ? undefined : Number(text);
+}

@@ -1,0 +1,552 @@
+import assert from "node:assert/strict";
+import { ChangeKind } from "../../broker-core/broker-port.ts";
+import { Code } from "../../proto/code.ts";
+import { type Answer, BrokerFixture, type Got, messageBytes } from "./broker-fixture.ts";
+
+/**
+ * What the broker promises, as plain maps: the model of T06. It predicts who gets which message, how often, and what every
+ * receipt is worth; `BrokerRun` below does the same to the real thing and compares after every step.
+ */
+interface ModelMessage {
+  readonly id: string;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly tag: string;
+}
+
+interface ModelLease {
+  state: "in-flight" | "ready" | "acked" | "dead";
+  attempt: number;
+  endMs: number;
+  endWallMs: number;
+  invisibleMs: number;
+  isOfEarlierBoot: boolean;
+  receipt: string;
+  attemptKey: string;
+  isUncounted: boolean;
+  holder: string;
+}
+
+interface ModelGroup {
+  readonly name: string;
+  readonly id: number;
+  readonly attemptsMax: number;
+  readonly inFlightMax: number;
+  /** "*" or one tag. */
+  readonly filter: string;
+  /** First offset by queue; undefined before the first receive. */
+  start: number[] | undefined;
+  /** By message id. */
+  leases: Map<string, ModelLease>;
+  dead: { id: string; attempts: number; holder: string }[];
+}
+
+/** All that the log knows: rolled back by a crash. */
+interface ModelState {
+  topicId: number;
+  incarnation: number;
+  messages: ModelMessage[];
+  groups: ModelGroup[];
+}
+
+interface ModelWaiter {
+  readonly ticket: number;
+  readonly handle: number;
+  readonly batch: number;
+  readonly invisibleMs: number;
+  readonly clientId: string;
+  readonly deadlineMs: number;
+}
+
+interface HeldReceipt {
+  readonly groupIndex: number;
+  readonly topicId: number;
+  readonly messageId: string;
+  readonly receipt: Buffer;
+}
+
+const queueCount = 3;
+const topicName = "ns/orders";
+export const tags = ["red", "blue"] as const;
+
+/** The model and the real state machine, side by side. */
+export class BrokerRun {
+  readonly real = new BrokerFixture();
+  #model: ModelState;
+  #writtenModel: ModelState;
+  #durableModel: ModelState;
+  /** Messages consumers can see: a prefix of `messages`. */
+  #visibleCount = 0;
+  #waiters: ModelWaiter[][] = [[], [], []];
+  readonly receipts: HeldReceipt[] = [];
+  #image: { readonly bytes: Buffer; readonly position: number } | undefined;
+  #lastAttempt: Parameters<BrokerRun["receive"]> | undefined;
+  #checkedAnswers = 0;
+  #nextId = 1;
+  /** So that a run that did nothing is seen. */
+  readonly counts = { delivered: 0, acked: 0, dead: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 };
+
+  constructor() {
+    this.real.isAutoSync = false;
+    const { real } = this;
+    const topicId = real.topic(topicName, { queueCount });
+    const group = (name: string, attemptsMax: number, inflightMax: number, filter: string): ModelGroup => ({
+      name,
+      id: real.group(name, { attemptsMax, inflightMax }),
+      attemptsMax,
+      inFlightMax: inflightMax || 20_000,
+      filter,
+      start: undefined,
+      leases: new Map(),
+      dead: [],
+    });
+    const groups = [group("ns/limited", 2, 0, "*"), group("ns/narrow", 0, 4, "*"), group("ns/picky", 1, 0, "red")];
+    this.#model = { topicId, incarnation: 1, messages: [], groups };
+    real.sync();
+    this.#writtenModel = structuredClone(this.#model);
+    this.#durableModel = structuredClone(this.#model);
+    // The third group comes to the topic whenever its first receive is drawn.
+    this.receive(0, 1, 1, "client-1", "", 0);
+    this.receive(1, 1, 1, "client-1", "", 0);
+    this.sync();
+  }
+
+  get parkedCount(): number {
+    return this.#waiters.flat().length;
+  }
+
+  send(tag: string): void {
+    const id = `m${this.#nextId++}`;
+    const { topicId, messages } = this.#model;
+    const sent = this.real.state.send(
+      { topicId, laneMark: "", bornHost: "h", messages: [messageBytes({ id, tag, body: `body of ${id}` })] },
+      this.real.now,
+    );
+    assert.ok(sent.ok);
+    const before = messages.filter(({ queueId }) => queueId === sent.queueId).length;
+    assert.equal(sent.firstOffset, before, "offsets are dense");
+    messages.push({ id, queueId: sent.queueId, offset: sent.firstOffset, tag });
+    this.#check();
+  }
+
+  write(): void {
+    this.real.log.write();
+    this.#writtenModel = structuredClone(this.#model);
+    this.#check();
+  }
+
+  sync(): void {
+    // Whom the sync wakes, it answers from within; what is popped there is not part of what became durable.
+    this.#writtenModel = structuredClone(this.#model);
+    this.#durableModel = structuredClone(this.#model);
+    this.#visibleCount = this.#model.messages.length;
+    this.real.sync();
+    this.#serve();
+    this.#check();
+  }
+
+  receive(groupIndex: number, batch: number, invisibleMs: number, clientId: string, attemptId: string, waitMs: number) {
+    const group = this.#model.groups[groupIndex]!;
+    const { ticket, handle } = this.real.ask(this.#model.topicId, group.id, {
+      batch,
+      invisibleMs,
+      waitMs,
+      clientId,
+      attemptId,
+      filter: group.filter,
+    });
+    if (attemptId !== "") this.#lastAttempt = [groupIndex, batch, invisibleMs, clientId, attemptId, 0];
+    group.start ??= this.#visibleEnds();
+    const attemptKey = attemptId === "" ? "" : `${clientId}/${attemptId}`;
+    const repeated = this.#batchOf(group, attemptKey);
+    if (repeated.length > 0) {
+      const got = this.#takeBatch(ticket);
+      assert.deepEqual(
+        got.map((d) => [d.id, d.receipt.toString(), d.attempt]),
+        repeated.map((id) => [id, group.leases.get(id)!.receipt, group.leases.get(id)!.attempt]),
+        "the same attempt gets the same batch",
+      );
+      this.counts.repeated++;
+    } else if (this.#room(group) === 0) {
+      assert.equal(this.real.refusal(ticket).code, Code.TooManyRequests, "a full group is refused");
+      this.#checkedAnswers++;
+    } else if (this.#available(group).length === 0 && waitMs > 0) {
+      assert.equal(this.real.answers.has(ticket), false, "a receive with nothing to get waits");
+      const deadlineMs = this.real.monotonicMs + waitMs;
+      this.#waiters[groupIndex]!.push({ ticket, handle, batch, invisibleMs, clientId, deadlineMs });
+      this.counts.parked++;
+    } else this.#takeFresh(groupIndex, ticket, batch, invisibleMs, clientId, attemptKey);
+    this.#check();
+  }
+
+  /** The last attempt with an id is made again, as a client does that never saw the answer. */
+  repeatAttempt(): void {
+    if (this.#lastAttempt !== undefined) this.receive(...this.#lastAttempt);
+  }
+
+  cancel(index: number): void {
+    const all = this.#waiters.flatMap((waiters) => waiters.map((waiter) => ({ waiters, waiter })));
+    const chosen = all[index % Math.max(all.length, 1)];
+    if (chosen === undefined) return;
+    assert.equal(this.real.state.cancelReceive(chosen.waiter.handle), true);
+    assert.equal(this.real.state.cancelReceive(chosen.waiter.handle), false, "a handle is good once");
+    chosen.waiters.splice(chosen.waiters.indexOf(chosen.waiter), 1);
+    this.#check();
+  }
+
+  /** Acks with any receipt ever handed out, mostly one that is stale by now; maybe by the wrong group. */
+  ack(index: number, asOtherGroup: boolean): void {
+    const held = this.receipts[index % Math.max(this.receipts.length, 1)];
+    if (held === undefined) return;
+    const groups = this.#model.groups;
+    const group = groups[asOtherGroup ? (held.groupIndex + 1) % groups.length : held.groupIndex]!;
+    const result = this.real.ack(group.id, held.receipt);
+    const expected = asOtherGroup ? "void" : this.#worth(held);
+    assert.equal(
+      result.code,
+      expected === "void" ? Code.InvalidReceiptHandle : Code.Ok,
+      `ack of ${held.messageId}: ${result.message}`,
+    );
+    if (expected === "void") {
+      assert.notEqual(result.message, "");
+      this.counts.stale++;
+    }
+    if (expected === "held") {
+      group.leases.get(held.messageId)!.state = "acked";
+      this.counts.acked++;
+    }
+    this.#serve();
+    this.#check();
+  }
+
+  change(index: number, kind: ChangeKind, invisibleMs: number): void {
+    const held = this.receipts[index % Math.max(this.receipts.length, 1)];
+    if (held === undefined) return;
+    const group = this.#model.groups[held.groupIndex]!;
+    const result = this.real.change(group.id, held.receipt, kind, invisibleMs);
+    if (this.#worth(held) !== "held") {
+      assert.equal(result.code, Code.InvalidReceiptHandle, `change of ${held.messageId}`);
+      this.counts.stale++;
+      this.#check();
+      return;
+    }
+    assert.equal(result.code, Code.Ok, result.message);
+    const lease = group.leases.get(held.messageId)!;
+    const isHandBack = kind === ChangeKind.HandBack;
+    const ms = isHandBack ? 0 : invisibleMs;
+    lease.endMs = this.real.monotonicMs + ms;
+    lease.endWallMs = this.real.wallMs + ms;
+    lease.invisibleMs = ms;
+    lease.isOfEarlierBoot = false;
+    if (kind === ChangeKind.Extend) {
+      assert.deepEqual(result.receipt, held.receipt, "an extension keeps the receipt");
+    } else {
+      lease.attemptKey = "";
+      if ((isHandBack || kind === ChangeKind.Suspend) && !lease.isUncounted) {
+        lease.attempt--;
+        lease.isUncounted = true;
+      }
+      assert.equal(result.receipt === undefined, isHandBack);
+      lease.receipt = result.receipt?.toString() ?? "nobody's";
+      if (result.receipt !== undefined) this.receipts.push({ ...held, receipt: result.receipt });
+    }
+    this.#endDue();
+    this.#serve();
+    this.#check();
+  }
+
+  pass(ms: number): void {
+    this.real.pass(ms);
+    this.#timePassed();
+  }
+
+  jumpWall(ms: number): void {
+    this.real.wallMs += ms;
+    this.#check();
+  }
+
+  snapshot(): void {
+    this.#image = { bytes: this.real.state.snapshot(), position: this.real.state.appliedPosition };
+  }
+
+  compare(): void {
+    this.real.assertRebuilt(this.#image?.bytes);
+    this.#timePassed();
+  }
+
+  crash(kind: "kill" | "power", useImage: boolean): void {
+    this.#crash(kind, useImage, () => {});
+  }
+
+  reboot(wallJumpMs: number, useImage: boolean): void {
+    this.#crash("power", useImage, () => {
+      const { real } = this;
+      real.bootId = `boot-${this.counts.crashes + 2}`;
+      real.monotonicMs = 5_000;
+      real.wallMs += wallJumpMs;
+      for (const lease of this.#leased()) lease.isOfEarlierBoot = true;
+    });
+  }
+
+  #crash(kind: "kill" | "power", useImage: boolean, between: () => void): void {
+    const { real } = this;
+    const kept = kind === "kill" ? real.log.writtenPosition : real.log.durablePosition;
+    // A snapshot of records that were lost is worth nothing, also later when the log has grown over its position.
+    if (this.#image !== undefined && this.#image.position > kept) this.#image = undefined;
+    this.#model = structuredClone(kind === "kill" ? this.#writtenModel : this.#durableModel);
+    this.#waiters = [[], [], []];
+    this.counts.crashes++;
+    between();
+    for (const lease of this.#leased()) {
+      if (!lease.isOfEarlierBoot) continue;
+      // The end of a lease is no record: where the wall clock was set back, one that had ended runs again, at most as long
+      // as it was granted.
+      lease.state = "in-flight";
+      const leftMs = Math.min(Math.max(lease.endWallMs - real.wallMs, 0), lease.invisibleMs);
+      lease.endMs = real.monotonicMs + leftMs;
+    }
+    real.crash(kind, useImage ? this.#image?.bytes : undefined);
+    this.#visibleCount = this.#model.messages.length;
+    this.#writtenModel = structuredClone(this.#model);
+    this.#durableModel = structuredClone(this.#model);
+    this.#timePassed();
+  }
+
+  /** The topic is deleted and created again: nothing of the old one remains but its dead letters. */
+  recreate(): void {
+    const model = this.#model;
+    model.incarnation++;
+    model.topicId = this.real.topic(topicName, { incarnation: model.incarnation, queueCount });
+    model.messages = [];
+    for (const group of model.groups) {
+      group.start = undefined;
+      group.leases = new Map();
+    }
+    for (const { ticket } of this.#waiters.flat()) {
+      assert.equal(this.real.refusal(ticket).code, Code.TopicNotFound);
+      this.#checkedAnswers++;
+    }
+    this.#waiters = [[], [], []];
+    this.#visibleCount = 0;
+    this.#check();
+  }
+
+  /** Heals everything and consumes until nothing is left: whatever was not lost by right comes out, once. */
+  drain(): void {
+    this.sync();
+    for (let round = 0; round < 40; round++) {
+      this.pass(13 * 3_600_000);
+      for (let i = 0; i < this.#model.groups.length; i++) {
+        const from = this.receipts.length;
+        this.receive(i, 32, 10_000, "drain", "", 0);
+        // In the first rounds every third message is left to expire, so that attempts run out.
+        for (let at = from; at < this.receipts.length; at++) if (round > 3 || at % 3 > 0) this.ack(at, false);
+      }
+    }
+    this.sync();
+    this.compare();
+    for (const group of this.#model.groups) {
+      assert.deepEqual(this.#available(group), [], `${group.name} still has messages`);
+      if (group.dead.length > 0) this.#checkDeadLetters(group);
+    }
+  }
+
+  #checkDeadLetters(group: ModelGroup): void {
+    const { real } = this;
+    const topicId = real.topic(`ns/%DLQ%${group.name.slice(3)}`, { incarnation: 9 });
+    const groupId = real.group("ns/reader");
+    const got: Got[] = [];
+    for (let more = true; more; ) {
+      const { ticket } = real.ask(topicId, groupId);
+      this.#checkedAnswers++;
+      const batch = real.got(ticket);
+      got.push(...batch);
+      more = batch.length > 0;
+    }
+    real.sync();
+    const byId = (a: { id: string }, b: { id: string }) => (a.id < b.id ? -1 : 1);
+    assert.deepEqual(
+      got
+        .map(({ id, body, deadLetter: dead }) => ({ id, body, attempts: dead?.attempts, holder: dead?.lastHolder }))
+        .sort(byId),
+      group.dead
+        .map((dead) => ({ ...dead, body: `body of ${dead.id}` }))
+        .map(({ id, body, attempts, holder }) => ({ id, body, attempts, holder }))
+        .sort(byId),
+      `dead letters of ${group.name}`,
+    );
+    for (const { id, deadLetter } of got) assert.deepEqual([deadLetter?.topic, deadLetter?.messageId], [topicName, id]);
+  }
+
+  #timePassed(): void {
+    this.#endDue();
+    this.#serve();
+    for (const [i, waiters] of this.#waiters.entries()) {
+      for (const waiter of waiters.filter(({ deadlineMs }) => deadlineMs <= this.real.monotonicMs)) {
+        assert.deepEqual(this.#takeBatch(waiter.ticket), [], "a wait that is over is answered empty");
+      }
+      this.#waiters[i] = waiters.filter(({ deadlineMs }) => deadlineMs > this.real.monotonicMs);
+    }
+    this.#check();
+  }
+
+  #endDue(): void {
+    for (const group of this.#model.groups) {
+      for (const [id, lease] of group.leases) {
+        if (lease.state !== "in-flight" || lease.endMs > this.real.monotonicMs) continue;
+        if (group.attemptsMax > 0 && lease.attempt >= group.attemptsMax) {
+          lease.state = "dead";
+          group.dead.push({ id, attempts: lease.attempt, holder: lease.holder });
+          this.counts.dead++;
+        } else lease.state = "ready";
+      }
+    }
+  }
+
+  /** Whoever waits is served as long as there is something: first come, first served. */
+  #serve(): void {
+    for (const [i, waiters] of this.#waiters.entries()) {
+      const group = this.#model.groups[i]!;
+      while (waiters.length > 0 && this.#room(group) > 0 && this.#available(group).length > 0) {
+        const { ticket, batch, invisibleMs, clientId } = waiters.shift()!;
+        this.#takeFresh(i, ticket, batch, invisibleMs, clientId, "");
+      }
+    }
+  }
+
+  /** A new hand-out: the real choice must be one that the promises allow; then the model follows it. */
+  #takeFresh(
+    groupIndex: number,
+    ticket: number,
+    batch: number,
+    invisibleMs: number,
+    clientId: string,
+    attemptKey: string,
+  ): void {
+    const group = this.#model.groups[groupIndex]!;
+    const got = this.#takeBatch(ticket);
+    const available = this.#available(group);
+    const ready = available.filter(({ id }) => group.leases.has(id));
+    assert.equal(got.length, Math.min(batch, this.#room(group), available.length), `messages for ${group.name}`);
+    const again = got.slice(0, ready.length).map(({ id }) => id);
+    assert.deepEqual(
+      again,
+      ready.slice(0, got.length).map(({ id }) => id),
+      "redeliveries first, oldest first",
+    );
+    for (const delivery of got) {
+      const message = this.#model.messages.find(({ id }) => id === delivery.id);
+      assert.ok(message !== undefined, `${delivery.id} was never sent`);
+      assert.deepEqual(
+        [delivery.queueId, delivery.offset],
+        [message.queueId, message.offset],
+        "one offset, one message",
+      );
+      assert.equal(delivery.body, `body of ${delivery.id}`);
+      const lease = group.leases.get(delivery.id);
+      if (lease === undefined) {
+        const next = this.#available(group).find((m) => m.queueId === message.queueId && !group.leases.has(m.id));
+        assert.equal(next?.id, message.id, "new messages in the order of their queue");
+      } else assert.equal(lease.state, "ready", `${delivery.id} has a holder`);
+      assert.equal(delivery.attempt, (lease?.attempt ?? 0) + 1, "attempts rise by one");
+      group.leases.set(delivery.id, {
+        state: "in-flight",
+        attempt: delivery.attempt,
+        endMs: this.real.monotonicMs + invisibleMs,
+        endWallMs: this.real.wallMs + invisibleMs,
+        invisibleMs,
+        isOfEarlierBoot: false,
+        receipt: delivery.receipt.toString(),
+        attemptKey,
+        isUncounted: false,
+        holder: clientId,
+      });
+      const receipt = Buffer.from(delivery.receipt);
+      this.receipts.push({ groupIndex, topicId: this.#model.topicId, messageId: delivery.id, receipt });
+    }
+    this.counts.delivered += got.length;
+  }
+
+  #takeBatch(ticket: number): readonly Got[] {
+    this.#checkedAnswers++;
+    return this.real.got(ticket);
+  }
+
+  /** What a receipt settles now. */
+  #worth({ groupIndex, topicId, messageId, receipt }: HeldReceipt): "held" | "done" | "void" {
+    const { topicId: current, groups, messages } = this.#model;
+    if (topicId !== current) return "void";
+    const group = groups[groupIndex]!;
+    const lease = group.leases.get(messageId);
+    if (lease === undefined) {
+      // Its hand-out was lost in a power cut; and if the group's position was, too, it may start behind the message now.
+      const message = messages.find(({ id }) => id === messageId)!;
+      return group.start !== undefined && message.offset < group.start[message.queueId]! ? "done" : "void";
+    }
+    if (lease.state === "acked") return "done";
+    return lease.state === "in-flight" && lease.receipt === receipt.toString() ? "held" : "void";
+  }
+
+  #batchOf(group: ModelGroup, attemptKey: string): string[] {
+    if (attemptKey === "") return [];
+    return this.#model.messages
+      .map(({ id }) => id)
+      .filter((id) => {
+        const lease = group.leases.get(id);
+        return lease?.state === "in-flight" && lease.attemptKey === attemptKey;
+      });
+  }
+
+  /** Messages that could be handed out now: redeliveries, then new ones, each in the order of the log. */
+  #available(group: ModelGroup): ModelMessage[] {
+    const { start } = group;
+    if (start === undefined) return [];
+    const ready: ModelMessage[] = [];
+    const fresh: ModelMessage[] = [];
+    for (const message of this.#model.messages.slice(0, this.#visibleCount)) {
+      if (message.offset < start[message.queueId]! || (group.filter !== "*" && group.filter !== message.tag)) continue;
+      const lease = group.leases.get(message.id);
+      if (lease === undefined) fresh.push(message);
+      else if (lease.state === "ready") ready.push(message);
+    }
+    return [...ready, ...fresh];
+  }
+
+  #room(group: ModelGroup): number {
+    return group.inFlightMax - [...group.leases.values()].filter(({ state }) => state === "in-flight").length;
+  }
+
+  #leased(): ModelLease[] {
+    const leases = this.#model.groups.flatMap((group) => [...group.leases.values()]);
+    return leases.filter(({ state }) => state === "in-flight" || state === "ready");
+  }
+
+  #visibleEnds(): number[] {
+    const visible = this.#model.messages.slice(0, this.#visibleCount);
+    return Array.from({ length: queueCount }, (_, q) => visible.filter(({ queueId }) => queueId === q).length);
+  }
+
+  /** After every step: no answer that was not predicted, and exact figures. */
+  #check(): void {
+    assert.equal(this.real.answeredTickets.length, this.#checkedAnswers, this.#unexpected());
+    for (const [i, group] of this.#model.groups.entries()) {
+      if (group.start === undefined) continue;
+      const figures = this.real.figures(group.name, topicName);
+      const states = [...group.leases.values()].map(({ state }) => state);
+      assert.equal(
+        figures.inFlight,
+        states.filter((state) => state === "in-flight").length,
+        `in flight of ${group.name}`,
+      );
+      assert.equal(figures.deadLetters, states.filter((state) => state === "dead").length);
+      assert.equal(figures.waiting, this.#waiters[i]!.length);
+      if (group.filter === "*") assert.equal(figures.ready, this.#available(group).length, `ready of ${group.name}`);
+    }
+  }
+
+  #unexpected(): string {
+    const last = this.real.answeredTickets.at(-1) ?? 0;
+    const answer: Answer | undefined = this.real.answers.get(last);
+    return `an answer nobody predicted, last ticket ${last}: ${JSON.stringify(answer)}`;
+  }
+}
