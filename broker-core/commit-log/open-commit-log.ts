@@ -58,6 +58,9 @@ export async function openCommitLog(
   const metrics = options.metrics ?? new MetricRegistry();
   storage.makeDirectory(logDirectory);
   storage.makeDirectory(quarantineDirectory);
+  // A process before may have died between a rename and its sync: this one sees the name, a power cut would take it back.
+  // Nothing may be cut or removed because of a file that is not certain to stay.
+  await storage.syncDirectory(logDirectory);
   const mark = await DurableMark.open(storage);
   const found = await findSegments(storage, log);
 
@@ -188,6 +191,5 @@ async function cleanUp(
     segment.close();
     storage.unlink(segment.path);
   }
-  // Also where nothing changed now: a process before may have died between a rename and this.
-  await storage.syncDirectory(logDirectory);
+  if (obsolete.length > 0) await storage.syncDirectory(logDirectory);
 }
