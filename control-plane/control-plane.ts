@@ -32,6 +32,18 @@ export interface ControlPlaneDeps {
   readonly onStoreFailure: (error: unknown) => void;
 }
 
+/** An address of the settings cannot be used. */
+export class CannotListenError extends Error {
+  override readonly name = "CannotListenError";
+
+  constructor(at: HostAndPort, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(`cannot listen on ${at.host}:${at.port} (${why}); stop what uses it, or choose another: --xds or --api`, {
+      cause,
+    });
+  }
+}
+
 /** A control plane that serves. */
 export interface ControlPlane {
   readonly xdsPort: number;
@@ -91,7 +103,9 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   };
   try {
     const xdsPort = await bind(grpc, config.xds);
-    const apiPort = await api.listen(config.api);
+    const apiPort = await api.listen(config.api).catch((error: unknown) => {
+      throw new CannotListenError(config.api, error);
+    });
     log.info({ xdsPort, apiPort, topics: catalog.tables.topic.size, groups: catalog.tables.group.size }, "ready");
     return {
       xdsPort,
@@ -116,7 +130,7 @@ function bind(server: Server, at: HostAndPort): Promise<number> {
   return new Promise((resolve, reject) => {
     server.bindAsync(`${host}:${at.port}`, ServerCredentials.createInsecure(), (error, port) => {
       if (error === null) resolve(port);
-      else reject(new Error(`cannot listen on ${host}:${at.port}: ${error.message}`, { cause: error }));
+      else reject(new CannotListenError(at, error));
     });
   });
 }

@@ -4,7 +4,7 @@ import { NodeRandomness } from "../proto/runtime/node-randomness.ts";
 import { ExitCode, exitOnUncaught, runUntilStopped } from "../proto/runtime/process-lifecycle.ts";
 import { SettingsError } from "../proto/runtime/settings.ts";
 import { type ControlPlaneConfig, describeControlPlaneConfig, readControlPlaneConfig } from "./config.ts";
-import { startControlPlane } from "./control-plane.ts";
+import { CannotListenError, startControlPlane } from "./control-plane.ts";
 import { DirectoryLockedError } from "./store/directory-lock.ts";
 import { StoreRefusedError } from "./store/store.ts";
 
@@ -49,9 +49,5 @@ function readConfigOrExit(): ControlPlaneConfig {
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof DirectoryLockedError) return ExitCode.Locked;
-  if (error instanceof StoreRefusedError) return ExitCode.Config;
-  return (error as { cause?: { code?: string } } | undefined)?.cause?.code === "EADDRINUSE" ||
-    (error as NodeJS.ErrnoException).code === "EADDRINUSE"
-    ? ExitCode.Config
-    : ExitCode.Software;
+  return error instanceof StoreRefusedError || error instanceof CannotListenError ? ExitCode.Config : ExitCode.Software;
 }

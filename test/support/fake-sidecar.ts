@@ -9,6 +9,7 @@ type DeltaResponse = envoy.service.discovery.v3.DeltaDiscoveryResponse;
 type SotwRequest = envoy.service.discovery.v3.IDiscoveryRequest;
 type SotwResponse = envoy.service.discovery.v3.DiscoveryResponse;
 
+const patienceMs = 15_000;
 const adsPath = "/envoy.service.discovery.v3.AggregatedDiscoveryService";
 
 /**
@@ -21,6 +22,7 @@ class RawStream<Q, A> {
   readonly responses: A[] = [];
   ended: StatusObject | undefined;
   #taken = 0;
+  #wake = () => {};
 
   constructor(port: number, method: string, encode: (request: Q) => Uint8Array, decode: (bytes: Buffer) => A) {
     // A connection of its own, as two sidecars would have.
@@ -32,10 +34,14 @@ class RawStream<Q, A> {
       (request: Q) => Buffer.from(encode(request)),
       decode,
     );
-    this.#stream.on("data", (response: A) => this.responses.push(response));
+    this.#stream.on("data", (response: A) => {
+      this.responses.push(response);
+      this.#wake();
+    });
     this.#stream.on("error", () => {});
     this.#stream.on("status", (status) => {
       this.ended = status;
+      this.#wake();
     });
   }
 
@@ -45,10 +51,22 @@ class RawStream<Q, A> {
 
   /** The next response that was not taken yet. */
   async next(): Promise<A> {
-    await waitUntil("a response", () => this.responses.length > this.#taken || this.ended !== undefined);
+    await this.#until("a response", () => this.responses.length > this.#taken || this.ended !== undefined);
     const response = this.responses[this.#taken++];
     if (response === undefined) throw new Error(`the stream ended: ${this.ended?.code} ${this.ended?.details}`);
     return response;
+  }
+
+  /** Looks when something arrives, not every few milliseconds: tests print how long an answer took. */
+  async #until(what: string, condition: () => boolean): Promise<void> {
+    const deadline = AbortSignal.timeout(patienceMs);
+    while (!condition()) {
+      if (deadline.aborted) throw new Error(`waited ${patienceMs} ms in vain for ${what}`);
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        deadline.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
   }
 
   /** How many responses wait to be taken. */

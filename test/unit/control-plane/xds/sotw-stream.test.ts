@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { status as GrpcStatus } from "@grpc/grpc-js";
+import { envoy } from "#codec/xds-v3";
+import { ResourceType } from "../../../../control-plane/snapshot/resource-type.ts";
+import { FakeSotwClient } from "../../../support/fake-sidecar.ts";
+import { ManualClock } from "../../../support/manual-clock.ts";
+import { TestControlPlane, topicManifest } from "../../../support/start-control-plane.ts";
+
+const { Cluster, Endpoints, TopicRoute } = ResourceType;
+type Response = envoy.service.discovery.v3.DiscoveryResponse;
+
+function namesOf({ typeUrl, resources }: Response): string[] {
+  const decode = (value: Uint8Array) =>
+    typeUrl === Endpoints
+      ? envoy.config.endpoint.v3.ClusterLoadAssignment.decode(value).clusterName
+      : envoy.config.cluster.v3.Cluster.decode(value).name;
+  return resources.map(({ value }) => decode(value)).sort();
+}
+
+describe("state-of-the-world ADS", () => {
+  let clock: ManualClock;
+  let controlPlane: TestControlPlane;
+  let client: FakeSotwClient;
+
+  const register = (name: string) => controlPlane.registerBroker({ brokerName: name });
+  /**
+   * Asks for a topic that exists, of a type used for nothing else, and takes the answer: whatever the server had to say before
+   * has arrived by then.
+   */
+  const probe = async () => {
+    const at = client.responses.length;
+    client.ask("type.googleapis.com/envoy.config.listener.v3.Listener", [`probe-${at}`], lastProbe);
+    lastProbe = await client.next();
+    assert.match(lastProbe.typeUrl, /Listener$/, "the server said something unexpected");
+  };
+  let lastProbe: Response | undefined;
+
+  beforeEach(async () => {
+    lastProbe = undefined;
+    clock = new ManualClock();
+    controlPlane = await TestControlPlane.start({ clock, argv: ["--broker-lease", "1h"] });
+    await register("a");
+    await register("b");
+    await clock.advanceAndSettle(1_000);
+    client = new FakeSotwClient(controlPlane.xdsPort);
+  });
+  afterEach(async () => {
+    client.close();
+    await controlPlane.stop();
+  });
+
+  it("without names gives all clusters, and all of them again when one is added", async () => {
+    client.ask(Cluster, []);
+    const first = await client.next();
+    assert.deepEqual(namesOf(first), ["bg/a", "bg/b"]);
+    client.ask(Cluster, [], first);
+    await register("c");
+    assert.deepEqual(namesOf(await client.next()), ["bg/a", "bg/b", "bg/c"]);
+  });
+
+  it("gives the named clusters; what does not exist is missing, and comes when it appears", async () => {
+    client.ask(Cluster, ["bg/a", "bg/c"]);
+    const first = await client.next();
+    assert.deepEqual(namesOf(first), ["bg/a"]);
+    client.ask(Cluster, ["bg/a", "bg/c"], first);
+    await probe();
+    await register("c");
+    assert.deepEqual(namesOf(await client.next()), ["bg/a", "bg/c"]);
+  });
+
+  it("gives of endpoints only those that changed", async () => {
+    client.ask(Endpoints, ["bg/a", "bg/b"]);
+    const first = await client.next();
+    assert.deepEqual(namesOf(first), ["bg/a", "bg/b"]);
+    client.ask(Endpoints, ["bg/a", "bg/b"], first);
+    await probe();
+    await controlPlane.registerBroker({ brokerName: "b", draining: true });
+    const second = await client.next();
+    assert.deepEqual(namesOf(second), ["bg/b"]);
+    assert.notEqual(second.versionInfo, first.versionInfo);
+  });
+
+  it("sends a name that joins the list even if it was sent before", async () => {
+    client.ask(Endpoints, ["bg/a"]);
+    const first = await client.next();
+    client.ask(Endpoints, ["bg/b"], first);
+    const second = await client.next();
+    assert.deepEqual(namesOf(second), ["bg/b"]);
+    client.ask(Endpoints, ["bg/a", "bg/b"], second);
+    assert.deepEqual(namesOf(await client.next()), ["bg/a"]);
+  });
+
+  it("ignores a request whose nonce is not the newest of its type", async () => {
+    client.ask(Endpoints, ["bg/a"]);
+    const first = await client.next();
+    client.ask(Endpoints, ["bg/a", "bg/b"]);
+    await probe();
+    client.ask(Endpoints, ["bg/a", "bg/b"], first);
+    assert.deepEqual(namesOf(await client.next()), ["bg/b"]);
+  });
+
+  it("does not answer an ACK, and does not repeat what was refused", async () => {
+    client.ask(Cluster, ["bg/a"]);
+    const first = await client.next();
+    client.send({
+      typeUrl: Cluster,
+      resourceNames: ["bg/a"],
+      responseNonce: first.nonce,
+      errorDetail: { code: 14, message: "no such policy" },
+    });
+    await probe();
+    const { items } = await controlPlane.json<{ items: { rejected: number }[] }>("/v1/sidecars");
+    assert.equal(items[0]?.rejected, 1);
+  });
+
+  it("pushes nothing for names that left the list", async () => {
+    client.ask(Endpoints, ["bg/a", "bg/b"]);
+    const first = await client.next();
+    client.ask(Endpoints, ["bg/a"], first);
+    await probe();
+    await controlPlane.registerBroker({ brokerName: "b", draining: true });
+    await controlPlane.registerBroker({ brokerName: "a", draining: true });
+    await clock.advanceAndSettle(1_000);
+    assert.deepEqual(namesOf(await client.next()), ["bg/a"]);
+  });
+
+  it("gives our own types too, with a version that is of the content", async () => {
+    await controlPlane.apply(topicManifest("orders"));
+    client.ask(TopicRoute, ["default/orders"]);
+    const first = await client.next();
+    assert.deepEqual(
+      first.resources.map(({ type_url }) => type_url),
+      [TopicRoute],
+    );
+    await controlPlane.restart();
+    const other = new FakeSotwClient(controlPlane.xdsPort);
+    other.ask(TopicRoute, ["default/orders"]);
+    assert.equal((await other.next()).versionInfo, first.versionInfo);
+    other.close();
+  });
+
+  it("refuses a first request without node", async () => {
+    const nameless = new FakeSotwClient(controlPlane.xdsPort, null);
+    nameless.ask(Cluster, []);
+    assert.equal((await nameless.end()).code, GrpcStatus.INVALID_ARGUMENT);
+    nameless.close();
+  });
+});
