@@ -1,6 +1,7 @@
 import { popmesh } from "#codec/popmesh-v1";
-import type { Code } from "../../../proto/code.ts";
+import { Code } from "../../../proto/code.ts";
 import { ReceiveAnswerReader, ResultsReader, SendAnswerReader } from "../../../proto/codec/frame-body.ts";
+import { FrameKind } from "../../../proto/frame/frame.ts";
 import type {
   Delivery,
   FailureReach,
@@ -17,13 +18,35 @@ const resultsReader = new ResultsReader();
 
 export const nothingReceived: UpstreamReceiveAnswer = { ok: true, deliveries: [] };
 
-export function readSendAnswer(bytes: Buffer, start: number, end: number): UpstreamSendAnswer {
+/** What the callback of a call takes; its kind decides which of them. */
+export type AnyAnswer = UpstreamSendAnswer & UpstreamReceiveAnswer & UpstreamResults;
+
+/** The answer to a call of `kind`. */
+export function readAnswer(kind: number, status: number, bytes: Buffer, start: number, end: number): AnyAnswer {
+  return readByKind(kind, status, bytes, start, end) as AnyAnswer;
+}
+
+function readByKind(
+  kind: number,
+  status: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): UpstreamSendAnswer | UpstreamReceiveAnswer | UpstreamResults {
+  // A wait that was given up is answered so; for the caller it is an empty answer.
+  if (status === Code.MessageNotFound && kind === FrameKind.Receive) return nothingReceived;
+  if (status !== Code.Ok) return readFailure(status, bytes, start, end);
+  if (kind === FrameKind.Send) return readSendAnswer(bytes, start, end);
+  return kind === FrameKind.Receive ? readReceiveAnswer(bytes, start, end) : readResults(bytes, start, end);
+}
+
+function readSendAnswer(bytes: Buffer, start: number, end: number): UpstreamSendAnswer {
   sendReader.read(bytes, start, end);
   return { ok: true, queueId: sendReader.queueId, firstOffset: sendReader.firstOffset, storeMs: sendReader.storeMs };
 }
 
 /** The messages are copied out of the frame, once for all of them. */
-export function readReceiveAnswer(bytes: Buffer, start: number, end: number): UpstreamReceiveAnswer {
+function readReceiveAnswer(bytes: Buffer, start: number, end: number): UpstreamReceiveAnswer {
   if (start === end) return nothingReceived;
   const own = Buffer.allocUnsafeSlow(end - start);
   bytes.copy(own, 0, start, end);
@@ -46,7 +69,7 @@ export function readReceiveAnswer(bytes: Buffer, start: number, end: number): Up
   return { ok: true, deliveries };
 }
 
-export function readResults(bytes: Buffer, start: number, end: number): UpstreamResults {
+function readResults(bytes: Buffer, start: number, end: number): UpstreamResults {
   const reader = resultsReader;
   reader.read(bytes, start, end);
   const results: { code: Code; message: string; receipt: string }[] = [];

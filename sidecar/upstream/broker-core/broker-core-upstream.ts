@@ -1,12 +1,9 @@
-import { popmesh } from "#codec/popmesh-v1";
 import { Code } from "../../../proto/code.ts";
 import { sendRequestBytesMax } from "../../../proto/codec/frame-body.ts";
 import { FrameKind, frameBytesMax, frameHeaderBytes } from "../../../proto/frame/frame.ts";
-import type { Clock, Timer } from "../../../proto/runtime/clock.ts";
+import type { Clock } from "../../../proto/runtime/clock.ts";
 import type {
   FailureReach,
-  GroupRef,
-  TopicRef,
   Upstream,
   UpstreamAck,
   UpstreamChange,
@@ -17,20 +14,14 @@ import type {
   UpstreamSend,
   UpstreamSendAnswer,
 } from "../upstream.ts";
-import {
-  failure,
-  nothingReceived,
-  readFailure,
-  readReceiveAnswer,
-  readResults,
-  readSendAnswer,
-} from "./answer-reader.ts";
+import { type AnyAnswer, failure, nothingReceived, readAnswer } from "./answer-reader.ts";
 import type { BrokerConnection } from "./broker-connection.ts";
 import { CallState, CallTable } from "./call-table.ts";
 import { Connector, type ConnectorEvents, type ConnectorOptions } from "./connector.ts";
-import { DeadlineWheel, deadlineTickMs } from "./deadline-wheel.ts";
-import type { Opening } from "./opened-names.ts";
-import { noRoom, openingsInUseMax, writeAck, writeChanges, writeReceive, writeSend } from "./request-frame.ts";
+import { DeadlineWatch } from "./deadline-watch.ts";
+import { deadlineTickMs } from "./deadline-wheel.ts";
+import { type AnyOpening, forgetUnknownName, isOpening, NameOpener, type NamesOf } from "./name-opener.ts";
+import { noRoom, writeRequest } from "./request-frame.ts";
 import { WaitQueue } from "./wait-queue.ts";
 
 /** What one upstream may have open; `CircuitLimits` of the cluster stage has these fields. */
@@ -55,8 +46,7 @@ const handBackMsMax = 10_000;
 const bodyBytesMax = frameBytesMax - frameHeaderBytes;
 
 type Done<Answer> = (answer: Answer) => void;
-type AnyDone = Done<UpstreamSendAnswer & UpstreamReceiveAnswer & UpstreamResults>;
-type AnyOpening = Opening<TopicRef> | Opening<GroupRef>;
+type AnyDone = Done<AnyAnswer>;
 
 /**
  * The upstream port over frames (docs/upstream-port.md): one connection to one broker of ours. A call is a slot of
@@ -69,14 +59,12 @@ export class BrokerCoreUpstream implements Upstream {
   readonly #clock: Clock;
   readonly #connector: Connector;
   readonly #calls: CallTable;
-  readonly #wheel: DeadlineWheel;
+  readonly #deadlines: DeadlineWatch;
+  readonly #names: NameOpener;
   /** Acks and changes go before sends, sends before receives: giving back must not wait behind new work. */
   readonly #settleQueue: WaitQueue;
   readonly #sendQueue: WaitQueue;
   readonly #receiveQueue: WaitQueue;
-  /** Openings that wait for their share of the window. */
-  #openingQueue: (() => void)[] = [];
-  #openingsInUse = 0;
   #openRequests = 0;
   /** Calls in state Waiting, without receives, and the bytes of their copies. */
   #pending = 0;
@@ -84,29 +72,29 @@ export class BrokerCoreUpstream implements Upstream {
   #pendingBytes = 0;
   #isClosing = false;
   #whenEmpty: (() => void) | undefined;
-  #deadlineTimer: Timer | undefined;
-  #deadlineTimerMs = Number.POSITIVE_INFINITY;
-  readonly #expireDue: () => void;
-  readonly #expire: (slot: number) => void;
 
   constructor(options: BrokerCoreUpstreamOptions) {
     const { clock } = options;
     this.brokerName = options.brokerName;
     this.#limits = options.limits;
     this.#clock = clock;
-    const wheel = new DeadlineWheel(clock.monotonicMs());
-    this.#wheel = wheel;
-    this.#calls = new CallTable((capacity) => wheel.grow(capacity));
+    const deadlines = new DeadlineWatch(clock, (slot) => this.#expired(slot));
+    this.#deadlines = deadlines;
+    this.#calls = new CallTable((capacity) => deadlines.grow(capacity));
+    this.#names = new NameOpener(this.#calls, {
+      onResolved: (correlation) => {
+        const slot = this.#waitingSlot(correlation);
+        if (slot >= 0) this.#route(slot);
+      },
+      onRefused: (correlation, answer) => {
+        const slot = this.#waitingSlot(correlation);
+        if (slot >= 0) this.#finish(slot, answer);
+      },
+    });
     const isLive = (correlation: number): boolean => this.#waitingSlot(correlation) >= 0;
     this.#settleQueue = new WaitQueue(isLive);
     this.#sendQueue = new WaitQueue(isLive);
     this.#receiveQueue = new WaitQueue(isLive);
-    this.#expire = (slot) => this.#expired(slot);
-    this.#expireDue = () => {
-      this.#deadlineTimerMs = Number.POSITIVE_INFINITY;
-      this.#wheel.advance(this.#clock.monotonicMs(), this.#expire);
-      this.#watchDeadlines();
-    };
     const events: ConnectorEvents = {
       onReady: (connection) => this.#ready(connection),
       onUnready: (why) => this.#unready(why),
@@ -174,7 +162,7 @@ export class BrokerCoreUpstream implements Upstream {
       });
     }
     this.#connector.destroy("the sidecar leaves this broker");
-    this.#deadlineTimer?.cancel();
+    this.#deadlines.stop();
   }
 
   // ---- A call begins ----
@@ -191,7 +179,7 @@ export class BrokerCoreUpstream implements Upstream {
     if (kind !== FrameKind.Receive) this.#openRequests++;
     const connection = this.#connector.current;
     if (connection !== undefined && this.#queueOf(kind).isEmpty && this.#trySend(connection, slot)) {
-      this.#arm(slot, deadlineMs);
+      this.#deadlines.arm(slot, deadlineMs);
     } else {
       this.#wait(slot, kind);
     }
@@ -243,7 +231,7 @@ export class BrokerCoreUpstream implements Upstream {
     const deadlineMs = this.#calls.deadlinesMs[slot]!;
     const isConnected = this.#connector.current !== undefined;
     const patienceEndMs = isConnected ? deadlineMs : this.#clock.monotonicMs() + unconnectedWaitMsMax;
-    this.#arm(slot, Math.min(deadlineMs, patienceEndMs));
+    this.#deadlines.arm(slot, Math.min(deadlineMs, patienceEndMs));
   }
 
   #queueOf(kind: number): WaitQueue {
@@ -264,7 +252,7 @@ export class BrokerCoreUpstream implements Upstream {
     const connection = this.#connector.current;
     const queue = this.#queueOf(this.#calls.kinds[slot]!);
     if (connection !== undefined) {
-      const opening = this.#missingName(connection, slot);
+      const opening = this.#names.missing(connection, this.#calls.requests[slot] as NamesOf);
       if (opening !== undefined) {
         opening.waiting.push(this.#calls.correlation(slot));
         return;
@@ -285,7 +273,7 @@ export class BrokerCoreUpstream implements Upstream {
   #pumpQueue(connection: BrokerConnection, queue: WaitQueue): void {
     for (let correlation = queue.first(); correlation !== undefined; correlation = queue.first()) {
       const slot = this.#waitingSlot(correlation);
-      const opening = this.#missingName(connection, slot);
+      const opening = this.#names.missing(connection, this.#calls.requests[slot] as NamesOf);
       if (opening !== undefined) opening.waiting.push(correlation);
       else if (!this.#trySend(connection, slot)) return;
       queue.shift();
@@ -301,12 +289,20 @@ export class BrokerCoreUpstream implements Upstream {
       if (!isOpen(connection.topics.find(request.topic))) return false;
     }
     if (kind !== FrameKind.Send && !isOpen(connection.groups.find(request.group))) return false;
-    const position = this.#write(connection, kind, slot);
+    const position = writeRequest(
+      connection,
+      kind,
+      calls.correlation(slot),
+      request,
+      calls.requestBytes[slot]!,
+      this.#limits.sendsInFlightMax,
+    );
     if (position === noRoom) return false;
-    if (kind === FrameKind.Send) calls.requests[slot] = request.topic;
+    // The messages are in the frame; only the names are wanted again.
+    if (kind === FrameKind.Send) calls.requests[slot] = { topic: request.topic };
     if (calls.states[slot] === CallState.Waiting) {
       this.#leavePending(slot);
-      this.#arm(slot, calls.deadlinesMs[slot]!);
+      this.#deadlines.arm(slot, calls.deadlinesMs[slot]!);
     }
     calls.states[slot] = CallState.Sent;
     calls.connections[slot] = connection;
@@ -314,124 +310,11 @@ export class BrokerCoreUpstream implements Upstream {
     return true;
   }
 
-  #write(connection: BrokerConnection, kind: number, slot: number): number {
-    const request = this.#calls.requests[slot];
-    const correlation = this.#calls.correlation(slot);
-    switch (kind) {
-      case FrameKind.Send:
-        return writeSend(
-          connection,
-          correlation,
-          request as UpstreamSend,
-          this.#calls.requestBytes[slot]!,
-          this.#limits.sendsInFlightMax,
-        );
-      case FrameKind.Receive:
-        return writeReceive(connection, correlation, request as UpstreamReceive);
-      case FrameKind.Ack:
-        return writeAck(connection, correlation, request as UpstreamAck);
-      default:
-        return writeChanges(connection, correlation, request as UpstreamChange);
-    }
-  }
-
   #leavePending(slot: number): void {
     const kind = this.#calls.kinds[slot];
     if (kind === FrameKind.Receive) this.#pendingReceives--;
     else this.#pending--;
     if (kind === FrameKind.Send) this.#pendingBytes -= this.#calls.requestBytes[slot]!;
-  }
-
-  // ---- Names ----
-
-  /** The opening a call must wait for; begins it. Undefined when all its names are open. */
-  #missingName(connection: BrokerConnection, slot: number): AnyOpening | undefined {
-    const { topic, group } = this.#calls.requests[slot] as { topic?: TopicRef; group?: GroupRef };
-    if (topic !== undefined) {
-      const opening = connection.topics.find(topic) ?? this.#openTopic(connection, topic);
-      if (!isOpen(opening)) return opening;
-    }
-    if (group !== undefined) {
-      const opening = connection.groups.find(group) ?? this.#openGroup(connection, group);
-      if (!isOpen(opening)) return opening;
-    }
-    return undefined;
-  }
-
-  #openTopic(connection: BrokerConnection, ref: TopicRef): Opening<TopicRef> {
-    const opening = connection.topics.begin(ref);
-    const { name, incarnation, messageTypes, queueCount } = ref;
-    const body = popmesh.v1.OpenTopic.encode({ name, incarnation, messageTypes, queueCount }).finish();
-    this.#sendOpening(connection, FrameKind.OpenTopic, opening, body);
-    return opening;
-  }
-
-  #openGroup(connection: BrokerConnection, ref: GroupRef): Opening<GroupRef> {
-    const opening = connection.groups.begin(ref);
-    const { name, generation, attemptsMax, inflightMax, backoff } = ref;
-    const body = popmesh.v1.OpenGroup.encode({
-      name,
-      generation,
-      attemptsMax,
-      inflightMax,
-      backoff:
-        backoff.kind === "list"
-          ? { delayMs: [...backoff.delaysMs] }
-          : { initialMs: backoff.initialMs, maxMs: backoff.maxMs, multiplier: backoff.multiplier },
-    }).finish();
-    this.#sendOpening(connection, FrameKind.OpenGroup, opening, body);
-    return opening;
-  }
-
-  /** An opening has no deadline of its own: those who wait for it have theirs, and the connection has its pings. */
-  #sendOpening(connection: BrokerConnection, kind: number, opening: AnyOpening, body: Uint8Array): void {
-    const reserve = Math.min(openingsInUseMax, Math.max(1, connection.requestWindow >> 1));
-    if (this.#openingsInUse >= reserve) {
-      this.#openingQueue.push(() => this.#sendOpening(connection, kind, opening, body));
-      return;
-    }
-    if (connection.frames.isClosed) return;
-    const slot = this.#calls.open(kind, opening, Number.POSITIVE_INFINITY, undefined);
-    if (slot < 0) return;
-    const { writer } = connection.frames;
-    this.#openingsInUse++;
-    connection.requestsInUse++;
-    this.#calls.states[slot] = CallState.Sent;
-    this.#calls.connections[slot] = connection;
-    writer.write(kind, 0, this.#calls.correlation(slot), body);
-  }
-
-  #openingAnswered(
-    connection: BrokerConnection,
-    kind: number,
-    opening: AnyOpening,
-    status: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    this.#openingsInUse--;
-    const waiting = opening.waiting.splice(0);
-    if (status === Code.Ok) {
-      const body = bytes.subarray(start, end);
-      opening.id =
-        kind === FrameKind.OpenTopic
-          ? popmesh.v1.OpenTopicAnswer.decode(body).topicId
-          : popmesh.v1.OpenGroupAnswer.decode(body).groupId;
-      for (const correlation of waiting) {
-        const slot = this.#waitingSlot(correlation);
-        if (slot >= 0) this.#route(slot);
-      }
-    } else {
-      const names = kind === FrameKind.OpenTopic ? connection.topics : connection.groups;
-      names.forget(opening.ref.name);
-      const answer = readFailure(status, bytes, start, end);
-      for (const correlation of waiting) {
-        const slot = this.#waitingSlot(correlation);
-        if (slot >= 0) this.#finish(slot, answer);
-      }
-    }
-    this.#openingQueue.shift()?.();
   }
 
   // ---- A call ends ----
@@ -451,47 +334,24 @@ export class BrokerCoreUpstream implements Upstream {
     if (slot < 0 || calls.connections[slot] !== connection || calls.kinds[slot] !== kind) return;
     this.#giveBackCredit(connection, slot);
     const request = calls.requests[slot];
-    if (kind === FrameKind.OpenTopic || kind === FrameKind.OpenGroup) {
+    if (isOpening(kind)) {
       this.#closeSlot(slot);
-      this.#openingAnswered(connection, kind, request as AnyOpening, status, bytes, start, end);
+      this.#names.answered(connection, kind, request as AnyOpening, status, bytes, start, end);
     } else {
       const done = calls.states[slot] === CallState.Sent ? (calls.dones[slot] as AnyDone) : undefined;
       if (done !== undefined) this.#settled(slot);
       this.#closeSlot(slot);
-      if (status === Code.TopicNotFound && kind === FrameKind.Send)
-        connection.topics.forget((request as TopicRef).name);
-      else if (status !== Code.Ok) forgetNames(connection, status, request as { topic?: TopicRef; group?: GroupRef });
-      this.#tell(kind, status, bytes, start, end, request, done);
+      if (status !== Code.Ok) forgetUnknownName(connection, status, request as NamesOf);
+      // What a receive was given after its caller had gone is handed back; other late answers say nothing of use.
+      if (done !== undefined) done(readAnswer(kind, status, bytes, start, end));
+      else if (kind === FrameKind.Receive) this.#handBack(request as UpstreamReceive, status, bytes, start, end);
     }
     this.#pump(connection);
   }
 
-  /** Tells the caller; what it no longer waits for is handed back. */
-  #tell(
-    kind: number,
-    status: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    request: unknown,
-    done: AnyDone | undefined,
-  ): void {
-    if (kind === FrameKind.Receive) {
-      let answer: UpstreamReceiveAnswer;
-      if (status === Code.Ok) answer = readReceiveAnswer(bytes, start, end);
-      else if (status === Code.MessageNotFound) answer = nothingReceived;
-      else answer = readFailure(status, bytes, start, end);
-      if (done !== undefined) (done as Done<UpstreamReceiveAnswer>)(answer);
-      else if (answer.ok && answer.deliveries.length > 0) this.#handBack(request as UpstreamReceive, answer);
-      return;
-    }
-    if (done === undefined) return;
-    if (status !== Code.Ok) (done as Done<UpstreamFailure>)(readFailure(status, bytes, start, end));
-    else if (kind === FrameKind.Send) (done as Done<UpstreamSendAnswer>)(readSendAnswer(bytes, start, end));
-    else (done as Done<UpstreamResults>)(readResults(bytes, start, end));
-  }
-
-  #handBack(request: UpstreamReceive, answer: UpstreamReceiveAnswer & { ok: true }): void {
+  #handBack(request: UpstreamReceive, status: number, bytes: Buffer, start: number, end: number): void {
+    const answer = readAnswer(FrameKind.Receive, status, bytes, start, end);
+    if (!answer.ok || answer.deliveries.length === 0) return;
     const changes = answer.deliveries.map(({ receipt }) => ({ receipt, kind: "hand-back" as const, invisibleMs: 0 }));
     this.change({ group: request.group, changes }, this.#clock.monotonicMs() + handBackMsMax, doNothing);
   }
@@ -510,7 +370,7 @@ export class BrokerCoreUpstream implements Upstream {
 
   /** The caller's part is over. */
   #settled(slot: number): void {
-    this.#wheel.disarm(slot);
+    this.#deadlines.disarm(slot);
     if (this.#calls.kinds[slot] !== FrameKind.Receive) this.#openRequests--;
   }
 
@@ -555,20 +415,6 @@ export class BrokerCoreUpstream implements Upstream {
 
   // ---- Deadlines ----
 
-  #arm(slot: number, deadlineMs: number): void {
-    this.#wheel.arm(slot, deadlineMs);
-    // A timer for later than this deadline would miss it.
-    if (deadlineMs - deadlineTickMs < this.#deadlineTimerMs) this.#watchDeadlines();
-  }
-
-  #watchDeadlines(): void {
-    const dueMs = this.#wheel.nextMs();
-    if (dueMs >= this.#deadlineTimerMs) return;
-    this.#deadlineTimer?.cancel();
-    this.#deadlineTimerMs = dueMs;
-    this.#deadlineTimer = this.#clock.after(Math.max(1, Math.ceil(dueMs - this.#clock.monotonicMs())), this.#expireDue);
-  }
-
   #expired(slot: number): void {
     const calls = this.#calls;
     const isLate = this.#clock.monotonicMs() >= calls.deadlinesMs[slot]! - 2 * deadlineTickMs;
@@ -587,7 +433,7 @@ export class BrokerCoreUpstream implements Upstream {
 
   #ready(connection: BrokerConnection): void {
     for (let slot = 0; slot < this.#calls.capacity; slot++) {
-      if (this.#calls.states[slot] === CallState.Waiting) this.#arm(slot, this.#calls.deadlinesMs[slot]!);
+      if (this.#calls.states[slot] === CallState.Waiting) this.#deadlines.arm(slot, this.#calls.deadlinesMs[slot]!);
     }
     this.#pump(connection);
   }
@@ -618,15 +464,10 @@ export class BrokerCoreUpstream implements Upstream {
     for (const slot of this.#slotsWhere((at) => calls.connections[at] === connection)) {
       const state = calls.states[slot];
       const kind = calls.kinds[slot]!;
-      if (kind === FrameKind.OpenTopic || kind === FrameKind.OpenGroup) {
-        this.#openingsInUse--;
+      if (isOpening(kind)) {
         const opening = calls.requests[slot] as AnyOpening;
         this.#closeSlot(slot);
-        // After a GoAway their callers wait on: for the next connection.
-        for (const correlation of opening.waiting.splice(0)) {
-          const waiting = this.#waitingSlot(correlation);
-          if (waiting >= 0) this.#route(waiting);
-        }
+        this.#names.lost(opening);
         continue;
       }
       const done = state === CallState.Sent ? (calls.dones[slot] as Done<UpstreamFailure>) : undefined;
@@ -636,9 +477,7 @@ export class BrokerCoreUpstream implements Upstream {
       const message = `the connection to broker ${this.brokerName} broke before it answered: ${reason}`;
       done?.(failure(Code.InternalServerError, message, reach));
     }
-    const queued = this.#openingQueue;
-    this.#openingQueue = [];
-    for (const send of queued) send();
+    this.#names.drainQueue();
   }
 
   /** Slots as of now: what is done with them may open and close others. */
@@ -655,17 +494,6 @@ const nothing = new Uint8Array(0);
 
 function doNothing(): void {}
 
-function isOpen(opening: AnyOpening | undefined): boolean {
+function isOpen(opening: { readonly id: number } | undefined): boolean {
   return opening !== undefined && opening.id >= 0;
-}
-
-/** The broker does not know an id that it once gave: the name is opened again at the next call. */
-function forgetNames(
-  connection: BrokerConnection,
-  status: number,
-  request: { readonly topic?: TopicRef; readonly group?: GroupRef },
-): void {
-  if (status === Code.TopicNotFound && request.topic !== undefined) connection.topics.forget(request.topic.name);
-  if (status === Code.ConsumerGroupNotFound && request.group !== undefined)
-    connection.groups.forget(request.group.name);
 }

@@ -25,14 +25,34 @@ const wireKinds = {
 } as const;
 
 /**
- * Requests as frames on a connection whose names are opened. Each function charges the windows and returns the position of
- * its frame, or `noRoom` and has done nothing.
+ * Writes a request as a frame on a connection whose names are opened, and charges the windows. Returns the position of the
+ * frame, or `noRoom` and has done nothing.
  */
-export function writeSend(
+export function writeRequest(
+  connection: BrokerConnection,
+  kind: number,
+  correlation: number,
+  request: UpstreamSend | UpstreamReceive | UpstreamAck | UpstreamChange,
+  /** Of a send, as `sendRequestBytesMax` tells; charged to the byte window, so never less than the broker counts. */
+  bytesMax: number,
+  sendsInFlightMax: number,
+): number {
+  switch (kind) {
+    case FrameKind.Send:
+      return writeSend(connection, correlation, request as UpstreamSend, bytesMax, sendsInFlightMax);
+    case FrameKind.Receive:
+      return writeReceive(connection, correlation, request as UpstreamReceive);
+    case FrameKind.Ack:
+      return writeAck(connection, correlation, request as UpstreamAck);
+    default:
+      return writeChanges(connection, correlation, request as UpstreamChange);
+  }
+}
+
+function writeSend(
   connection: BrokerConnection,
   correlation: number,
   request: UpstreamSend,
-  /** As `sendRequestBytesMax` tells; charged to the byte window, so never less than the broker counts. */
   bytesMax: number,
   sendsInFlightMax: number,
 ): number {
@@ -50,7 +70,7 @@ export function writeSend(
   return position;
 }
 
-export function writeReceive(connection: BrokerConnection, correlation: number, request: UpstreamReceive): number {
+function writeReceive(connection: BrokerConnection, correlation: number, request: UpstreamReceive): number {
   if (!connection.frames.writer.wantsMore || connection.receivesInUse >= connection.receiveWindow) return noRoom;
   const topicId = connection.topics.find(request.topic)!.id;
   const groupId = connection.groups.find(request.group)!.id;
@@ -63,7 +83,7 @@ export function writeReceive(connection: BrokerConnection, correlation: number, 
   return position;
 }
 
-export function writeAck(connection: BrokerConnection, correlation: number, request: UpstreamAck): number {
+function writeAck(connection: BrokerConnection, correlation: number, request: UpstreamAck): number {
   if (!hasRequestRoom(connection)) return noRoom;
   const groupId = connection.groups.find(request.group)!.id;
   const { writer } = connection.frames;
@@ -74,7 +94,7 @@ export function writeAck(connection: BrokerConnection, correlation: number, requ
   return position;
 }
 
-export function writeChanges(connection: BrokerConnection, correlation: number, request: UpstreamChange): number {
+function writeChanges(connection: BrokerConnection, correlation: number, request: UpstreamChange): number {
   if (!hasRequestRoom(connection)) return noRoom;
   const groupId = connection.groups.find(request.group)!.id;
   let bytesMax = changeGroupBytesMax;
