@@ -48,13 +48,13 @@ export class ApiClient {
     await this.#ask("DELETE", path);
   }
 
-  /** Applies manifests given as YAML or JSON text; `source` names them in errors. */
-  async apply(text: string, source: string): Promise<AppliedLine[]> {
+  /** Applies manifests given as YAML or JSON text; `source` names the file in errors, left out when no user wrote the text. */
+  async apply(text: string, source?: string): Promise<AppliedLine[]> {
     const { applied } = (await this.#ask("POST", "/v1/apply", text, source)) as { applied: AppliedLine[] };
     return applied;
   }
 
-  async #ask(method: "GET" | "POST" | "DELETE", path: string, body?: string, source = ""): Promise<unknown> {
+  async #ask(method: "GET" | "POST" | "DELETE", path: string, body?: string, source?: string): Promise<unknown> {
     let status: number;
     let text: string;
     try {
@@ -76,13 +76,14 @@ export class ApiClient {
   }
 }
 
-function refusalText(status: number, text: string, source: string): string {
+function refusalText(status: number, text: string, source: string | undefined): string {
   try {
     const { error, mistakes } = JSON.parse(text) as { error?: string; mistakes?: ManifestMistake[] };
     if (mistakes === undefined) return error ?? text;
-    const lines = mistakes.map(
-      ({ line, column, path, reason }) => `  ${source}:${line}:${column}: ${path === "" ? "" : `${path}: `}${reason}`,
-    );
+    const lines = mistakes.map(({ line, column, path, reason }) => {
+      const place = source === undefined ? "" : `${source}:${line}:${column}: `;
+      return `  ${place}${path === "" ? "" : `${path}: `}${reason}`;
+    });
     return [error ?? "refused", ...lines].join("\n");
   } catch {
     return `the control plane answered ${status}: ${text.trim()}`;

@@ -13,7 +13,7 @@ export function register(program: Command): void {
   ).action(async (options: ServerOption & { file: string }) => {
     const text = read(options.file);
     for (const { kind, namespace, name, outcome } of await new ApiClient(options).apply(text, options.file)) {
-      print(`${kind} ${namespace}/${name} ${outcome}`);
+      print(`${kind} ${kind === "Namespace" ? name : `${namespace}/${name}`} ${outcome}`);
     }
   });
 }

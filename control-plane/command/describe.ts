@@ -16,7 +16,7 @@ export function register(program: Command): void {
         .argument("<topic|group>")
         .argument("<name>")
         .description("show one resource in full")
-        .option("-n, --namespace <namespace>", "", defaultNamespace),
+        .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
     ),
   ).action(async (kind: string, name: string, options: ServerOption & OutputOption & { namespace: string }) => {
     const path = pathByKind[kind];

@@ -73,7 +73,7 @@ export function register(program: Command): void {
         .command("get")
         .argument(`<${names}>`)
         .description("list what the control plane knows")
-        .option("-n, --namespace <namespace>", "", defaultNamespace),
+        .option("-n, --namespace <namespace>", "namespace of topics and groups", defaultNamespace),
     ),
   ).action(async (what: string, options: GetOptions) => {
     const listing = listings[what];

@@ -19,12 +19,12 @@ export function register(program: Command): void {
       .argument("<name>")
       .description("create a consumer group; backoff and the rest by popmesh apply")
       .option("--attempts-max <count>", "hand-outs before the dead-letter queue")
-      .option("-n, --namespace <namespace>", "", defaultNamespace),
+      .option("-n, --namespace <namespace>", "namespace of the group", defaultNamespace),
   ).action(async (name: string, options: CreateOptions) => {
     const spec = options.attemptsMax === undefined ? {} : { attemptsMax: Number(options.attemptsMax) };
     const metadata = { namespace: options.namespace, name };
     const manifest = { apiVersion: manifestApiVersion, kind: "ConsumerGroup", metadata, spec };
-    const [applied] = await new ApiClient(options).apply(stringify(manifest), "group");
+    const [applied] = await new ApiClient(options).apply(stringify(manifest));
     print(applied?.outcome === "unchanged" ? `group "${name}" exists already` : `group "${name}" ${applied?.outcome}`);
   });
   withServer(
@@ -32,7 +32,7 @@ export function register(program: Command): void {
       .command("delete")
       .argument("<name>")
       .description("delete a consumer group with its positions")
-      .option("-n, --namespace <namespace>", "", defaultNamespace),
+      .option("-n, --namespace <namespace>", "namespace of the group", defaultNamespace),
   ).action(async (name: string, options: ServerOption & { namespace: string }) => {
     await new ApiClient(options).delete(
       `/v1/namespaces/${encodeURIComponent(options.namespace)}/groups/${encodeURIComponent(name)}`,

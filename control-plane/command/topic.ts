@@ -6,7 +6,7 @@ import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
 import { print } from "./output.ts";
 
 interface CreateOptions extends ServerOption {
-  readonly type: string;
+  readonly type?: string;
   readonly queues?: string;
   readonly namespace: string;
 }
@@ -19,11 +19,12 @@ export function register(program: Command): void {
       .command("create")
       .argument("<name>")
       .description("create a topic; an existing one must be of the same type")
-      .option("--type <type>", "normal, fifo, delay, transaction or mixed", "normal")
+      .option("--type <type>", "normal (default), fifo, delay, transaction or mixed")
       .option("--queues <count>", "queues on each broker group")
-      .option("-n, --namespace <namespace>", "", defaultNamespace),
+      .option("-n, --namespace <namespace>", "namespace of the topic", defaultNamespace),
   ).action(async (name: string, options: CreateOptions) => {
-    const spec: Record<string, unknown> = { type: options.type };
+    const spec: Record<string, unknown> = {};
+    if (options.type !== undefined) spec["type"] = options.type;
     if (options.queues !== undefined) spec["queues"] = Number(options.queues);
     const manifest = {
       apiVersion: manifestApiVersion,
@@ -31,7 +32,7 @@ export function register(program: Command): void {
       metadata: { namespace: options.namespace, name },
       spec,
     };
-    const [applied] = await new ApiClient(options).apply(stringify(manifest), "topic");
+    const [applied] = await new ApiClient(options).apply(stringify(manifest));
     print(applied?.outcome === "unchanged" ? `topic "${name}" exists already` : `topic "${name}" ${applied?.outcome}`);
   });
   withServer(
@@ -39,7 +40,7 @@ export function register(program: Command): void {
       .command("delete")
       .argument("<name>")
       .description("delete a topic with its messages")
-      .option("-n, --namespace <namespace>", "", defaultNamespace),
+      .option("-n, --namespace <namespace>", "namespace of the topic", defaultNamespace),
   ).action(async (name: string, options: ServerOption & { namespace: string }) => {
     await new ApiClient(options).delete(
       `/v1/namespaces/${encodeURIComponent(options.namespace)}/topics/${encodeURIComponent(name)}`,

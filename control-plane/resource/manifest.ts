@@ -1,7 +1,7 @@
-import { isMap, isScalar, LineCounter, type Node, parseAllDocuments, type YAMLMap } from "yaml";
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, type YAMLMap } from "yaml";
 import { z } from "zod";
 import { parseDurationMs } from "../../proto/runtime/settings.ts";
-import type { ConsumerGroupSpec } from "./consumer-group.ts";
+import type { Backoff, ConsumerGroupSpec } from "./consumer-group.ts";
 import { consumerGroupLimits } from "./consumer-group.ts";
 import type { NamespaceSpec } from "./namespace.ts";
 import { defaultNamespace, groupNameProblem, namespaceProblem, topicNameProblem } from "./resource-name.ts";
@@ -54,8 +54,9 @@ export const manifestApiVersion = "popmesh.io/v1";
 const documentsMax = 10_000;
 
 const duration = (minMs: number, maxMs: number) =>
-  z.union([z.string(), z.number()]).transform((value, context) => {
-    const ms = typeof value === "number" ? value : parseDurationMs(value);
+  z.unknown().transform((value, context) => {
+    // A number without a unit would be read as milliseconds by some and as seconds by others.
+    const ms = typeof value === "string" && /[a-z]$/.test(value.trim()) ? parseDurationMs(value) : undefined;
     if (ms !== undefined && ms >= minMs && ms <= maxMs) return ms;
     context.addIssue({
       code: "custom",
@@ -67,25 +68,28 @@ const duration = (minMs: number, maxMs: number) =>
 const limits = consumerGroupLimits;
 const backoffDelay = duration(0, limits.backoffDelayMsMax);
 
-const backoffSchema = z.union([
-  z
-    .strictObject({ list: z.array(backoffDelay).min(1).max(limits.backoffListLengthMax) })
-    .transform(({ list }) => ({ kind: "list" as const, delaysMs: list })),
-  z
-    .strictObject({
-      exponential: z.strictObject({
+const backoffSchema = z
+  .strictObject({
+    list: z.array(backoffDelay).min(1).max(limits.backoffListLengthMax).optional(),
+    exponential: z
+      .strictObject({
         initial: backoffDelay,
         max: backoffDelay,
         multiplier: z.number().min(limits.backoffMultiplier.min).max(limits.backoffMultiplier.max),
-      }),
-    })
-    .transform(({ exponential: { initial, max, multiplier } }) => ({
-      kind: "exponential" as const,
-      initialMs: initial,
-      maxMs: max,
-      multiplier,
-    })),
-]);
+      })
+      .refine(({ initial, max }) => initial <= max, { path: ["initial"], message: "must not be longer than max" })
+      .optional(),
+  })
+  .transform(({ list, exponential }, context): Backoff => {
+    if (list !== undefined && exponential === undefined) return { kind: "list", delaysMs: list };
+    if (list === undefined && exponential !== undefined) {
+      const { initial, max, multiplier } = exponential;
+      return { kind: "exponential", initialMs: initial, maxMs: max, multiplier };
+    }
+    const message = "must have either list, such as [1s, 10s, 1m], or exponential, with initial, max and multiplier";
+    context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  });
 
 const specSchemas = {
   Topic: z.strictObject({
@@ -113,6 +117,8 @@ const headSchema = z.strictObject({
   kind: z.enum(["Topic", "ConsumerGroup", "Namespace"]),
   metadata: z.strictObject({ name: z.string(), namespace: z.string().optional() }),
   spec: z.unknown().optional(),
+  // What the API adds to its answers; ignored, so that an answer can be applied again.
+  status: z.unknown().optional(),
 });
 
 const nameProblemByKind: Readonly<Record<ManifestKind, (name: string) => string | undefined>> = {
@@ -121,7 +127,7 @@ const nameProblemByKind: Readonly<Record<ManifestKind, (name: string) => string 
   Namespace: namespaceProblem,
 };
 
-/** Reads one or many YAML (or JSON) documents. All mistakes of all documents are told at once, none is applied. */
+/** Reads one or many YAML (or JSON) documents, each a manifest or a list of them. All mistakes of all documents are told at once, none is applied. */
 export function readManifests(text: string): ManifestReading {
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true });
@@ -151,7 +157,11 @@ export function readManifests(text: string): ManifestReading {
     if (root === null || (isScalar(root) && root.value === null)) continue;
     const place = (path: readonly PropertyKey[]) => placeOf(root as Node, path, lines);
     try {
-      readManifest(document.toJS({ maxAliasCount: 0 }), place, manifests, mistakes);
+      const value: unknown = document.toJS({ maxAliasCount: 0 });
+      if (Array.isArray(value)) {
+        // A list of manifests, as `popmesh get -o json` prints it.
+        for (const [i, item] of value.entries()) readManifest(item, (path) => place([i, ...path]), manifests, mistakes);
+      } else readManifest(value, place, manifests, mistakes);
     } catch (error) {
       // Aliases can make a small text a huge value; no manifest needs one.
       if (!(error instanceof ReferenceError)) throw error;
@@ -251,6 +261,11 @@ function placeOf(root: Node, path: readonly PropertyKey[], lines: LineCounter): 
   let node: Node | undefined = root;
   let offset = root.range?.[0] ?? 0;
   for (const key of path) {
+    if (isSeq(node)) {
+      node = node.items[Number(key)] as Node | undefined;
+      offset = node?.range?.[0] ?? offset;
+      continue;
+    }
     if (!isMap(node)) break;
     const pair = (node as YAMLMap).items.find(({ key: name }) => isScalar(name) && name.value === key);
     if (pair === undefined) break;

@@ -42,6 +42,23 @@ describe("manifests", () => {
     assert.ok(readManifests(text).ok);
   });
 
+  it("may be lists, and may carry the status that the API adds", () => {
+    const item = (name: string) =>
+      `- apiVersion: popmesh.io/v1\n  kind: Topic\n  metadata: { name: ${name} }\n  spec: { queues: 4 }\n  status: { x: 1 }\n`;
+    const reading = readManifests(item("a") + item("b"));
+    assert.ok(reading.ok);
+    assert.deepEqual(
+      reading.manifests.map(({ name, at }) => `${name} ${at.line}`),
+      ["a 1", "b 6"],
+    );
+    assert.deepEqual(mistakesOf(item("a") + item("TBW102"))[0], {
+      line: 8,
+      column: 15,
+      path: "metadata.name",
+      reason: '"TBW102" is reserved by the system',
+    });
+  });
+
   it("tell every mistake of every document at once, each with its line", () => {
     const mistakes = mistakesOf(`${topic("\n  type: lifo\n  queues: 0")}---\n${group("{ attemptsMax: 1001 }")}`);
     assert.deepEqual(
@@ -60,6 +77,16 @@ describe("manifests", () => {
     [topic("{}", "TBW102"), "metadata.name", /reserved by the system/],
     [topic("{}", "rmq_sys_x"), "metadata.name", /reserved by the system/],
     [topic("{}", "x".repeat(128)), "metadata.name", /longer than 127/],
+    [group("{ longPolling: 20 }"), "spec.longPolling", /must be a duration/],
+    [group("{ backoff: {} }"), "spec.backoff", /either list.*or exponential/],
+    [group("{ backoff: { list: [1s, later] } }"), "spec.backoff.list.1", /must be a duration/],
+    [
+      group("{ backoff: { exponential: { initial: 2s, max: 1s, multiplier: 2 } } }"),
+      "spec.backoff.exponential.initial",
+      /not be longer than max/,
+    ],
+    [group("{ backoff: { exponential: { initial: 1s, max: 2s } } }"), "spec.backoff.exponential.multiplier", /number/],
+    ["- 1\n- 2\n", "", /object/],
     [group("{ longPolling: soon }"), "spec.longPolling", /must be a duration/],
     ["apiVersion: popmesh.io/v2\nkind: Topic\nmetadata: { name: a }\n", "apiVersion", /popmesh\.io\/v1/],
     ["apiVersion: popmesh.io/v1\nkind: Queue\nmetadata: { name: a }\n", "kind", /Topic/],
