@@ -50,8 +50,16 @@ describe("a delivered message", () => {
     };
     everyRun((stored, delivered) => {
       const bytes = messageAlone(stored, delivered);
-      const theirs = stubs.Message.deserializeBinary(bytes).toObject()["systemProperties"] ?? {};
-      const ours = v2.Message.decode(bytes).systemProperties;
+      const stub = stubs.Message.deserializeBinary(bytes).toObject();
+      const message = v2.Message.decode(bytes);
+      const theirs = stub["systemProperties"] ?? {};
+      const ours = message.systemProperties;
+      assert.equal(stub["topic"]?.["name"] ?? "", message.topic?.name ?? "");
+      assert.equal(stub["topic"]?.["resourceNamespace"] ?? "", message.topic?.resourceNamespace ?? "");
+      for (const name of ["bornTimestamp", "deliveryTimestamp", "orphanedTransactionRecoveryDuration"] as const) {
+        const time = ours?.[name];
+        assert.deepEqual(theirs[name], time ? { seconds: time.seconds, nanos: time.nanos } : undefined, name);
+      }
       assert.deepEqual(theirs["keysList"], ours?.keys);
       // Stubs give "" for a text that is absent.
       for (const name of ["messageId", "tag", "receiptHandle", "bornHost", "storeHost"] as const) {

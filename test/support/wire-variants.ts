@@ -46,15 +46,15 @@ function fieldParts(field: protobuf.Field, value: unknown, randomness: Randomnes
       const content = Buffer.concat(values.map((element) => scalar(field, element, randomness).value));
       return [withLength(field.id, content, randomness)];
     }
-    return values.flatMap((element) => single(field, element, randomness, { pieces: false }));
+    return values.flatMap((element) => single(field, element, randomness, options, false));
   }
-  const result = single(field, value, randomness, options);
+  const result = single(field, value, randomness, options, options.pieces);
   const isSafeTwice = !(field.resolvedType instanceof protobuf.Type) && (field.partOf?.isProto3Optional ?? true);
   if (isSafeTwice && randomness.fraction() < 0.2) {
     const holder = randomMessage(new protobuf.Type("Earlier").add(copyOf(field)), randomness);
     const earlier = holder[field.name];
     // Unset in the random message: nothing to overwrite.
-    if (earlier !== undefined) result.unshift(...single(field, earlier, randomness, { pieces: false }));
+    if (earlier !== undefined) result.unshift(...single(field, earlier, randomness, options, false));
   }
   return result;
 }
@@ -73,14 +73,21 @@ function copyOf(field: protobuf.Field): protobuf.Field {
   return copy;
 }
 
-function single(field: protobuf.Field, value: unknown, randomness: Randomness, options: VariantOptions): Buffer[] {
+/** One value of a field; a message in two pieces where it may be. An element of a repeated field may not: it would be two. */
+function single(
+  field: protobuf.Field,
+  value: unknown,
+  randomness: Randomness,
+  options: VariantOptions,
+  mayBeInPieces: boolean,
+): Buffer[] {
   const inner = field.resolvedType;
   if (!(inner instanceof protobuf.Type)) {
     const { wireType, value: bytes } = scalar(field, value, randomness);
     return [Buffer.concat([tag(field.id, wireType, randomness), bytes])];
   }
   const content = parts(inner, value as Properties, randomness, options);
-  if (!options.pieces || randomness.fraction() < 0.5) return [withLength(field.id, Buffer.concat(content), randomness)];
+  if (!mayBeInPieces || randomness.fraction() < 0.5) return [withLength(field.id, Buffer.concat(content), randomness)];
   const cut = randomIndex(randomness, content.length + 1);
   return [content.slice(0, cut), content.slice(cut)].map((piece) =>
     withLength(field.id, Buffer.concat(piece), randomness),
@@ -97,7 +104,7 @@ function entryParts(
   const keyPart = withLength(1, Buffer.from(key), randomness);
   const valueField = new protobuf.Field("value", 2, field.type);
   valueField.resolvedType = field.resolvedType;
-  const valueParts = single(valueField, value, randomness, { ...options, pieces: false });
+  const valueParts = single(valueField, value, randomness, options, false);
   if (key === "" && randomness.fraction() < 0.5) return valueParts;
   return shuffled([[keyPart], valueParts], randomness);
 }
