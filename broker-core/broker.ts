@@ -39,9 +39,6 @@ export interface Broker {
   stopNow(): void;
 }
 
-/** Largest run id: it travels as fixed64 and must be exact as a double. */
-const runIdMax = 2 ** 53;
-
 /**
  * The whole broker, from the disk up:
  *
@@ -61,10 +58,10 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const identity = await openIdentity(storage, randomness, config.name);
 
   // The state machine: from the newest checkpoint, then every record behind it.
+  const runId = randomness.uint32();
   const handle = new LogHandle();
   const receives = new ReceiveTable();
-  const lease = { runId: randomness.uint32(), bootId: clock.bootId, start: now() };
-  const options = { ...identity, ...lease, groupStart: config.groupStart };
+  const options = { ...identity, runId, bootId: clock.bootId, start: now(), groupStart: config.groupStart };
   const { state, from } = await restoreState(deps, handle, receives, options);
   let disk: "sound" | "failed" = "sound";
   const { log: commitLog } = await openCommitLog({
@@ -83,7 +80,6 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   state.goLive(now());
 
   // Who asks it.
-  const runId = Math.floor(randomness.fraction() * runIdMax);
   const server = new FrameServer(receives, {
     ...{ port: state, log: commitLog, clock, diagnostics: log, metrics, runId },
     brokerName: identity.brokerName,
