@@ -39,8 +39,11 @@ export async function killUnderLoad(mesh: Mesh, part: MeshPart, rounds: number, 
     await waitUntil("sends after the last kill", () => load.sentCount >= target, 30_000);
     load.stopSending();
     await waitUntil("everything acknowledged is consumed", () => load.isDrained, 60_000);
-  } finally {
-    load.stopSending();
+  } catch (error) {
+    const { lost, acked, sent } = await load.stop();
+    throw new Error(
+      `${error instanceof Error ? error.message : error}; sent ${sent}, acked ${acked}, never received: ${lost}`,
+    );
   }
   return { ...(await load.stop()), rounds, readyAfterMs };
 }

@@ -1,4 +1,4 @@
-import { Producer, SimpleConsumer } from "rocketmq-client-nodejs";
+import { type MessageView, Producer, SimpleConsumer } from "rocketmq-client-nodejs";
 
 const invisibleMs = 10_000;
 const quiet = { info() {}, debug() {}, warn() {}, error() {} };
@@ -111,6 +111,23 @@ export class SdkLoad {
     }
   }
 
+  /**
+   * Acks until it is answered OK: an ack whose answer was lost may have been taken, and then the message never comes again.
+   * Gives up when the receipt is over; the message comes back then.
+   */
+  async #ack(message: MessageView): Promise<void> {
+    const endMs = performance.now() + invisibleMs;
+    for (;;) {
+      try {
+        await this.#consumer.ack(message);
+        return;
+      } catch (error) {
+        if (performance.now() > endMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
   async #receiveLoop(): Promise<void> {
     while (this.#isReceiving) {
       const askedMs = performance.now();
@@ -123,7 +140,7 @@ export class SdkLoad {
             const ackedMs = this.#ackedAtMs.get(body);
             if (ackedMs !== undefined && ackedMs < askedMs) this.#redeliveredAfterAck.push(body);
             this.#received.set(body, (this.#received.get(body) ?? 0) + 1);
-            await this.#consumer.ack(message);
+            await this.#ack(message);
             if (!this.#ackedAtMs.has(body)) this.#ackedAtMs.set(body, performance.now());
           }),
         );

@@ -12,6 +12,8 @@ export interface Mesh {
   readonly endpoint: string;
   readonly api: string;
   readonly xds: string;
+  /** Frame port of the broker. */
+  readonly broker: string;
   readonly sidecarAdmin: string;
   readonly brokerAdmin: string;
   /** Process id of one part, as its data directory or log tells it. */
@@ -56,6 +58,7 @@ export async function startMesh(
     endpoint: String(listen),
     api: String(api),
     xds: String(xds),
+    broker: String(broker),
     sidecarAdmin: String(sidecarAdmin),
     brokerAdmin: String(brokerAdmin),
     stop,
