@@ -1,7 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { generate } from "selfsigned";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import type { TlsMaterial } from "./http2/server.ts";
 
@@ -34,6 +33,8 @@ export async function selfSignedCertificate(directory: string, clock: Clock): Pr
   const kept = await readCertificate(certificatePath, privateKeyPath).catch(() => undefined);
   if (kept !== undefined && isUsable(kept, clock.wallMs())) return kept;
 
+  // Loaded only now: it takes 10 MiB, and most starts find their certificate.
+  const { generate } = await import("selfsigned");
   const made = await generate([{ name: "commonName", value: "localhost" }], {
     keyType: "ec",
     curve: "P-256",

@@ -308,13 +308,16 @@ class Poll implements OpenPoll {
     this.autoRenew = autoRenew;
   }
 
-  /** The client is gone, says goodbye, or this sidecar drains. The broker is told; what it has given already is dealt with. */
+  /**
+   * The client is gone, says goodbye, or this sidecar drains. A waiting broker is told; what it has given already and the
+   * client has not been sent goes back.
+   */
   end(): void {
     if (this.isFinished) return;
     this.isEnding = true;
-    if (this.#deliveries.length > 0 && !this.server.isOpen) {
+    if (this.#deliveries.length > 0) {
       this.#giveBackRest();
-      this.finish(Code.RequestTimeout, "");
+      this.finish(Code.Ok, "");
     } else if (this.cancel !== undefined) this.cancel();
   }
 
@@ -368,7 +371,7 @@ class Poll implements OpenPoll {
 
   #giveBackRest(): void {
     const rest = this.#deliveries.slice(this.#nextIndex);
-    this.#deliveries = [];
+    this.#nextIndex = this.#deliveries.length;
     if (rest.length > 0) this.#method.handBack(this, rest);
   }
 
