@@ -12,13 +12,11 @@ import {
   writeStatusField,
   writeTextField,
 } from "./field.ts";
+import { sendMessagesMax } from "./frame-send-body.ts";
 import { MessageScan, scanMessagePart } from "./message-scan.ts";
 import { Scratch } from "./scratch.ts";
 import { copyBytes } from "./text.ts";
 import { beginReading, malformed, next, readRange, readTag, skipValue, WireType } from "./wire.ts";
-
-/** Messages in one SendMessageRequest. */
-export const sendMessagesMax = 128;
 
 /**
  * A SendMessageRequest, scanned lazily: one `MessageScan` per message, nothing decoded. One object is reused for many

@@ -25,6 +25,11 @@ export function malformed(what: string): MeshError {
   );
 }
 
+/** A request holds more parts than are taken at once. */
+export function tooMany(what: string, count: number, limit: number): MeshError {
+  return malformed(`it holds ${count} ${what}, at most ${limit} are taken`);
+}
+
 /** Fields that one request may have, parts included: 128 messages of 128 properties are some 50 000. */
 export const tagsMax = 65_536;
 let tagsLeft = 0;
