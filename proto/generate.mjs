@@ -10,7 +10,7 @@
 // is `null` after decoding; 64-bit integers are plain numbers (see protobuf.mjs). `bytes` are views of the decoded buffer.
 // `#codec/shape` is for proto/codec/element-count.ts. Services have no code here; their methods are in the .proto files.
 //
-// Runs on a bare Node after `npm ci`, without network, in about a second; the same input gives the same bytes.
+// Needs nothing but the installed packages and about a second; the same input gives the same bytes.
 import { mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
