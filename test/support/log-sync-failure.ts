@@ -89,7 +89,11 @@ async function loadUntilFailure(
   return failedAtMs;
 }
 
-async function open(disk: SimulatedDisk, randomness: SeededRandomness, onFailure = () => assert.fail("disk failed")) {
+async function open(
+  disk: SimulatedDisk,
+  randomness: SeededRandomness,
+  onFailure: () => void = () => assert.fail("disk failed"),
+) {
   const clock = new ManualClock();
   disk.syncDelayMs = undefined;
   const visited: { position: number; crc: number }[] = [];
