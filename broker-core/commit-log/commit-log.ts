@@ -239,11 +239,11 @@ export class CommitLog implements LogWriter, LogReader {
 
   /** Throws `MeshError` unless the record has a place in the current segment and in the open batch or a new one. */
   #makeRoom(type: RecordType, length: number, total: number): void {
-    this.#admit(type, total);
     const framed = total + 2 * batchHeaderBytes; // its batch's header, and the skip that may have to follow
     if (total > recordBytesMax || framed > this.#config.segmentBytes - segmentHeaderBytes) {
       throw new MeshError(Code.PayloadTooLarge, `a record of ${length} bytes does not fit into the broker's log`);
     }
+    this.#admit(type, total);
     if (this.#batch.isOpen && this.#batch.bytes + total > batchBytesMax) this.#writeBatch(false);
     if (this.#end + framed > this.#current.end) {
       if (this.#preparer.ready === undefined) throw this.#refusal();

@@ -1,7 +1,7 @@
 import type { DamageRange } from "./damage.ts";
 import { type LogRecord, RecordType } from "./log.ts";
 import { LogFormatError } from "./log-format-error.ts";
-import { batchHeaderBytes } from "./log-frame.ts";
+import { type BatchHeader, batchHeaderBytes } from "./log-frame.ts";
 import { LogScanner } from "./log-scanner.ts";
 import { stretchAction } from "./recovery-table.ts";
 import { type Segment, segmentPath } from "./segment.ts";
@@ -73,7 +73,7 @@ export function replay(
     let stopped = false;
     for (let item = scanner.next(); item !== "end" && !stopped; item = scanner.next()) {
       if (item === "batch") {
-        tally.batch(scanner.batch.firstSequence);
+        tally.batch(scanner.batch);
         batchWithoutRecord = scanner.batch.recordCount > 0 ? scanner.position : -1;
       } else if (item === "record") {
         if (!knownTypes.has(scanner.type)) throw unknownType(scanner.type, scanner.position, segment);
@@ -101,6 +101,7 @@ export function replay(
     end = durable;
     reachesDurable = false;
   }
+  tally.finish();
   return {
     end: end ?? position,
     reachesDurable,
@@ -110,18 +111,36 @@ export function replay(
   };
 }
 
-/** Collects lost ranges and counts their records: each batch says how many came before it. */
+/** Collects lost ranges and counts their records: each batch says how many came before it, and how many it holds. */
 class DamageTally {
   readonly ranges: { from: number; to: number; recordCount: number | undefined; path: string }[] = [];
+  /** Number of the next record; undefined until the first batch tells. */
   #sequence: number | undefined;
   #countedRanges = 0;
+  #batchEnd = 0;
+  #batchEndSequence = 0;
 
+  /** After `finish`, the number of the next record to be written. */
   get sequence(): number {
     return this.#sequence ?? 0;
   }
 
-  batch(firstSequence: number): void {
-    const missing = this.#sequence === undefined ? undefined : Math.max(0, firstSequence - this.#sequence);
+  batch({ position, length, firstSequence, recordCount }: Readonly<BatchHeader>): void {
+    this.#reach(firstSequence);
+    this.#batchEnd = position + length;
+    this.#batchEndSequence = firstSequence + recordCount;
+  }
+
+  /** No batch follows: the last one still tells what of itself is missing. */
+  finish(): void {
+    const last = this.ranges.at(-1);
+    if (last !== undefined && this.#countedRanges < this.ranges.length && last.to <= this.#batchEnd) {
+      this.#reach(this.#batchEndSequence);
+    }
+  }
+
+  #reach(sequence: number): void {
+    const missing = this.#sequence === undefined ? undefined : Math.max(0, sequence - this.#sequence);
     for (let i = this.#countedRanges; i < this.ranges.length; i++) {
       const range = this.ranges[i]!;
       if (range.recordCount === undefined && missing !== undefined) {
@@ -129,7 +148,7 @@ class DamageTally {
       }
     }
     this.#countedRanges = this.ranges.length;
-    this.#sequence = firstSequence;
+    this.#sequence = sequence;
   }
 
   record(): void {
