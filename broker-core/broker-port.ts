@@ -85,7 +85,7 @@ export interface TopicOpening {
 }
 
 export interface GroupOpening {
-  /** "<namespace>/<group>", at most 255 bytes. */
+  /** "<namespace>/<group>", at most 250 bytes. */
   readonly name: string;
   readonly generation: number;
   /** Hand-outs before the dead-letter queue; 0: no limit. */

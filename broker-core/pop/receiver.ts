@@ -7,6 +7,7 @@ import type { Burier } from "../dead-letter/burier.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { DeadLetterReason } from "../record/dead-letter-record.ts";
+import { cutText } from "../record/fixed-bytes.ts";
 import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
 import { attemptKey } from "./attempt-key.ts";
 import { LeasedHandOut } from "./hand-out.ts";
@@ -95,8 +96,8 @@ export class Receiver {
       invisibleMs: Math.floor(call.invisibleMs),
       bytesMax: Math.min(call.bytesMax || answerBytesMax, answerBytesMax),
       filter,
-      clientId: call.clientId,
-      attemptId: call.attemptId,
+      clientId: cutText(call.clientId),
+      attemptId: cutText(call.attemptId),
       lane: call.lane,
     };
     try {

@@ -7,7 +7,8 @@ const tickMs = 4;
 const levelCount = 4;
 const slotBits = 8;
 const slotCount = 1 << slotBits;
-const ticksMax = 2 ** (slotBits * levelCount) - slotCount;
+/** The last slot of the top level, from wherever in the current one we stand. */
+const ticksMax = (slotCount - 1) * slotCount ** (levelCount - 1);
 
 const none = -1;
 
@@ -75,33 +76,33 @@ export class TimerWheel {
   nextMs(): number {
     if (this.#count === 0) return Number.POSITIVE_INFINITY;
     // An upper slot may begin before the first timer of a lower level is due.
+    const own = this.#nextTick(0, 0);
+    return Math.min(own + 1, this.#nextUpperTick()) * tickMs;
+  }
+
+  /** First tick at which an upper slot with timers begins; Infinity: there is none. */
+  #nextUpperTick(): number {
     let next = Number.POSITIVE_INFINITY;
-    for (let level = 0; level < levelCount; level++) {
-      const tick = this.#nextTick(level);
-      if (tick >= 0) next = Math.min(next, (level === 0 ? tick + 1 : tick) * tickMs);
-    }
+    // The current slot of an upper level has been emptied into the levels below.
+    for (let level = 1; level < levelCount; level++) next = Math.min(next, this.#nextTick(level, 1));
     return next;
   }
 
-  /** First tick at which a slot of `level` with timers begins; -1: there is none. */
-  #nextTick(level: number): number {
+  /** First tick at which a slot of `level` with timers begins, from `from` slots ahead on; Infinity: there is none. */
+  #nextTick(level: number, from: number): number {
     const span = slotCount ** level;
     const current = Math.floor(this.#tick / span);
-    // The current slot of an upper level has been emptied into the levels below.
-    const from = level === 0 ? 0 : 1;
-    for (let i = from; i < slotCount + from; i++) {
+    for (let i = from; i < slotCount; i++) {
       const slot = current + i;
       if (this.#heads[level * slotCount + (slot % slotCount)] !== none) return slot * span;
     }
-    return none;
+    return Number.POSITIVE_INFINITY;
   }
 
-  /** Moves on by one tick, or over empty ones at once, and empties upper slots that begin there into lower levels. */
+  /** Moves on to the next tick at which there is something to do, and empties upper slots that begin there. */
   #step(nowTick: number): void {
-    const rest = slotCount - 1 - (this.#tick % slotCount);
-    let ahead = 1;
-    while (ahead <= rest && this.#heads[(this.#tick + ahead) % slotCount] === none) ahead++;
-    this.#tick = Math.min(this.#tick + ahead, nowTick);
+    const next = Math.min(this.#nextTick(0, 1), this.#nextUpperTick());
+    this.#tick = Math.min(next, nowTick);
     for (let level = 1, span = slotCount; level < levelCount && this.#tick % span === 0; level++, span *= slotCount) {
       this.#cascade(level * slotCount + (Math.floor(this.#tick / span) % slotCount));
     }

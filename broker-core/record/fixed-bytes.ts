@@ -24,7 +24,7 @@ export function shortTextBytes(text: string): number {
   return 1 + Math.min(Buffer.byteLength(text), textBytesMax);
 }
 
-/** Writes a text and returns the offset behind it. What exceeds `textBytesMax` is cut at a character. */
+/** Writes a text and returns the offset behind it. What exceeds `textBytesMax` is cut: see `cutText`. */
 export function writeShortText(into: Buffer, at: number, text: string): number {
   const room = Math.min(Buffer.byteLength(text), textBytesMax);
   const written = into.write(text, at + 1, room, "utf8");
@@ -32,6 +32,14 @@ export function writeShortText(into: Buffer, at: number, text: string): number {
   into.fill(0x20, at + 1 + written, at + 1 + room);
   into[at] = room;
   return at + 1 + room;
+}
+
+/** The longest beginning of a text that a record holds whole. For texts that are compared with what a record says. */
+export function cutText(text: string): string {
+  // No character of a string takes more than three bytes per unit.
+  if (text.length * 3 <= textBytesMax || Buffer.byteLength(text) <= textBytesMax) return text;
+  const bytes = Buffer.alloc(textBytesMax);
+  return bytes.toString("utf8", 0, bytes.write(text));
 }
 
 export function readShortText(from: Buffer, at: number): string {

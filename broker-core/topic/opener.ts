@@ -5,10 +5,13 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { textBytesMax } from "../record/fixed-bytes.ts";
 import { delayCountMax } from "../record/group-record.ts";
-import { queueCountMax, type Topic } from "./topic.ts";
+import { deadLetterTopicName, queueCountMax, type Topic } from "./topic.ts";
 
 /** Incarnation of a topic that the broker opened itself. The first opening with a real one adopts it as it is. */
 export const ownIncarnation = 0;
+
+/** So that the name of the group's dead-letter topic fits too. */
+const groupNameBytesMax = textBytesMax - deadLetterTopicName("").length;
 
 const allMessageTypes = 0xffff_ffff;
 
@@ -53,7 +56,7 @@ export class Opener {
   }
 
   openGroup(opening: GroupOpening): Opened {
-    const failure = checkName(opening.name, Code.IllegalConsumerGroup, "group");
+    const failure = checkName(opening.name, Code.IllegalConsumerGroup, "group", groupNameBytesMax);
     if (failure !== undefined) return failure;
     if (opening.backoff.delaysMs.length > delayCountMax) {
       return refused(Code.BadRequest, `group ${opening.name}: at most ${delayCountMax} backoff delays`);
@@ -107,13 +110,13 @@ function checkTopic(opening: TopicOpening): Refused | undefined {
   if (!Number.isSafeInteger(incarnation) || incarnation < 0) {
     return refused(Code.BadRequest, `topic ${name}: incarnation ${incarnation} is no whole number below 2^53`);
   }
-  return checkName(name, Code.IllegalTopic, "topic");
+  return checkName(name, Code.IllegalTopic, "topic", textBytesMax);
 }
 
-function checkName(name: string, code: Code, what: string): Refused | undefined {
+function checkName(name: string, code: Code, what: string, bytesMax: number): Refused | undefined {
   const bytes = Buffer.byteLength(name);
-  if (bytes >= 1 && bytes <= textBytesMax) return undefined;
-  return refused(code, `a ${what} name has 1 to ${textBytesMax} bytes with its namespace; this one has ${bytes}`);
+  if (bytes >= 1 && bytes <= bytesMax) return undefined;
+  return refused(code, `a ${what} name has 1 to ${bytesMax} bytes with its namespace; this one has ${bytes}`);
 }
 
 function refused(code: Code, message: string): Refused {

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { StateImageError } from "../../../../broker-core/dispatch/state-image.ts";
+import { BrokerFixture } from "../../../support/broker-fixture.ts";
+
+describe("a state image", () => {
+  it("is refused when it is cut anywhere, and never taken for less", () => {
+    const f = new BrokerFixture();
+    const t = f.topic("ns/orders", { queueCount: 2 });
+    const g = f.group("ns/billing", { attemptsMax: 1 });
+    f.receive(t, g);
+    f.sendMany(t, 3);
+    f.receive(t, g, { attemptId: "a", batch: 1 });
+    f.pass(10_000);
+    f.receive(t, g, { attemptId: "b", batch: 1 });
+    const image = f.state.snapshot();
+    for (let length = 0; length < image.length; length++) {
+      assert.throws(() => f.rebuild(image.subarray(0, length)), StateImageError, `${length} of ${image.length} bytes`);
+    }
+    assert.throws(() => f.rebuild(Buffer.concat([image, Buffer.alloc(1)])), StateImageError);
+    const foreign = Buffer.from(image);
+    foreign[4] = 99;
+    assert.throws(() => f.rebuild(foreign), StateImageError);
+    assert.deepEqual(f.rebuild(image).dump(), f.state.dump());
+  });
+
+  it("is the same whenever it is taken of the same state", () => {
+    const f = new BrokerFixture();
+    const t = f.topic();
+    const g = f.group();
+    f.receive(t, g);
+    f.sendMany(t, 100);
+    f.receive(t, g);
+    const image = f.state.snapshot();
+    assert.deepEqual(f.rebuild(image).snapshot(), image);
+  });
+});
