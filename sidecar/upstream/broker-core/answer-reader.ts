@@ -2,6 +2,7 @@ import { popmesh } from "#codec/popmesh-v1";
 import { Code } from "../../../proto/code.ts";
 import { ReceiveAnswerReader, ResultsReader, SendAnswerReader } from "../../../proto/codec/frame-body.ts";
 import { FrameKind } from "../../../proto/frame/frame.ts";
+import { MeshError } from "../../../proto/runtime/mesh-error.ts";
 import type {
   Delivery,
   FailureReach,
@@ -85,9 +86,20 @@ function readResults(bytes: Buffer, start: number, end: number): UpstreamResults
 }
 
 export function readFailure(status: number, bytes: Buffer, start: number, end: number): UpstreamFailure {
-  return failure(status as Code, popmesh.v1.Failure.decode(bytes.subarray(start, end)).message, "refused");
+  return failure(status as Code, decodeRare(popmesh.v1.Failure.decode, bytes.subarray(start, end)).message, "refused");
 }
 
 export function failure(code: Code, message: string, reach: FailureReach): UpstreamFailure {
   return { ok: false, code, message, reach };
+}
+
+/** Decodes the body of a rare frame by the general codec; whatever it complains of is a `MeshError`. */
+export function decodeRare<T>(decode: (bytes: Uint8Array) => T, bytes: Uint8Array): T {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    throw new MeshError(Code.InternalServerError, error instanceof Error ? error.message : String(error), {
+      cause: error,
+    });
+  }
 }

@@ -6,6 +6,7 @@ import { FrameConnection, type FrameConnectionHandler } from "../../../proto/fra
 import type { Clock } from "../../../proto/runtime/clock.ts";
 import { MeshError } from "../../../proto/runtime/mesh-error.ts";
 import type { GroupRef, TopicRef } from "../upstream.ts";
+import { decodeRare } from "./answer-reader.ts";
 import { groupReplaces, OpenedNames, topicReplaces } from "./opened-names.ts";
 
 /** Correlation ids of frames that belong to no call; no slot is that high. */
@@ -81,7 +82,7 @@ export class BrokerConnection implements FrameConnectionHandler {
     try {
       this.#dispatch(kind, status, correlation, bytes, start, end);
     } catch (error) {
-      if (!(error instanceof MeshError) && !(error instanceof RangeError)) throw error;
+      if (!(error instanceof MeshError)) throw error;
       this.frames.destroy(`the broker sent a frame that cannot be read: ${error.message}`);
     }
   }
@@ -113,7 +114,7 @@ export class BrokerConnection implements FrameConnectionHandler {
       case FrameKind.Ping | answerBit:
         return;
       case FrameKind.Window: {
-        const window = popmesh.v1.Window.decode(bytes.subarray(start, end));
+        const window = decodeRare(popmesh.v1.Window.decode, bytes.subarray(start, end));
         this.#setWindows(window.requestWindow, window.receiveWindow, window.byteWindow);
         this.#owner.onRoom(this);
         return;
@@ -132,11 +133,11 @@ export class BrokerConnection implements FrameConnectionHandler {
 
   #welcome(status: number, bytes: Buffer, start: number, end: number): void {
     if (status !== Code.Ok) {
-      const { message } = popmesh.v1.Failure.decode(bytes.subarray(start, end));
+      const { message } = decodeRare(popmesh.v1.Failure.decode, bytes.subarray(start, end));
       this.frames.destroy(`the broker refused the connection (${codeName(status)}): ${message}`);
       return;
     }
-    const welcome = popmesh.v1.Welcome.decode(bytes.subarray(start, end));
+    const welcome = decodeRare(popmesh.v1.Welcome.decode, bytes.subarray(start, end));
     if (welcome.brokerName !== this.#brokerName) {
       this.frames.destroy(
         `this is broker "${welcome.brokerName}", not "${this.#brokerName}"; is its address registered under two names?`,

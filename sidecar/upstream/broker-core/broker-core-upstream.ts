@@ -20,8 +20,8 @@ import { CallState, CallTable } from "./call-table.ts";
 import { Connector, type ConnectorEvents, type ConnectorOptions } from "./connector.ts";
 import { DeadlineWatch } from "./deadline-watch.ts";
 import { deadlineTickMs } from "./deadline-wheel.ts";
-import { type AnyOpening, forgetUnknownName, isOpening, NameOpener, type NamesOf } from "./name-opener.ts";
-import { noRoom, writeRequest } from "./request-frame.ts";
+import { type AnyOpening, forgetUnknownName, isOpening, NameOpener, type NamesOf, readOpening } from "./name-opener.ts";
+import { noRoom, withinTime, writeRequest } from "./request-frame.ts";
 import { WaitQueue } from "./wait-queue.ts";
 
 /** What one upstream may have open; `CircuitLimits` of the cluster stage has these fields. */
@@ -146,10 +146,8 @@ export class BrokerCoreUpstream implements Upstream {
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
     this.#connector.stopConnecting();
-    for (let slot = 0; slot < this.#calls.capacity; slot++) {
-      if (this.#calls.kinds[slot] === FrameKind.Receive && this.#calls.states[slot] !== CallState.Free) {
-        this.#giveUp(this.#calls.correlation(slot));
-      }
+    for (const slot of this.#calls.slotsWhere((at) => this.#calls.kinds[at] === FrameKind.Receive)) {
+      this.#giveUp(this.#calls.correlation(slot));
     }
     if (this.#connector.current === undefined) this.#failWaiting("the sidecar leaves this broker");
     if (this.#calls.count > 0) {
@@ -162,6 +160,7 @@ export class BrokerCoreUpstream implements Upstream {
       });
     }
     this.#connector.destroy("the sidecar leaves this broker");
+    this.#failWaiting("the sidecar leaves this broker");
     this.#deadlines.stop();
   }
 
@@ -284,6 +283,10 @@ export class BrokerCoreUpstream implements Upstream {
   #trySend(connection: BrokerConnection, slot: number): boolean {
     const calls = this.#calls;
     const kind = calls.kinds[slot]!;
+    if (kind === FrameKind.Receive && calls.states[slot] === CallState.Waiting) {
+      const leftMs = calls.deadlinesMs[slot]! - this.#clock.monotonicMs();
+      calls.requests[slot] = withinTime(calls.requests[slot] as UpstreamReceive, leftMs);
+    }
     const request = calls.requests[slot] as UpstreamSend & UpstreamReceive;
     if (kind === FrameKind.Send || kind === FrameKind.Receive) {
       if (!isOpen(connection.topics.find(request.topic))) return false;
@@ -332,25 +335,29 @@ export class BrokerCoreUpstream implements Upstream {
     const slot = calls.slotOf(correlation);
     // Answered twice, or by a broker that invents: nothing of ours.
     if (slot < 0 || calls.connections[slot] !== connection || calls.kinds[slot] !== kind) return;
-    this.#giveBackCredit(connection, slot);
+    // Read before anything is changed: bytes that are no answer end the connection, and the call with it.
     const request = calls.requests[slot];
+    const hasCaller = calls.states[slot] === CallState.Sent;
     if (isOpening(kind)) {
+      const outcome = readOpening(kind, status, bytes, start, end);
+      this.#giveBackCredit(connection, slot);
       this.#closeSlot(slot);
-      this.#names.answered(connection, kind, request as AnyOpening, status, bytes, start, end);
+      this.#names.answered(connection, kind, request as AnyOpening, outcome);
     } else {
-      const done = calls.states[slot] === CallState.Sent ? (calls.dones[slot] as AnyDone) : undefined;
-      if (done !== undefined) this.#settled(slot);
+      const answer = readAnswer(kind, status, bytes, start, end);
+      const done = calls.dones[slot] as AnyDone;
+      this.#giveBackCredit(connection, slot);
+      if (hasCaller) this.#settled(slot);
       this.#closeSlot(slot);
       if (status !== Code.Ok) forgetUnknownName(connection, status, request as NamesOf);
-      // What a receive was given after its caller had gone is handed back; other late answers say nothing of use.
-      if (done !== undefined) done(readAnswer(kind, status, bytes, start, end));
-      else if (kind === FrameKind.Receive) this.#handBack(request as UpstreamReceive, status, bytes, start, end);
+      if (hasCaller) done(answer);
+      else if (kind === FrameKind.Receive) this.#handBack(request as UpstreamReceive, answer);
     }
     this.#pump(connection);
   }
 
-  #handBack(request: UpstreamReceive, status: number, bytes: Buffer, start: number, end: number): void {
-    const answer = readAnswer(FrameKind.Receive, status, bytes, start, end);
+  /** What a receive was given after its caller had gone; other late answers say nothing of use. */
+  #handBack(request: UpstreamReceive, answer: UpstreamReceiveAnswer): void {
     if (!answer.ok || answer.deliveries.length === 0) return;
     const changes = answer.deliveries.map(({ receipt }) => ({ receipt, kind: "hand-back" as const, invisibleMs: 0 }));
     this.change({ group: request.group, changes }, this.#clock.monotonicMs() + handBackMsMax, doNothing);
@@ -432,19 +439,17 @@ export class BrokerCoreUpstream implements Upstream {
   // ---- The connection comes and goes ----
 
   #ready(connection: BrokerConnection): void {
-    for (let slot = 0; slot < this.#calls.capacity; slot++) {
-      if (this.#calls.states[slot] === CallState.Waiting) this.#deadlines.arm(slot, this.#calls.deadlinesMs[slot]!);
-    }
+    for (const slot of this.#waitingSlots()) this.#deadlines.arm(slot, this.#calls.deadlinesMs[slot]!);
     this.#pump(connection);
   }
 
   #unready(why: "broken" | "going away"): void {
     if (why === "broken") this.#failWaiting(this.#connector.trouble);
-    else {
-      for (let slot = 0; slot < this.#calls.capacity; slot++) {
-        if (this.#calls.states[slot] === CallState.Waiting) this.#armWaiting(slot);
-      }
-    }
+    else for (const slot of this.#waitingSlots()) this.#armWaiting(slot);
+  }
+
+  #waitingSlots(): number[] {
+    return this.#calls.slotsWhere((slot) => this.#calls.states[slot] === CallState.Waiting);
   }
 
   /** Another broker may still take them in the same call. */
@@ -454,14 +459,14 @@ export class BrokerCoreUpstream implements Upstream {
       `no connection to broker ${this.brokerName}: ${reason}`,
       "not-sent",
     );
-    for (const slot of this.#slotsWhere((at) => this.#calls.states[at] === CallState.Waiting))
+    for (const slot of this.#calls.slotsWhere((at) => this.#calls.states[at] === CallState.Waiting))
       this.#finish(slot, answer);
   }
 
   #lost(connection: BrokerConnection, reason: string): void {
     const calls = this.#calls;
     const { handedPosition } = connection.frames.writer;
-    for (const slot of this.#slotsWhere((at) => calls.connections[at] === connection)) {
+    for (const slot of calls.slotsWhere((at) => calls.connections[at] === connection)) {
       const state = calls.states[slot];
       const kind = calls.kinds[slot]!;
       if (isOpening(kind)) {
@@ -478,15 +483,6 @@ export class BrokerCoreUpstream implements Upstream {
       done?.(failure(Code.InternalServerError, message, reach));
     }
     this.#names.drainQueue();
-  }
-
-  /** Slots as of now: what is done with them may open and close others. */
-  #slotsWhere(holds: (slot: number) => boolean): number[] {
-    const slots: number[] = [];
-    for (let slot = 0; slot < this.#calls.capacity; slot++) {
-      if (this.#calls.states[slot] !== CallState.Free && holds(slot)) slots.push(slot);
-    }
-    return slots;
   }
 }
 

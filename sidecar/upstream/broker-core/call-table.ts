@@ -100,6 +100,15 @@ export class CallTable {
       : -1;
   }
 
+  /** Slots in use as of now: what is done with them may open and close others. */
+  slotsWhere(holds: (slot: number) => boolean): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      if (this.states[slot] !== CallState.Free && holds(slot)) slots.push(slot);
+    }
+    return slots;
+  }
+
   #grow(capacity: number): void {
     for (let slot = capacity - 1; slot >= this.#capacity; slot--) this.#free.push(slot);
     for (let slot = this.#capacity; slot < capacity; slot++) {

@@ -2,7 +2,7 @@ import { popmesh } from "#codec/popmesh-v1";
 import { Code } from "../../../proto/code.ts";
 import { FrameKind } from "../../../proto/frame/frame.ts";
 import type { GroupRef, TopicRef, UpstreamFailure } from "../upstream.ts";
-import { readFailure } from "./answer-reader.ts";
+import { decodeRare, readFailure } from "./answer-reader.ts";
 import type { BrokerConnection } from "./broker-connection.ts";
 import { CallState, type CallTable } from "./call-table.ts";
 import type { Opening } from "./opened-names.ts";
@@ -53,29 +53,15 @@ export class NameOpener {
   }
 
   /** The broker answered an opening; its slot is closed. */
-  answered(
-    connection: BrokerConnection,
-    kind: number,
-    opening: AnyOpening,
-    status: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-  ): void {
+  answered(connection: BrokerConnection, kind: number, opening: AnyOpening, outcome: number | UpstreamFailure): void {
     this.#inUse--;
     const waiting = opening.waiting.splice(0);
-    if (status === Code.Ok) {
-      const body = bytes.subarray(start, end);
-      const isTopic = kind === FrameKind.OpenTopic;
-      opening.id = isTopic
-        ? popmesh.v1.OpenTopicAnswer.decode(body).topicId
-        : popmesh.v1.OpenGroupAnswer.decode(body).groupId;
+    if (typeof outcome === "number") {
+      opening.id = outcome;
       for (const correlation of waiting) this.#events.onResolved(correlation);
     } else {
-      const names = kind === FrameKind.OpenTopic ? connection.topics : connection.groups;
-      names.forget(opening.ref.name);
-      const answer = readFailure(status, bytes, start, end);
-      for (const correlation of waiting) this.#events.onRefused(correlation, answer);
+      (kind === FrameKind.OpenTopic ? connection.topics : connection.groups).forget(opening.ref.name);
+      for (const correlation of waiting) this.#events.onRefused(correlation, outcome);
     }
     this.#queue.shift()?.();
   }
@@ -134,6 +120,21 @@ export class NameOpener {
     this.#calls.connections[slot] = connection;
     connection.frames.writer.write(kind, 0, this.#calls.correlation(slot), body);
   }
+}
+
+/** The id that was given, or why none was. Throws `MeshError` on bytes that are no such answer. */
+export function readOpening(
+  kind: number,
+  status: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number | UpstreamFailure {
+  if (status !== Code.Ok) return readFailure(status, bytes, start, end);
+  const body = bytes.subarray(start, end);
+  return kind === FrameKind.OpenTopic
+    ? decodeRare(popmesh.v1.OpenTopicAnswer.decode, body).topicId
+    : decodeRare(popmesh.v1.OpenGroupAnswer.decode, body).groupId;
 }
 
 export function isOpening(kind: number): boolean {

@@ -111,6 +111,15 @@ function writeChanges(connection: BrokerConnection, correlation: number, request
   return position;
 }
 
+/** Left of a receive's time for the way back, when its wait at the broker is cut. */
+const answerReserveMs = 100;
+
+/** A receive that waited in the sidecar waits the less at the broker, so that it is answered and not cut off. */
+export function withinTime(request: UpstreamReceive, leftMs: number): UpstreamReceive {
+  const waitMsMax = Math.max(0, Math.floor(leftMs - answerReserveMs));
+  return request.waitMs <= waitMsMax ? request : { ...request, waitMs: waitMsMax };
+}
+
 /** Some of the window is kept for opening names, which other requests wait for. */
 export const openingsInUseMax = 32;
 
