@@ -94,5 +94,5 @@ async function writeFile(storage: Storage, path: string, content: string): Promi
     file.close();
   }
   storage.rename(draft, path);
-  await storage.syncDirectory(".");
+  await storage.syncDirectory("");
 }
