@@ -1,0 +1,413 @@
+/**
+ * Judges what producers and consumers saw of a broker under faults, without looking into it. Every operation is recorded
+ * with the moments of its call and of its answer on one monotonic clock; the checks hold for whatever happened in between.
+ *
+ * A result is "ok", "fail" (definitely not done) or "info" (unknown: a timeout, a broken connection; from then on both
+ * outcomes are allowed). A receive is one event per message it brought; one that ended "info" is one event without a message.
+ *
+ *     C1  lost                  C5  two holders      C9   one offset, two messages
+ *     C2  phantom               C6  attempts         C10  early
+ *     C3  content               C7  FIFO             C11  liveness
+ *     C4  redelivered after ack C8  order
+ *
+ * All checks sort by message or queue and look once: a million events take seconds, no search is needed because ids are
+ * unique. Redeliveries of what was not acked are legal; they are counted, not judged.
+ */
+export type CheckName = "C1" | "C2" | "C3" | "C4" | "C5" | "C6" | "C7" | "C8" | "C9" | "C10" | "C11";
+
+export type HistoryOp =
+  | "send"
+  | "receive"
+  | "ack"
+  /** A new end of a lease by the client; `receipt` is the one it held. */
+  | "change"
+  /** A hand-out that does not count as an attempt. */
+  | "hand-back"
+  /** A message was found in the dead-letter queue of `group`; `t0`: since when at the latest it lies there. */
+  | "dead-letter"
+  /** A power cut; hand-outs before it may be forgotten, which a kill of the process does not excuse. */
+  | "power-cut"
+  /** All faults are over from `t1` on. */
+  | "healed"
+  /** All groups came back empty twice, at `t1`. */
+  | "drained";
+
+export interface HistoryEvent {
+  readonly op: HistoryOp;
+  /** Call and answer, ms. */
+  readonly t0: number;
+  readonly t1: number;
+  readonly result: "ok" | "fail" | "info";
+  readonly client?: string;
+  readonly group?: string;
+  readonly topic?: string;
+  readonly queue?: number;
+  readonly offset?: number;
+  /** Unique id of the message. */
+  readonly id?: string;
+  /** Message group: order is kept among messages of one key. */
+  readonly key?: string;
+  /** Of body and properties. */
+  readonly digest?: string;
+  readonly tag?: string;
+  readonly attempt?: number;
+  readonly receipt?: string;
+  readonly invisibleMs?: number;
+  /** Of a delayed message: not before. */
+  readonly targetMs?: number;
+}
+
+export interface Violation {
+  readonly check: CheckName;
+  /** What happened, with the message, the group and the times. */
+  readonly text: string;
+}
+
+export interface HistoryReport {
+  readonly violations: readonly Violation[];
+  readonly counts: {
+    readonly sendsOk: number;
+    readonly deliveries: number;
+    readonly acksOk: number;
+    /** Legal redeliveries. */
+    readonly redeliveries: number;
+    /** Sends of unknown outcome that turned out to be stored. */
+    readonly recovered: number;
+  };
+}
+
+export interface HistoryOptions {
+  /** Who must have got every message of which topic. */
+  readonly subscriptions: readonly { readonly group: string; readonly topic: string }[];
+  readonly drainMsMax?: number;
+  readonly sendAfterHealMsMax?: number;
+  /** Precision granted to the end of a lease. */
+  readonly leaseSlackMs?: number;
+}
+
+interface SentMessage {
+  readonly event: HistoryEvent;
+  /** Its sends, when a client repeated it under one id. */
+  readonly sends: HistoryEvent[];
+}
+
+/** What one group saw of one message. */
+interface Fate {
+  readonly deliveries: HistoryEvent[];
+  readonly acks: HistoryEvent[];
+  /** Changes and hand-backs. */
+  readonly changes: HistoryEvent[];
+  dead: HistoryEvent | undefined;
+}
+
+export function checkHistory(events: readonly HistoryEvent[], options: HistoryOptions): HistoryReport {
+  const history = new History(events);
+  const violations = [
+    ...findLost(history, options),
+    ...findPhantoms(history),
+    ...findChangedContent(history),
+    ...findRedeliveredAfterAck(history),
+    ...findTwoHolders(history, options.leaseSlackMs ?? 5),
+    ...findWrongAttempts(history),
+    ...findBrokenFifo(history),
+    ...findBrokenOrder(history),
+    ...findSharedOffsets(history),
+    ...findEarly(history),
+    ...findStalls(history, options),
+  ];
+  const fates = [...history.fates.values()].flatMap((byId) => [...byId.values()]);
+  const delivered = new Set(history.deliveries.map(({ id }) => id));
+  return {
+    violations,
+    counts: {
+      sendsOk: history.sends.filter(({ result }) => result === "ok").length,
+      deliveries: history.deliveries.length,
+      acksOk: fates.reduce((sum, { acks }) => sum + acks.filter(({ result }) => result === "ok").length, 0),
+      redeliveries: fates.reduce((sum, { deliveries }) => sum + Math.max(0, deliveries.length - 1), 0),
+      recovered: [...history.sent].filter(
+        ([id, { sends }]) => !sends.some((s) => s.result === "ok") && delivered.has(id),
+      ).length,
+    },
+  };
+}
+
+/** The events, by what the checks ask for. */
+class History {
+  readonly events: readonly HistoryEvent[];
+  readonly sends: HistoryEvent[];
+  readonly deliveries: HistoryEvent[];
+  readonly sent = new Map<string, SentMessage>();
+  /** By group, then by message. */
+  readonly fates = new Map<string, Map<string, Fate>>();
+  readonly powerCuts: number[];
+
+  constructor(events: readonly HistoryEvent[]) {
+    this.events = [...events].sort((a, b) => a.t0 - b.t0);
+    this.sends = this.events.filter(({ op }) => op === "send");
+    this.deliveries = this.events.filter(
+      ({ op, id, result }) => op === "receive" && id !== undefined && result === "ok",
+    );
+    this.powerCuts = this.events.filter(({ op }) => op === "power-cut").map(({ t0 }) => t0);
+    for (const event of this.sends) {
+      const known = this.sent.get(event.id ?? "");
+      if (known === undefined) this.sent.set(event.id ?? "", { event, sends: [event] });
+      else known.sends.push(event);
+    }
+    for (const event of this.deliveries) this.fate(event).deliveries.push(event);
+    for (const event of this.events) {
+      if (event.op === "ack") this.fate(event).acks.push(event);
+      else if (event.op === "change" || event.op === "hand-back") this.fate(event).changes.push(event);
+      else if (event.op === "dead-letter") this.fate(event).dead ??= event;
+    }
+  }
+
+  fate({ group = "", id = "" }: HistoryEvent): Fate {
+    let byId = this.fates.get(group);
+    if (byId === undefined) this.fates.set(group, (byId = new Map()));
+    let fate = byId.get(id);
+    if (fate === undefined) byId.set(id, (fate = { deliveries: [], acks: [], changes: [], dead: undefined }));
+    return fate;
+  }
+
+  knownFate(group: string, id: string): Fate | undefined {
+    return this.fates.get(group)?.get(id);
+  }
+
+  /** Whether a power cut lies between two moments. */
+  hasPowerCut(from: number, to: number): boolean {
+    return this.powerCuts.some((at) => at >= from && at <= to);
+  }
+
+  *perMessage(): Generator<{ readonly group: string; readonly id: string; readonly fate: Fate }> {
+    for (const [group, byId] of this.fates) for (const [id, fate] of byId) yield { group, id, fate };
+  }
+}
+
+/** C1: an acknowledged send came out nowhere. */
+function* findLost(history: History, { subscriptions }: HistoryOptions): Generator<Violation> {
+  const byProducer = new Map<string, HistoryEvent[]>();
+  for (const { sends } of history.sent.values()) {
+    const ok = sends.find(({ result }) => result === "ok");
+    if (ok === undefined) continue;
+    const producer = `${ok.client ?? ""} to ${ok.topic ?? ""}`;
+    addTo(byProducer, producer, ok);
+  }
+  for (const { group, topic } of subscriptions) {
+    for (const [producer, sends] of byProducer) {
+      const wanted = sends.filter((send) => (send.topic ?? "") === topic).sort((a, b) => a.t0 - b.t0);
+      const arrived = wanted.map(({ id = "" }) => {
+        const fate = history.knownFate(group, id);
+        return fate !== undefined && (fate.deliveries.length > 0 || fate.dead !== undefined);
+      });
+      const first = arrived.indexOf(true);
+      const last = arrived.lastIndexOf(true);
+      for (const [i, send] of wanted.entries()) {
+        if (arrived[i]) continue;
+        const where = i < first ? "prefix" : i > last ? "suffix" : "middle";
+        yield violation("C1", `${send.id}, sent ok at ${send.t1}, never reached ${group} (${where} of ${producer})`);
+      }
+    }
+  }
+}
+
+/** C2: delivered, but nobody sent it, or the send definitely failed. */
+function* findPhantoms(history: History): Generator<Violation> {
+  for (const { id = "", group, t1 } of history.deliveries) {
+    const sent = history.sent.get(id);
+    if (sent === undefined) yield violation("C2", `${id} was delivered to ${group} at ${t1}, and nobody sent it`);
+    else if (sent.sends.every(({ result }) => result === "fail")) {
+      yield violation("C2", `${id} was delivered to ${group} at ${t1}, although its send failed`);
+    }
+  }
+}
+
+/** C3: what came out is not what went in. */
+function* findChangedContent(history: History): Generator<Violation> {
+  for (const got of history.deliveries) {
+    const sent = history.sent.get(got.id ?? "")?.event;
+    if (sent === undefined) continue;
+    for (const field of ["digest", "tag", "key", "topic"] as const) {
+      if (got[field] === sent[field]) continue;
+      yield violation("C3", `${got.id}: ${field} was ${sent[field]}, ${got.group} got ${got[field]} at ${got.t1}`);
+    }
+  }
+}
+
+/** C4: handed out by a receive that began after the ack was answered OK. */
+function* findRedeliveredAfterAck(history: History): Generator<Violation> {
+  for (const { group, id, fate } of history.perMessage()) {
+    const acked = Math.min(...fate.acks.filter(({ result }) => result === "ok").map(({ t1 }) => t1));
+    for (const { t0, t1 } of fate.deliveries) {
+      if (t0 > acked) yield violation("C4", `${id}: ${group} acked it by ${acked} and got it again in ${t0}..${t1}`);
+    }
+  }
+}
+
+/** C5: somebody certainly had it, and somebody else certainly got it. */
+function* findTwoHolders(history: History, slackMs: number): Generator<Violation> {
+  for (const { group, id, fate } of history.perMessage()) {
+    const { deliveries } = fate;
+    for (let i = 0; i < deliveries.length; i++) {
+      const a = deliveries[i]!;
+      const endMs = a.t0 + (a.invisibleMs ?? 0) - slackMs;
+      // Sorted by call: whoever called after the end cannot break in on this lease.
+      for (let j = i + 1; j < deliveries.length && deliveries[j]!.t0 <= endMs; j++) {
+        const b = deliveries[j]!;
+        if (b.t0 < a.t1 || b.t1 > endMs || b.receipt === a.receipt) continue;
+        const isGivenUp = fate.changes.some(
+          ({ receipt, result, t0 }) => receipt === a.receipt && result !== "fail" && t0 < b.t1,
+        );
+        if (isGivenUp || history.hasPowerCut(a.t0, b.t1)) continue;
+        yield violation("C5", `${id}: ${group} handed it out in ${b.t0}..${b.t1}, held since ${a.t1} until ${endMs}`);
+      }
+    }
+  }
+}
+
+/** C6: attempts rise by one per hand-out that counts. */
+function* findWrongAttempts(history: History): Generator<Violation> {
+  const unknown = new Map<string, HistoryEvent[]>();
+  for (const event of history.events) {
+    if (event.op !== "receive" || event.result !== "info") continue;
+    addTo(unknown, event.group ?? "", event);
+  }
+  for (const { group, id, fate } of history.perMessage()) {
+    const ordered = [...fate.deliveries].sort((a, b) => a.t1 - b.t1);
+    let highest = 0;
+    let last: HistoryEvent | undefined;
+    for (const got of ordered) {
+      const attempt = got.attempt ?? 0;
+      // A repeated answer of one receive is one hand-out.
+      if (last !== undefined && got.receipt === last.receipt) continue;
+      if (last !== undefined && got.t0 >= last.t1 && attempt <= (last.attempt ?? 0)) {
+        const before = last;
+        const isUncounted = fate.changes.some(
+          (c) => c.op === "hand-back" && c.result !== "fail" && c.t0 >= before.t0 && c.t0 <= got.t1,
+        );
+        if (!isUncounted && !history.hasPowerCut(before.t0, got.t1)) {
+          yield violation("C6", `${id}: ${group} got attempt ${attempt} at ${got.t1} after attempt ${before.attempt}`);
+        }
+      }
+      if (attempt > highest + 1 && !unknown.get(group)?.some(({ t0 }) => t0 <= got.t1)) {
+        yield violation(
+          "C6",
+          `${id}: ${group} got attempt ${attempt} at ${got.t1}, and none between it and ${highest}`,
+        );
+      }
+      highest = Math.max(highest, attempt);
+      last = got;
+    }
+  }
+}
+
+/** C7: of one key, a message is handed out only when the one before it is acked or dead. */
+function* findBrokenFifo(history: History): Generator<Violation> {
+  for (const [group, byId] of history.fates) {
+    const byKey = new Map<string, HistoryEvent[]>();
+    for (const { deliveries } of byId.values()) {
+      const [first] = deliveries;
+      if (first?.key === undefined) continue;
+      const key = `${first.topic}/${first.queue}/${first.key}`;
+      addTo(byKey, key, first);
+    }
+    for (const firsts of byKey.values()) {
+      firsts.sort((a, b) => (a.offset ?? 0) - (b.offset ?? 0));
+      for (let i = 1; i < firsts.length; i++) {
+        const before = byId.get(firsts[i - 1]!.id ?? "")!;
+        const releasedMs = Math.min(
+          ...before.acks.filter(({ result }) => result !== "fail").map(({ t0 }) => t0),
+          before.dead?.t0 ?? Number.POSITIVE_INFINITY,
+        );
+        for (const got of byId.get(firsts[i]!.id ?? "")!.deliveries) {
+          if (got.t1 >= releasedMs) continue;
+          yield violation(
+            "C7",
+            `${got.id}: ${group} got it at ${got.t1}, before ${firsts[i - 1]!.id} of its key was settled`,
+          );
+        }
+      }
+    }
+  }
+}
+
+/** C8: a send that was answered before another was called lies before it in their queue. */
+function* findBrokenOrder(history: History): Generator<Violation> {
+  const byQueue = groupByQueue(history.sends.filter(({ result, offset }) => result === "ok" && offset !== undefined));
+  for (const [queue, sends] of byQueue) {
+    const byAnswer = [...sends].sort((a, b) => a.t1 - b.t1);
+    let answered = 0;
+    let last: HistoryEvent | undefined;
+    for (const send of [...sends].sort((a, b) => a.t0 - b.t0)) {
+      for (; answered < byAnswer.length && byAnswer[answered]!.t1 < send.t0; answered++) {
+        if (last === undefined || byAnswer[answered]!.offset! > last.offset!) last = byAnswer[answered];
+      }
+      if (last !== undefined && last !== send && last.offset! >= send.offset!) {
+        yield violation(
+          "C8",
+          `${queue}: ${last.id} at ${last.offset} was answered before ${send.id} at ${send.offset} was sent`,
+        );
+      }
+    }
+  }
+}
+
+/** C9: an offset means one message, for ever and for everybody. */
+function* findSharedOffsets(history: History): Generator<Violation> {
+  const seen = history.events.filter(
+    ({ op, result, id, offset }) =>
+      (op === "send" || op === "receive") && result === "ok" && id !== undefined && offset !== undefined,
+  );
+  for (const [queue, events] of groupByQueue(seen)) {
+    const idAt = new Map<number, string>();
+    for (const { offset = -1, id = "" } of events) {
+      const known = idAt.get(offset);
+      if (known === undefined) idAt.set(offset, id);
+      else if (known !== id) yield violation("C9", `${queue}: offset ${offset} is ${known} and ${id}`);
+    }
+  }
+}
+
+/** C10: a delayed message before its time. */
+function* findEarly(history: History): Generator<Violation> {
+  for (const { id = "", group, t1 } of history.deliveries) {
+    const targetMs = history.sent.get(id)?.event.targetMs;
+    if (targetMs !== undefined && t1 < targetMs) {
+      yield violation("C10", `${id}: ${group} got it at ${t1}, ${targetMs - t1} ms before its time`);
+    }
+  }
+}
+
+/** C11: once healed, everything goes on and comes to an end. */
+function* findStalls(history: History, options: HistoryOptions): Generator<Violation> {
+  const { drainMsMax = 30_000, sendAfterHealMsMax = 5_000 } = options;
+  const healed = history.events.findLast(({ op }) => op === "healed");
+  if (healed === undefined) return;
+  const drained = history.events.find(({ op, t1 }) => op === "drained" && t1 >= healed.t1);
+  if (drained === undefined) yield violation("C11", `healed at ${healed.t1}, and never drained`);
+  else if (drained.t1 - healed.t1 > drainMsMax) {
+    yield violation("C11", `healed at ${healed.t1}, drained only at ${drained.t1}`);
+  }
+  const works = history.sends.some(
+    ({ result, t0, t1 }) => result === "ok" && t0 >= healed.t1 && t1 <= healed.t1 + sendAfterHealMsMax,
+  );
+  if (!works) yield violation("C11", `no send succeeded within ${sendAfterHealMsMax} ms after ${healed.t1}`);
+}
+
+function groupByQueue(events: readonly HistoryEvent[]): Map<string, HistoryEvent[]> {
+  const byQueue = new Map<string, HistoryEvent[]>();
+  for (const event of events) {
+    const queue = `${event.topic ?? ""}/${event.queue ?? 0}`;
+    addTo(byQueue, queue, event);
+  }
+  return byQueue;
+}
+
+function addTo(lists: Map<string, HistoryEvent[]>, key: string, event: HistoryEvent): void {
+  const known = lists.get(key);
+  if (known === undefined) lists.set(key, [event]);
+  else known.push(event);
+}
+
+function violation(check: CheckName, text: string): Violation {
+  return { check, text };
+}

@@ -1,0 +1,303 @@
+import assert from "node:assert/strict";
+import { SeededRandomness } from "../../../proto/runtime/seeded-randomness.ts";
+import { type CheckName, checkHistory, type HistoryEvent } from "../../support/history-checker.ts";
+import { generateValidHistory } from "../../support/history-generator.ts";
+
+const subscriptions = [{ group: "g", topic: "t" }];
+
+type Parts = Partial<HistoryEvent>;
+
+/** A send of m at `t`, answered 5 ms later; its offset is the number in its id. */
+const send = (id: string, t: number, parts: Parts = {}): HistoryEvent => ({
+  ...{ op: "send", t0: t, t1: t + 5, result: "ok", client: "p", topic: "t", queue: 0, offset: Number(id.slice(1)), id },
+  ...{ digest: `d${id}`, ...parts },
+});
+/** A hand-out called at `t`, answered 5 ms later, for 1 000 ms. */
+const got = (id: string, t: number, parts: Parts = {}): HistoryEvent => ({
+  ...{ op: "receive", t0: t, t1: t + 5, result: "ok", client: "c", group: "g", topic: "t", queue: 0, id },
+  ...{
+    offset: Number(id.slice(1)),
+    digest: `d${id}`,
+    attempt: 1,
+    receipt: `r${id}@${t}`,
+    invisibleMs: 1_000,
+    ...parts,
+  },
+});
+const ack = (id: string, t: number, parts: Parts = {}): HistoryEvent => ({
+  ...{ op: "ack", t0: t, t1: t + 5, result: "ok", group: "g", topic: "t", id, ...parts },
+});
+const change = (id: string, t: number, parts: Parts = {}): HistoryEvent => ({ ...ack(id, t), op: "change", ...parts });
+const handBack = (id: string, t: number, parts: Parts = {}): HistoryEvent => ({
+  ...ack(id, t),
+  op: "hand-back",
+  ...parts,
+});
+const dead = (id: string, t: number): HistoryEvent => ({ ...ack(id, t), op: "dead-letter" });
+const lostReceive = (t: number): HistoryEvent => ({
+  op: "receive",
+  t0: t,
+  t1: t + 5,
+  result: "info",
+  group: "g",
+  topic: "t",
+});
+const at = (op: "healed" | "drained" | "power-cut", t: number): HistoryEvent => ({ op, t0: t, t1: t, result: "ok" });
+/** Sent, handed out, acked. */
+const done = (id: string, t: number, parts: Parts = {}): HistoryEvent[] => [
+  send(id, t, parts),
+  got(id, t + 10, parts),
+  ack(id, t + 20),
+];
+
+const k = { key: "k" };
+
+/** Each breaks one promise, in one way. */
+const bad: readonly (readonly [CheckName, string, readonly HistoryEvent[]])[] = [
+  ["C1", "the only message never came", [send("m0", 0)]],
+  ["C1", "the first of three never came (prefix)", [send("m0", 0), ...done("m1", 10), ...done("m2", 40)]],
+  ["C1", "the second of three never came (middle)", [...done("m0", 0), send("m1", 10), ...done("m2", 40)]],
+  ["C1", "the last of three never came (suffix)", [...done("m0", 0), ...done("m1", 30), send("m2", 60)]],
+  ["C1", "only another group got it", [send("m0", 0), got("m0", 10, { group: "other" })]],
+  ["C1", "a receive of unknown outcome is no delivery", [send("m0", 0), lostReceive(10)]],
+  ["C1", "a send that was repeated and answered", [send("m0", 0, { result: "info" }), send("m0", 10)]],
+  ["C2", "nobody sent it", [...done("m0", 0), got("m7", 50)]],
+  ["C2", "its send failed", [send("m0", 0, { result: "fail" }), got("m0", 10), ack("m0", 20)]],
+  [
+    "C2",
+    "both its sends failed",
+    [send("m0", 0, { result: "fail" }), send("m0", 10, { result: "fail" }), got("m0", 30)],
+  ],
+  ["C2", "another group got what nobody sent", [...done("m0", 0), got("m7", 50, { group: "other" })]],
+  ["C3", "another body", [send("m0", 0), got("m0", 10, { digest: "x" }), ack("m0", 20)]],
+  ["C3", "another tag", [send("m0", 0, { tag: "a" }), got("m0", 10, { tag: "b" })]],
+  ["C3", "the tag is gone", [send("m0", 0, { tag: "a" }), got("m0", 10)]],
+  ["C3", "another message group", [send("m0", 0, k), got("m0", 10, { key: "j" })]],
+  [
+    "C3",
+    "right the first time, wrong the second",
+    [send("m0", 0), got("m0", 10), got("m0", 2_000, { digest: "x", attempt: 2 })],
+  ],
+  ["C4", "again after the ack", [...done("m0", 0), got("m0", 3_000, { attempt: 2 })]],
+  [
+    "C4",
+    "long after the ack, across a power cut",
+    [...done("m0", 0), at("power-cut", 40), got("m0", 90_000, { attempt: 2 })],
+  ],
+  [
+    "C4",
+    "after the second, successful ack",
+    [send("m0", 0), got("m0", 10), ack("m0", 20, { result: "info" }), ack("m0", 30), got("m0", 3_000, { attempt: 2 })],
+  ],
+  ["C4", "to another consumer of the group", [...done("m0", 0), got("m0", 3_000, { attempt: 2, client: "c2" })]],
+  ["C5", "two consumers at once", [send("m0", 0), got("m0", 10), got("m0", 100, { client: "c2", attempt: 2 })]],
+  [
+    "C5",
+    "just before the end of the lease",
+    [send("m0", 0), got("m0", 10), got("m0", 980, { client: "c2", attempt: 2 })],
+  ],
+  ["C5", "the same consumer by two receives", [send("m0", 0), got("m0", 10), got("m0", 400, { attempt: 2 })]],
+  [
+    "C5",
+    "given up only afterwards",
+    [
+      send("m0", 0),
+      got("m0", 10, { receipt: "r" }),
+      got("m0", 400, { attempt: 2 }),
+      change("m0", 500, { receipt: "r" }),
+    ],
+  ],
+  [
+    "C5",
+    "another receipt was given up",
+    [
+      send("m0", 0),
+      got("m0", 10, { receipt: "r" }),
+      change("m0", 20, { receipt: "s" }),
+      got("m0", 400, { attempt: 2 }),
+    ],
+  ],
+  [
+    "C5",
+    "within the second of two leases",
+    [send("m0", 0), got("m0", 10), got("m0", 1_020, { attempt: 2 }), got("m0", 1_500, { attempt: 3 })],
+  ],
+  ["C6", "the same attempt twice", [send("m0", 0), got("m0", 10), got("m0", 2_000)]],
+  [
+    "C6",
+    "a lower attempt later",
+    [send("m0", 0), got("m0", 10), got("m0", 2_000, { attempt: 2 }), got("m0", 4_000, { attempt: 1 })],
+  ],
+  ["C6", "the first hand-out is the second attempt", [send("m0", 0), got("m0", 10, { attempt: 2 })]],
+  ["C6", "an attempt left out", [send("m0", 0), got("m0", 10), got("m0", 2_000, { attempt: 3 })]],
+  [
+    "C6",
+    "an attempt left out before a receive got lost",
+    [send("m0", 0), got("m0", 10), got("m0", 2_000, { attempt: 3 }), lostReceive(2_500)],
+  ],
+  [
+    "C7",
+    "the next of the key while the first is out",
+    [send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), got("m1", 30, k), ack("m0", 40), ack("m1", 50)],
+  ],
+  [
+    "C7",
+    "the next of the key while the first is never settled",
+    [send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), got("m1", 30, k)],
+  ],
+  [
+    "C7",
+    "the ack of the first failed",
+    [send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), ack("m0", 25, { result: "fail" }), got("m1", 40, k)],
+  ],
+  [
+    "C7",
+    "the first is dead only later",
+    [send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), got("m1", 40, k), dead("m0", 3_000)],
+  ],
+  [
+    "C7",
+    "the third before the second",
+    [...done("m0", 0, k), send("m1", 50, k), send("m2", 60, k), got("m2", 100, k), got("m1", 120, k), ack("m1", 130)],
+  ],
+  ["C8", "a later send before an earlier one", [send("m5", 0), send("m3", 10), got("m5", 50), got("m3", 60)]],
+  ["C8", "two rounds later", [...done("m0", 0), ...done("m5", 100), ...done("m6", 200), ...done("m4", 300)]],
+  [
+    "C8",
+    "by two producers",
+    [send("m5", 0, { client: "a" }), send("m3", 10, { client: "b" }), got("m5", 50), got("m3", 60)],
+  ],
+  [
+    "C9",
+    "two sends, one offset",
+    [send("m0", 0), send("m1", 3, { offset: 0 }), got("m0", 10), got("m1", 20, { offset: 1 })],
+  ],
+  [
+    "C9",
+    "delivered at the offset of another",
+    [...done("m0", 0), send("m1", 100, { result: "info" }), got("m1", 200, { offset: 0 })],
+  ],
+  [
+    "C9",
+    "reused after a crash",
+    [...done("m0", 0), at("power-cut", 50), send("m1", 100, { result: "info" }), got("m1", 200, { offset: 0 })],
+  ],
+  [
+    "C9",
+    "two groups see different messages at one place",
+    [send("m0", 0), got("m0", 10), send("m1", 20, { result: "info" }), got("m1", 50, { offset: 0, group: "other" })],
+  ],
+  ["C10", "a delayed message before its time", [send("m0", 0, { targetMs: 5_000 }), got("m0", 4_000)]],
+  [
+    "C10",
+    "early only on its redelivery is early too",
+    [send("m0", 0, { targetMs: 5_000 }), got("m0", 1_000), got("m0", 3_000, { attempt: 2 })],
+  ],
+  ["C11", "never drained", [...done("m0", 0), at("healed", 100), ...done("m1", 200)]],
+  ["C11", "drained too late", [at("healed", 0), ...done("m0", 100), at("drained", 30_001)]],
+  ["C11", "no send after the faults", [...done("m0", 0), at("healed", 100), at("drained", 200)]],
+  [
+    "C11",
+    "the first send after the faults took too long",
+    [at("healed", 0), send("m0", 10, { t1: 5_001 }), got("m0", 5_010), at("drained", 6_000)],
+  ],
+];
+
+/** Each looks like one of the above, and is right. */
+const good: readonly (readonly [string, readonly HistoryEvent[]])[] = [
+  [
+    "a send of unknown outcome may come out or not",
+    [send("m0", 0, { result: "info" }), ...done("m1", 10), send("m2", 40, { result: "info" }), got("m2", 60)],
+  ],
+  ["a failed send whose repetition succeeded", [send("m0", 0, { result: "fail" }), send("m0", 10), got("m0", 30)]],
+  ["dead without ever being seen", [send("m0", 0), dead("m0", 5_000)]],
+  [
+    "a receive that was called before the ack was answered",
+    [send("m0", 0), got("m0", 10), ack("m0", 100, { t1: 2_000 }), got("m0", 1_500, { attempt: 2 })],
+  ],
+  [
+    "an ack of unknown outcome",
+    [send("m0", 0), got("m0", 10), ack("m0", 20, { result: "info" }), got("m0", 2_000, { attempt: 2 })],
+  ],
+  ["the lease had ended", [send("m0", 0), got("m0", 10), got("m0", 1_011, { attempt: 2 })]],
+  [
+    "it was given up",
+    [send("m0", 0), got("m0", 10, { receipt: "r" }), change("m0", 50, { receipt: "r" }), got("m0", 60, { attempt: 2 })],
+  ],
+  [
+    "a hand-back does not count",
+    [send("m0", 0), got("m0", 10, { receipt: "r" }), handBack("m0", 50, { receipt: "r" }), got("m0", 60)],
+  ],
+  [
+    "a repeated attempt gets the same receipt",
+    [send("m0", 0), got("m0", 10, { receipt: "r" }), got("m0", 60, { receipt: "r" })],
+  ],
+  ["a power cut may forget a hand-out", [send("m0", 0), got("m0", 10), at("power-cut", 50), got("m0", 60)]],
+  ["an attempt was lost with a receive", [send("m0", 0), lostReceive(10), got("m0", 2_000, { attempt: 2 })]],
+  ["two sends at once may lie in any order", [send("m5", 0), send("m3", 4), got("m5", 50), got("m3", 60)]],
+  [
+    "one offset in two queues",
+    [send("m0", 0), send("m1", 3, { offset: 0, queue: 1 }), got("m0", 10), got("m1", 20, { offset: 0, queue: 1 })],
+  ],
+  [
+    "the next of the key after the first died",
+    [send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), dead("m0", 1_100), got("m1", 1_200, k)],
+  ],
+  [
+    "another key does not wait",
+    [send("m0", 0, k), send("m1", 10, { key: "j" }), got("m0", 20, k), got("m1", 30, { key: "j" })],
+  ],
+];
+
+describe("the history checker (T24)", () => {
+  it(`knows each of ${bad.length} bad histories by its name, and blames it for nothing else`, () => {
+    assert.ok(bad.length >= 40);
+    for (const [check, what, events] of bad) {
+      const { violations } = checkHistory(events, { subscriptions });
+      const names = [...new Set(violations.map((v) => v.check))];
+      assert.deepEqual(names, [check], `${check} ${what}: ${violations.map(({ text }) => text).join("; ")}`);
+    }
+    assert.equal(new Set(bad.map(([check]) => check)).size, 11, "every check has its bad histories");
+  });
+
+  for (const [what, events] of good) {
+    it(`has nothing against: ${what}`, () => {
+      assert.deepEqual(checkHistory(events, { subscriptions }).violations, []);
+    });
+  }
+
+  it("says where in a producer's sends a loss lies", () => {
+    const text = (name: string) => {
+      const [, , events] = bad.find(([check, what]) => check === "C1" && what.includes(name))!;
+      return checkHistory(events, { subscriptions }).violations[0]?.text;
+    };
+    for (const where of ["prefix", "middle", "suffix"]) assert.match(text(where) ?? "", new RegExp(where));
+  });
+
+  it("raises no false alarm in 2 000 random valid histories", () => {
+    const seed = Number(process.env["POPMESH_TEST_SEED"] ?? 20_000);
+    const groups = { subscriptions: ["g1", "g2"].map((group) => ({ group, topic: "t" })) };
+    let deliveries = 0;
+    let redeliveries = 0;
+    let recovered = 0;
+    for (let i = 0; i < 2_000; i++) {
+      const events = generateValidHistory(new SeededRandomness(seed + i), 60);
+      const { violations, counts } = checkHistory(events, groups);
+      assert.deepEqual(violations, [], `seed ${seed + i}`);
+      deliveries += counts.deliveries;
+      redeliveries += counts.redeliveries;
+      recovered += counts.recovered;
+    }
+    assert.ok(
+      deliveries > 50_000 && redeliveries > 5_000 && recovered > 500,
+      `${deliveries} ${redeliveries} ${recovered}`,
+    );
+  });
+
+  it("takes a hundred thousand events in its stride", () => {
+    const events = Array.from({ length: 30_000 }, (_, i) => done(`m${i}`, i * 30)).flat();
+    const { violations, counts } = checkHistory(events, { subscriptions });
+    assert.deepEqual(violations, []);
+    assert.deepEqual([counts.sendsOk, counts.deliveries, counts.acksOk], [30_000, 30_000, 30_000]);
+  });
+});
