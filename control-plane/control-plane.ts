@@ -68,13 +68,18 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     acceptEmptyStore: config.acceptEmptyStore,
     clock,
   });
-  const catalog = new Catalog(store.tables, store, clock, deps.onStoreFailure);
-  await catalog.change("control-plane", (draft) => declareNamespace(draft, defaultNamespace, {}, namespaceDefaults));
-
   const leases = new BrokerLeases(config.brokerLease, clock, (name) => {
     log.warn({ broker: name }, "a broker's lease lapsed; its endpoint is unhealthy until it registers again");
     publishEndpoints(name);
   });
+  const catalog = new Catalog({
+    tables: store.tables,
+    store,
+    clock,
+    isAlive: (name) => leases.isAlive(name),
+    onStoreFailure: deps.onStoreFailure,
+  });
+  await catalog.change("control-plane", (draft) => declareNamespace(draft, defaultNamespace, {}, namespaceDefaults));
   for (const broker of catalog.tables.broker.values()) if (broker.state !== "stopped") leases.renew(broker.name);
 
   const resources = new ResourceTable();

@@ -1,5 +1,6 @@
 import { type AdminAnswer, type AdminRequest, type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import { forgetBroker } from "../catalog/declare-broker.ts";
 import { removeResource } from "../catalog/remove.ts";
 import { type ManifestMistake, readManifests } from "../resource/manifest.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
@@ -29,6 +30,18 @@ export function addApiRoutes(server: AdminServer, doors: ApiDoors): void {
       items: sorted(tables.broker).map((record) => brokerView(record, doors.isAlive(record.name), tables)),
     }),
   );
+  server.route("DELETE", "/v1/brokers/:name", async (request) => {
+    const name = request.parameters["name"] ?? "";
+    const forgotten = await catalog.change(askedBy(request), (draft) => forgetBroker(draft, name));
+    switch (forgotten.outcome) {
+      case "forgotten":
+        return jsonAnswer(200, { deleted: `broker ${name}`, topics: forgotten.topics });
+      case "absent":
+        return jsonAnswer(404, { error: `broker "${name}" is not known; popmesh get brokers lists those that are` });
+      case "alive":
+        return jsonAnswer(409, { error: `broker "${name}" is alive and would register again; stop it first` });
+    }
+  });
   server.route("GET", "/v1/sidecars", () => jsonAnswer(200, { items: doors.sidecars() }));
 
   server.route("GET", "/v1/namespaces/:namespace/topics", ({ parameters }) =>

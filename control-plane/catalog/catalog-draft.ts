@@ -24,12 +24,23 @@ export class CatalogDraft {
   /** Who asks for it. */
   readonly by: string;
 
-  constructor(tables: ReadonlyCatalogTables, nowMs: number, by: string) {
+  /** Whether a broker holds a lease. */
+  readonly isAlive: (brokerName: string) => boolean;
+
+  constructor(
+    tables: ReadonlyCatalogTables,
+    circumstances: {
+      readonly nowMs: number;
+      readonly by: string;
+      readonly isAlive: (brokerName: string) => boolean;
+    },
+  ) {
     this.#tables = tables;
     this.#written = { namespace: new Map(), topic: new Map(), group: new Map(), broker: new Map(), counter: new Map() };
     this.#growth = { namespace: 0, topic: 0, group: 0, broker: 0, counter: 0 };
-    this.nowMs = nowMs;
-    this.by = by;
+    this.nowMs = circumstances.nowMs;
+    this.by = circumstances.by;
+    this.isAlive = circumstances.isAlive;
   }
 
   get<K extends RecordKind>(kind: K, key: string): RecordByKind[K] | undefined {

@@ -8,6 +8,17 @@ export interface CatalogStore {
   write(changes: readonly CatalogChange[], audit: readonly AuditLine[]): Promise<void>;
 }
 
+export interface CatalogOptions {
+  /** What the store holds; the catalog takes them over. */
+  readonly tables: CatalogTables;
+  readonly store: CatalogStore;
+  readonly clock: Clock;
+  /** Whether a broker holds a lease. */
+  readonly isAlive: (brokerName: string) => boolean;
+  /** Something decided could not be written, so memory and disk no longer agree; the process must end. */
+  readonly onStoreFailure: (error: unknown) => void;
+}
+
 export type CatalogListener = (changes: readonly CatalogChange[]) => void;
 
 /**
@@ -18,20 +29,18 @@ export class Catalog {
   readonly #tables: CatalogTables;
   readonly #store: CatalogStore;
   readonly #clock: Clock;
+  readonly #isAlive: (brokerName: string) => boolean;
   readonly #onStoreFailure: (error: unknown) => void;
   readonly #listeners: CatalogListener[] = [];
   /** Settles when every change decided so far is on disk and published. */
   #settled: Promise<void> = Promise.resolve();
 
-  /**
-   * `tables` is what the store holds; the catalog takes them over. `onStoreFailure`: something decided could not be written,
-   * so memory and disk no longer agree; the process must end.
-   */
-  constructor(tables: CatalogTables, store: CatalogStore, clock: Clock, onStoreFailure: (error: unknown) => void) {
-    this.#tables = tables;
-    this.#store = store;
-    this.#clock = clock;
-    this.#onStoreFailure = onStoreFailure;
+  constructor(options: CatalogOptions) {
+    this.#tables = options.tables;
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#isAlive = options.isAlive;
+    this.#onStoreFailure = options.onStoreFailure;
   }
 
   get tables(): ReadonlyCatalogTables {
@@ -48,7 +57,7 @@ export class Catalog {
    * decision that changes nothing resolves when what it saw is durable. When `decide` throws, nothing changes.
    */
   change<T>(by: string, decide: (draft: CatalogDraft) => T): Promise<T> {
-    const draft = new CatalogDraft(this.#tables, this.#clock.wallMs(), by);
+    const draft = new CatalogDraft(this.#tables, { nowMs: this.#clock.wallMs(), by, isAlive: this.#isAlive });
     let result: T;
     try {
       result = decide(draft);

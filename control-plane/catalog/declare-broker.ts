@@ -16,17 +16,21 @@ export interface BrokerSaid {
 const replacedRunIdsMax = 8;
 
 /**
- * A broker registers. The newest run of a name wins: after a crash a broker comes back as another run, perhaps at another
- * address. A run that was replaced and still calls is refused: two brokers share one name. Returns why, or undefined.
+ * The newest run of a name wins: after a crash a broker comes back as another run, perhaps at another address. A run that was
+ * replaced and still calls is refused: two brokers share one name. Returns why, or undefined.
  */
-export function declareBroker(draft: CatalogDraft, said: BrokerSaid): string | undefined {
+export function refuseReplacedRun(draft: CatalogDraft, said: BrokerSaid): string | undefined {
   const existing = draft.get("broker", said.name);
-  if (existing?.replacedRunIds.includes(said.runId)) {
-    return (
-      `another broker registered as "${said.name}" at ${existing.host}:${existing.port} after this one. ` +
-      "Each broker needs a name of its own; stop one of them, or give it another name and data directory"
-    );
-  }
+  if (existing?.replacedRunIds.includes(said.runId) !== true) return undefined;
+  return (
+    `another broker registered as "${said.name}" at ${existing.host}:${existing.port} after this one. ` +
+    "Each broker needs a name of its own; stop one of them, or give it another name and data directory"
+  );
+}
+
+/** A broker registers or renews. It must be alive already, so that topics without a place find it. */
+export function declareBroker(draft: CatalogDraft, said: BrokerSaid): void {
+  const existing = draft.get("broker", said.name);
   const isNewRun = existing !== undefined && existing.runId !== said.runId;
   const record: BrokerRecord = {
     name: said.name,
@@ -40,10 +44,9 @@ export function declareBroker(draft: CatalogDraft, said: BrokerSaid): string | u
     writable: said.writable,
     firstSeenMs: existing?.firstSeenMs ?? draft.nowMs,
   };
-  if (existing !== undefined && isSame(existing, record)) return undefined;
+  if (existing !== undefined && isSame(existing, record)) return;
   draft.put("broker", said.name, record);
   placeHomeless(draft);
-  return undefined;
 }
 
 /** A broker stops in an orderly way. One that was replaced meanwhile has nothing to say. */
@@ -51,6 +54,34 @@ export function stopBroker(draft: CatalogDraft, name: string, runId: number): vo
   const existing = draft.get("broker", name);
   if (existing === undefined || existing.runId !== runId || existing.state === "stopped") return;
   draft.put("broker", name, { ...existing, state: "stopped" });
+}
+
+/** What became of the wish to forget a broker. */
+export type Forgotten =
+  /** `topics` lost the queues they had there. */
+  | { readonly outcome: "forgotten"; readonly topics: number }
+  | { readonly outcome: "absent" }
+  /** It holds a lease: it would register again. */
+  | { readonly outcome: "alive" };
+
+/**
+ * A broker that is gone for good is forgotten with the queues it held: the messages in them are given up. Topics that were
+ * nowhere else get a new place.
+ */
+export function forgetBroker(draft: CatalogDraft, name: string): Forgotten {
+  if (draft.get("broker", name) === undefined) return { outcome: "absent" };
+  if (draft.isAlive(name)) return { outcome: "alive" };
+  draft.delete("broker", name);
+  let topics = 0;
+  for (const key of draft.keys("topic")) {
+    const topic = draft.get("topic", key);
+    if (topic?.placement.includes(name) !== true) continue;
+    const placement = topic.placement.filter((other) => other !== name);
+    draft.put("topic", key, { ...topic, placement });
+    topics++;
+  }
+  placeHomeless(draft);
+  return { outcome: "forgotten", topics };
 }
 
 /** Topics that were created before there was any broker get their place with the first one. */

@@ -110,12 +110,14 @@ export function declareNamespace(
   return { outcome: existing === undefined ? "created" : "configured", record };
 }
 
-/** Broker groups that take new topics: all that are known and neither leaving nor gone. */
+/** Broker groups that take new topics: those that live and are not leaving; if none lives, those that may come back. */
 export function placeable(draft: CatalogDraft): string[] {
-  return draft
+  const serving = draft
     .keys("broker")
     .filter((name) => draft.get("broker", name)?.state === "serving")
     .sort();
+  const alive = serving.filter((name) => draft.isAlive(name));
+  return alive.length > 0 ? alive : serving;
 }
 
 function tooMany(what: string): { outcome: "conflict"; path: string; reason: string } {

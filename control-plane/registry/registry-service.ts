@@ -8,7 +8,7 @@ import {
 import { popmesh } from "#codec/popmesh-v1";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { Catalog } from "../catalog/catalog.ts";
-import { declareBroker, stopBroker } from "../catalog/declare-broker.ts";
+import { declareBroker, refuseReplacedRun, stopBroker } from "../catalog/declare-broker.ts";
 import { ensureGroup, ensureTopic } from "../catalog/ensure.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
 import { brokerNameProblem, printableName } from "../resource/resource-name.ts";
@@ -63,10 +63,13 @@ export function registryService(options: RegistryOptions): {
     if (request.port < 1 || request.port > 65_535) throw invalid(`${request.port} is no port`);
     let isRevived = false;
     const refusal = await catalog.change(`broker:${name}`, (draft) => {
-      const reason = declareBroker(draft, { ...request, name });
-      // Before the change is published, so that its endpoint goes out as alive.
-      if (reason === undefined) isRevived = leases.renew(name);
-      return reason;
+      const said = { ...request, name };
+      const reason = refuseReplacedRun(draft, said);
+      if (reason !== undefined) return reason;
+      // First of all, so that topics are placed on it and its endpoint goes out as alive.
+      isRevived = leases.renew(name);
+      declareBroker(draft, said);
+      return undefined;
     });
     if (refusal !== undefined) {
       log.warn({ broker: name, host: request.host, port: request.port }, refusal);

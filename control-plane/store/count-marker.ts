@@ -14,7 +14,10 @@ export class CountMarker {
   readonly #path: string;
   readonly #clock: Clock;
   #written: number;
+  /** What the store will hold when all that was asked for is written. */
   #count: number;
+  /** What it holds for sure. */
+  #durable: number;
   #pending: Timer | undefined;
 
   /** `count` is what the store holds now. */
@@ -22,6 +25,7 @@ export class CountMarker {
     this.#path = markerPath(directory);
     this.#clock = clock;
     this.#count = count;
+    this.#durable = count;
     this.#written = -1;
     this.#write();
   }
@@ -32,8 +36,9 @@ export class CountMarker {
     if (count < this.#written) this.#write();
   }
 
-  /** Call after the change is durable. */
-  afterChange(): void {
+  /** Call after the change is durable, with the count that was given before it. */
+  afterChange(count: number): void {
+    this.#durable = count;
     if (this.#pending !== undefined || this.#count === this.#written) return;
     this.#pending = this.#clock.after(writeDelayMs, () => {
       this.#pending = undefined;
@@ -48,9 +53,10 @@ export class CountMarker {
   }
 
   #write(): void {
-    if (this.#count === this.#written) return;
-    writeDurably(this.#path, `${JSON.stringify({ resourceCount: this.#count })}\n`);
-    this.#written = this.#count;
+    const count = Math.min(this.#count, this.#durable);
+    if (count === this.#written) return;
+    writeDurably(this.#path, `${JSON.stringify({ resourceCount: count })}\n`);
+    this.#written = count;
   }
 }
 

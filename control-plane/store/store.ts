@@ -40,7 +40,8 @@ export class Store implements CatalogStore {
   readonly #database: RootDatabase<unknown, Key>;
   readonly #marker: CountMarker;
   readonly #lock: { release(): void };
-  #resourceCount: number;
+  /** What the guard counts: that which people and programs declared. */
+  readonly #counted: Set<string>;
   #auditNext: number;
 
   private constructor(
@@ -54,7 +55,10 @@ export class Store implements CatalogStore {
     this.tables = tables;
     this.#marker = marker;
     this.#lock = lock;
-    this.#resourceCount = resourceCountOf(tables);
+    this.#counted = new Set([
+      ...[...tables.topic.keys()].map((key) => countedKey("topic", key)),
+      ...[...tables.group.keys()].map((key) => countedKey("group", key)),
+    ]);
     this.#auditNext = auditNext;
   }
 
@@ -74,12 +78,13 @@ export class Store implements CatalogStore {
   }
 
   async write(changes: readonly CatalogChange[], audit: readonly AuditLine[]): Promise<void> {
-    for (const change of changes) {
-      if (!isCounted(change)) continue;
-      const existed = this.#database.doesExist([change.kind, change.key]);
-      this.#resourceCount += (change.record === undefined ? 0 : 1) - (existed ? 1 : 0);
+    for (const { kind, key, record } of changes) {
+      if (kind !== "topic" && kind !== "group") continue;
+      if (record === undefined) this.#counted.delete(countedKey(kind, key));
+      else this.#counted.add(countedKey(kind, key));
     }
-    this.#marker.beforeChange(this.#resourceCount);
+    const count = this.#counted.size;
+    this.#marker.beforeChange(count);
     // `batch` is atomic; the asynchronous `transaction` of lmdb 3.5.6 never calls back on Node 20.
     await this.#database.batch(() => {
       for (const { kind, key, record } of changes) {
@@ -91,7 +96,7 @@ export class Store implements CatalogStore {
         void this.#database.put(["audit", this.#auditNext++], line);
       }
     });
-    this.#marker.afterChange();
+    this.#marker.afterChange(count);
   }
 
   /** The last lines of the trail, newest first. */
@@ -138,7 +143,7 @@ async function openLocked(
       );
     }
     const tables = readTables(database);
-    const storeCount = resourceCountOf(tables);
+    const storeCount = tables.topic.size + tables.group.size;
     confirm(format === undefined ? undefined : storeCount);
     const [lastAudit] = database.getKeys({ start: ["audit", Number.MAX_SAFE_INTEGER], end: ["audit"], reverse: true });
     const auditNext = Array.isArray(lastAudit) ? Number(lastAudit[1]) + 1 : 0;
@@ -161,11 +166,6 @@ function readTables(database: RootDatabase<unknown, Key>): CatalogTables {
   return tables;
 }
 
-/** What the guard counts: that which people and programs declared. */
-function resourceCountOf(tables: CatalogTables): number {
-  return tables.topic.size + tables.group.size;
-}
-
-function isCounted(change: CatalogChange): boolean {
-  return change.kind === "topic" || change.kind === "group";
+function countedKey(kind: "topic" | "group", key: string): string {
+  return `${kind} ${key}`;
 }

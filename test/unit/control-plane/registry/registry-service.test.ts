@@ -148,6 +148,51 @@ describe("the registry", () => {
       assert.deepEqual(clusters(await routeOf("default/bills")), ["bg/a", "bg/b", "bg/c"]);
     });
 
+    it("does not place a topic on a broker whose lease lapsed while another lives", async () => {
+      await controlPlane.registerBroker({ brokerName: "a" });
+      await clock.advanceAndSettle(10_000);
+      await controlPlane.registerBroker({ brokerName: "b" });
+      await controlPlane.apply(topicManifest("orders"));
+      sidecar.subscribe(TopicRoute, "default/orders");
+      assert.deepEqual(
+        (await routeOf("default/orders")).segment.map(({ cluster }) => cluster),
+        ["bg/b"],
+      );
+    });
+
+    it("forgets a broker that is gone for good: its topics move, and only then its cluster goes", async () => {
+      await controlPlane.registerBroker({ brokerName: "a" });
+      await controlPlane.apply(topicManifest("orders"));
+      for (const [type, name] of [
+        [Cluster, "bg/a"],
+        [Endpoints, "bg/a"],
+        [TopicRoute, "default/orders"],
+      ] as const) {
+        sidecar.subscribe(type, name);
+        await sidecar.take();
+      }
+      assert.equal((await controlPlane.http("DELETE", "/v1/brokers/a")).status, 409, "it is alive");
+      await clock.advanceAndSettle(1_000);
+      await controlPlane.deregisterBroker({ brokerName: "a", runId: 1 });
+      assert.deepEqual(await nextEndpoints(), []);
+      await controlPlane.registerBroker({ brokerName: "b" });
+      await clock.advanceAndSettle(1_000);
+      assert.equal((await controlPlane.http("DELETE", "/v1/brokers/a")).status, 200);
+      const moved = await sidecar.next();
+      assert.deepEqual(
+        popmesh.v1.TopicRoute.decode(moved.resources[0]?.resource?.value ?? new Uint8Array()).segment.map(
+          ({ cluster }) => cluster,
+        ),
+        ["bg/b"],
+      );
+      await sidecar.probe();
+      assert.equal(sidecar.untakenCount, 0, "the cluster went before the topic that left it was acknowledged");
+      sidecar.ack(moved);
+      assert.deepEqual((await sidecar.take()).removedResources, ["bg/a"]);
+      assert.deepEqual((await sidecar.take()).removedResources, ["bg/a"]);
+      assert.equal((await controlPlane.http("DELETE", "/v1/brokers/a")).status, 404);
+    });
+
     it("gives a topic that was there before any broker its place with the first one", async () => {
       await controlPlane.apply(topicManifest("orders"));
       sidecar.subscribe(TopicRoute, "default/orders");
