@@ -83,7 +83,7 @@ export class Connection implements StreamOwner, FrameSink, OutputOwner {
     this.#socket = socket;
     this.nowMs = host.clock.monotonicMs();
     this.output = new Output(socket, host.slabs, this);
-    this.#scheduler = new SendScheduler(this.output);
+    this.#scheduler = new SendScheduler(this);
     this.responses = new ResponseWriter(this.output);
     this.bodies = new BodyReceiver(this);
     this.#requests = new RequestReceiver(this);

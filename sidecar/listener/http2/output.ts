@@ -93,12 +93,15 @@ export class Output {
       return;
     }
     this.#writesInFlight++;
-    this.#socket.write(this.#at === slabBytes ? slab : slab.subarray(0, this.#at), () => {
-      // Also called when the socket was destroyed: the memory is ours again either way.
+    this.#socket.write(this.#at === slabBytes ? slab : slab.subarray(0, this.#at), (error) => {
       this.#writesInFlight--;
       this.writesFinished++;
       this.#pool.giveBack(slab);
-      if (this.isBlocked && this.#socket.writableLength <= blockedBytes / 2) {
+      if (error != null) {
+        // The socket is about to close. Until it says so, methods must not pour into it.
+        this.isBlocked = true;
+        this.#isEnded = true;
+      } else if (this.isBlocked && this.#socket.writableLength <= blockedBytes / 2) {
         this.isBlocked = false;
         this.#owner.onUnblocked();
       }

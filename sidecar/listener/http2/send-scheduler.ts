@@ -6,12 +6,12 @@ import type { Stream } from "./stream.ts";
  * takes bytes again; what is left of one goes to the end of the line.
  */
 export class SendScheduler {
-  readonly #output: Output;
+  readonly #connection: { readonly output: Output; readonly sendWindow: number };
   readonly #queued = new Set<Stream>();
   readonly #awaitingWritable = new Set<Stream>();
 
-  constructor(output: Output) {
-    this.#output = output;
+  constructor(connection: { readonly output: Output; readonly sendWindow: number }) {
+    this.#connection = connection;
   }
 
   /** `stream` has bytes that wait. */
@@ -38,8 +38,10 @@ export class SendScheduler {
 
   /** The window of the connection opened, or the socket takes bytes again. */
   pumpAll(): void {
+    const connection = this.#connection;
     for (const stream of [...this.#queued]) {
-      if (this.#output.isBlocked) break;
+      // Those that had no turn yet keep their place for the next time.
+      if (connection.output.isBlocked || connection.sendWindow <= 0) break;
       this.#turn(stream);
     }
     this.#tellWritable();
@@ -54,7 +56,7 @@ export class SendScheduler {
   #tellWritable(): void {
     if (this.#awaitingWritable.size === 0) return;
     for (const stream of [...this.#awaitingWritable]) {
-      if (this.#output.isBlocked) return;
+      if (this.#connection.output.isBlocked) return;
       if (stream.isQueued || !this.#awaitingWritable.delete(stream)) continue;
       const { onWritable } = stream;
       stream.onWritable = undefined;

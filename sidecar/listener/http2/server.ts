@@ -38,6 +38,9 @@ export type ListenAddress = { readonly host: string; readonly port: number } | {
 /** How often the connections are looked through for what took too long. */
 const sweepMs = 1000;
 
+/** Remote address of the clients of a Unix socket, which have none. */
+const localPeer = "local";
+
 /** First byte of a TLS record that carries a handshake; HTTP/2 begins with "P". */
 const tlsHandshakeByte = 0x16;
 
@@ -71,8 +74,7 @@ export class GrpcServer implements ConnectionHost {
   constructor(options: GrpcServerOptions) {
     this.#options = options;
     this.limits = completeLimits(options.limits);
-    this.methods = new Map(options.methods.map((method) => [method.path, method]));
-    if (this.methods.size !== options.methods.length) throw new RangeError("two methods have the same path");
+    this.methods = byPath(options.methods);
     this.clock = options.clock;
     this.log = options.log;
     this.counters = new Http2Counters(options.metrics);
@@ -117,7 +119,9 @@ export class GrpcServer implements ConnectionHost {
 
   /** Starts to listen; may be called for several addresses. Resolves with the port (0 for a Unix socket). */
   listen(at: ListenAddress): Promise<number> {
-    const listener = createServer({ noDelay: true, allowHalfOpen: false }, (socket) => this.#onSocket(socket));
+    const listener = createServer({ noDelay: true, allowHalfOpen: false }, (socket) =>
+      this.#onSocket(socket, "path" in at ? localPeer : (socket.remoteAddress ?? "")),
+    );
     this.#sweeper ??= this.clock.every(sweepMs, () => this.#sweep());
     return new Promise((resolve, reject) => {
       listener.once("error", reject);
@@ -178,15 +182,19 @@ export class GrpcServer implements ConnectionHost {
     (entry as Stream).abort(GrpcStatus.DeadlineExceeded, "the deadline of the call passed", "deadline");
   }
 
-  #onSocket(socket: Socket): void {
-    const peer = socket.remoteAddress ?? "local";
+  #onSocket(socket: Socket, peer: string): void {
+    // Gone before it was accepted.
+    if (peer === "") {
+      socket.destroy();
+      return;
+    }
     const openOfPeer = this.#openPerPeer.get(peer) ?? 0;
     if (this.#openSockets >= this.limits.connectionsMax) {
       this.#turnAway(socket, "connections");
       return;
     }
     // Clients of a Unix socket have no address; the file's permissions are their limit.
-    if (openOfPeer >= this.limits.connectionsPerPeerMax && peer !== "local") {
+    if (openOfPeer >= this.limits.connectionsPerPeerMax && peer !== localPeer) {
       this.#turnAway(socket, "connections-per-peer");
       return;
     }
@@ -252,4 +260,13 @@ export class GrpcServer implements ConnectionHost {
     }
     for (const connection of [...this.#connections]) connection.sweep(nowMs);
   }
+}
+
+function byPath(methods: readonly GrpcMethod[]): ReadonlyMap<string, GrpcMethod> {
+  const map = new Map<string, GrpcMethod>();
+  for (const method of methods) {
+    if (map.has(method.path)) throw new RangeError(`two methods have the path ${method.path}`);
+    map.set(method.path, method);
+  }
+  return map;
 }
