@@ -17,17 +17,19 @@ const mayImportInside: Readonly<Record<string, Readonly<Record<string, readonly 
     "listener/http2": [],
     upstream: [],
     lane: [],
-    route: ["lane"],
+    // What a route finds is a topic and a group as the upstream port wants them.
+    route: ["lane", "upstream"],
     cluster: ["upstream"],
     filter: ["route", "lane", "cluster", "upstream"],
     listener: ["listener/http2", "filter", "route", "lane", "cluster", "upstream"],
-    xds: ["route", "lane", "cluster"],
+    // It fills the tables of these stages and answers the router's question for what is missing.
+    xds: ["route", "lane", "cluster", "upstream", "filter"],
     admin: ["listener", "filter", "route", "lane", "cluster", "upstream", "xds"],
   },
   "broker-core": {
     storage: [],
     "commit-log": ["storage"],
-    checkpoint: ["storage"],
+    checkpoint: ["storage", "commit-log"],
     record: ["commit-log"],
     service: ["append", "pop", "topic", "commit-log", "record", "dead-letter", "consume-queue", "dispatch"],
     registration: [],

@@ -65,6 +65,9 @@ export class SidecarUnderTest {
         dataDirectory,
         "--access-log",
         "off",
+        // It lives in the process of the tests, whose memory is not its own.
+        "--memory-max",
+        "16GiB",
         ...(options.argv ?? []),
       ],
       {},
