@@ -4,6 +4,7 @@ import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
 import { laneMarkOf, receivingLaneOf } from "../lane/lane.ts";
+import type { ConfigurationOnDemand, Found } from "../route/configuration-on-demand.ts";
 import { segmentOfMessageGroup } from "../route/message-group-placement.ts";
 import { readableSegment } from "../route/route-match.ts";
 import type { RouteTable } from "../route/route-table.ts";
@@ -19,18 +20,6 @@ import type {
 } from "../upstream/upstream.ts";
 import type { MeshCall } from "./filter.ts";
 import { ReceiveRun } from "./receive-run.ts";
-
-/** What a call that waited for configuration gets. */
-export type Found<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly code: Code; readonly message: string };
-
-/** Configuration that is fetched when it is first needed. Each calls back once, possibly before it returns. */
-export interface ConfigurationOnDemand {
-  topic(name: string, deadlineMs: number, done: (found: Found<TopicRoute>) => void): void;
-  group(name: string, deadlineMs: number, done: (found: Found<GroupPolicy>) => void): void;
-  broker(brokerName: string, deadlineMs: number, done: (found: Found<undefined>) => void): void;
-}
 
 /** A send as it leaves the listener. The views in `messages` are valid until `send` returns. */
 export interface SendOrder {

@@ -2,7 +2,7 @@ import { Code } from "../../proto/code.ts";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { ClusterManager } from "../cluster/cluster-manager.ts";
 import { clusterNameOf } from "../cluster/cluster-snapshot.ts";
-import type { ConfigurationOnDemand, Found } from "../filter/router.ts";
+import type { ConfigurationOnDemand, Found } from "../route/configuration-on-demand.ts";
 import type { Lookup, RouteTable } from "../route/route-table.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { MeshConfig } from "./mesh-config.ts";

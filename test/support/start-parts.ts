@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePorts } from "./free-port.ts";
+import { RawV2Client } from "./raw-v2-client.ts";
+import { compiledRoot, RunningProcess } from "./running-process.ts";
+import { waitUntil } from "./wait-until.ts";
+
+/** One real sidecar process. */
+export interface SidecarProcess {
+  readonly process: RunningProcess;
+  readonly address: string;
+  readonly admin: string;
+}
+
+/** The real processes of a mesh, each by itself: for tests that need two sidecars, or one that they may kill. */
+export class MeshParts {
+  readonly directory: string;
+  readonly #xds: string;
+  readonly #processes: RunningProcess[] = [];
+  readonly #clients: RawV2Client[] = [];
+  #sidecarCount = 0;
+
+  private constructor(directory: string, xds: string) {
+    this.directory = directory;
+    this.#xds = xds;
+  }
+
+  /** A control plane that creates what is used, and one broker. */
+  static async start(): Promise<MeshParts> {
+    const ports = await freePorts(4);
+    const [xds, api, broker, brokerAdmin] = ports.map((port) => `127.0.0.1:${port}`);
+    const parts = new MeshParts(mkdtempSync(join(tmpdir(), "popmesh-parts-")), String(xds));
+    const { directory } = parts;
+    parts.#run("control-plane", {
+      xds,
+      api,
+      "data-dir": join(directory, "control-plane"),
+      "auto-create": "on",
+      bootstrap: "true",
+    });
+    parts.#run("broker-core", {
+      listen: broker,
+      admin: brokerAdmin,
+      "data-dir": join(directory, "broker"),
+      "control-plane": xds,
+    });
+    try {
+      await Promise.all([ready(String(api)), ready(String(brokerAdmin))]);
+    } catch (error) {
+      const outputs = parts.#processes.map(({ output }) => output).join("\n");
+      await parts.stop();
+      throw new Error(`${error instanceof Error ? error.message : String(error)}\n${outputs}`);
+    }
+    return parts;
+  }
+
+  /** Resolves when it is ready. `at` takes the place of an earlier one. */
+  async startSidecar(at?: SidecarProcess): Promise<SidecarProcess> {
+    const [listen, admin] =
+      at === undefined ? (await freePorts(2)).map((port) => `127.0.0.1:${port}`) : [at.address, at.admin];
+    const process = this.#run("sidecar", {
+      listen,
+      admin,
+      "control-plane": this.#xds,
+      "data-dir": join(this.directory, `sidecar-${++this.#sidecarCount}`),
+      tls: "off",
+    });
+    await ready(String(admin));
+    return { process, address: String(listen), admin: String(admin) };
+  }
+
+  client(sidecar: SidecarProcess, clientId: string): RawV2Client {
+    const client = new RawV2Client(sidecar.address, clientId);
+    this.#clients.push(client);
+    return client;
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await Promise.all(this.#processes.map((running) => running.stop("SIGKILL")));
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #run(part: string, flags: Readonly<Record<string, string | undefined>>): RunningProcess {
+    const argv = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, String(value)]);
+    const running = RunningProcess.node(join(compiledRoot, part, "main.js"), argv);
+    this.#processes.push(running);
+    return running;
+  }
+}
+
+function ready(admin: string): Promise<void> {
+  return waitUntil(`http://${admin}/ready`, () =>
+    fetch(`http://${admin}/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    ),
+  );
+}
