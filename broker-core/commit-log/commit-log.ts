@@ -3,7 +3,7 @@ import { Code } from "../../proto/code.ts";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
-import type { Counter, Histogram, MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
 import { type Storage, StorageError } from "../storage/storage.ts";
 import {
@@ -17,16 +17,12 @@ import {
 import { BatchBuilder } from "./batch-builder.ts";
 import type { DurableMark } from "./durable-mark.ts";
 import { GroupSync } from "./group-sync.ts";
+import { IdleMark } from "./idle-mark.ts";
 import type { LogReader, LogRecord, LogWriter, RecordType } from "./log.ts";
-import {
-  batchHeaderBytes,
-  isBodyIntact,
-  isRecordHeader,
-  recordHeaderBytes,
-  recordLength,
-  recordType,
-} from "./log-frame.ts";
+import { LogCounters } from "./log-counters.ts";
+import { batchHeaderBytes, recordHeaderBytes } from "./log-frame.ts";
 import { PositionWaiters } from "./position-waiters.ts";
+import { RecordReader } from "./record-reader.ts";
 import { type Segment, type SegmentHeader, segmentHeaderBytes } from "./segment.ts";
 import { SegmentList } from "./segment-list.ts";
 import { SegmentPreparer } from "./segment-preparer.ts";
@@ -56,8 +52,6 @@ const batchBytesMax = 1024 * 1024;
 export const recordBytesMax = 8 * 1024 * 1024;
 assert(recordBytesMax < reserveBytesMax);
 const asyncFlushMs = 500;
-/** The mark is written when nothing became durable for one such period: at most 100 ms after the log came to rest. */
-const markPeriodMs = 45;
 const probePeriodMs = 1000;
 const syncStuckMs = 10_000;
 
@@ -102,9 +96,10 @@ export class CommitLog implements LogWriter, LogReader {
   readonly #segments: SegmentList;
   readonly #batch: BatchBuilder;
   readonly #ring: TailRing;
+  readonly #reader: RecordReader;
   readonly #sync: GroupSync;
   readonly #preparer: SegmentPreparer;
-  readonly #mark: DurableMark;
+  readonly #mark: IdleMark;
   readonly #writtenWaiters = new PositionWaiters();
   readonly #durableWaiters = new PositionWaiters();
   readonly #timers: Timer[];
@@ -122,10 +117,6 @@ export class CommitLog implements LogWriter, LogReader {
   #turnEndAsked = false;
   #syncStartedMs = 0;
   #syncSlowReported = false;
-  #markTimer: Timer | undefined;
-  #markedAtArming = 0;
-  #markWrite: Promise<void> | undefined;
-  #readBuffer: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
 
   constructor(doors: CommitLogDoors, config: CommitLogConfig, start: LogStart) {
     this.#doors = doors;
@@ -137,13 +128,17 @@ export class CommitLog implements LogWriter, LogReader {
     this.#end = start.end;
     this.#written = start.end;
     this.#lastOrdinal = start.lastOrdinal;
-    this.#mark = start.mark;
     this.#counters = new LogCounters(doors.metrics);
+    this.#reader = new RecordReader(this.#segments, this.#ring, (path, from, to) => {
+      this.#counters.damagedReads.add();
+      doors.log.error({ path, from, to }, "a record is damaged");
+    });
     this.#sync = new GroupSync(
       start.end,
-      (durable) => this.#becameDurable(durable),
+      () => this.#becameDurable(),
       (error) => this.#fail(error),
     );
+    this.#mark = new IdleMark(start.mark, doors.clock, this.#sync, (error) => this.#fail(error));
     this.#preparer = new SegmentPreparer(
       doors.storage,
       doors.clock,
@@ -208,8 +203,7 @@ export class CommitLog implements LogWriter, LogReader {
 
   read(position: number): LogRecord {
     if (position >= this.#written) throw new RangeError(`log position ${position} is not written yet`);
-    const segment = this.#segments.at(position);
-    return this.#readFromRing(position, segment.epoch.nonce) ?? this.#readFromFile(position, segment);
+    return this.#reader.read(position);
   }
 
   /** Writes and syncs what is there, leaves the mark of a clean end and closes the files. */
@@ -218,8 +212,7 @@ export class CommitLog implements LogWriter, LogReader {
     if (this.#fault === undefined) {
       this.#endTurn();
       if (this.#unwritten === undefined) await this.#sync.drain();
-      await this.#markWrite;
-      if (this.#fault === undefined) await this.#mark.write(this.#sync.durable);
+      if (this.#fault === undefined) await this.#mark.writeNow();
     }
     this.abandon();
     this.#preparer.ready?.close();
@@ -232,7 +225,7 @@ export class CommitLog implements LogWriter, LogReader {
     this.#closed = true;
     this.#sync.stop();
     this.#preparer.stop();
-    this.#markTimer?.cancel();
+    this.#mark.stop();
     for (const timer of this.#timers) timer.cancel();
     this.#updateLimits();
   }
@@ -260,6 +253,7 @@ export class CommitLog implements LogWriter, LogReader {
   }
 
   #refusal(): MeshError {
+    this.#preparer.hurry();
     if (this.#fault !== undefined || this.#closed) {
       const why = this.#fault?.message ?? "it is closed";
       return new MeshError(Code.InternalServerError, `the broker's log takes nothing more: ${why}`, {
@@ -371,39 +365,14 @@ export class CommitLog implements LogWriter, LogReader {
     this.#sync.start();
   }
 
-  #becameDurable(durable: number): void {
+  #becameDurable(): void {
     const now = this.#doors.clock.monotonicMs();
     this.#counters.syncSeconds.observe((now - this.#syncStartedMs) / 1000);
     this.#syncStartedMs = now;
     this.#syncSlowReported = false;
     this.#updateLimits();
-    this.#armMark(durable);
+    this.#mark.arm();
     if (this.#config.flush === "sync") this.#callDurable();
-  }
-
-  #armMark(durable: number): void {
-    if (this.#markTimer !== undefined) return;
-    this.#markedAtArming = durable;
-    this.#markTimer = this.#doors.clock.after(markPeriodMs, () => {
-      this.#markTimer = undefined;
-      const now = this.#sync.durable;
-      if (now !== this.#markedAtArming) this.#armMark(now);
-      else if (this.#sync.isIdle && this.#markWrite === undefined) this.#writeMark(now);
-    });
-  }
-
-  #writeMark(position: number): void {
-    this.#markWrite = this.#mark.write(position).then(
-      () => {
-        this.#markWrite = undefined;
-        if (this.#sync.durable !== position && !this.#closed) this.#armMark(this.#sync.durable);
-      },
-      (error: unknown) => {
-        this.#markWrite = undefined;
-        // A disk that is merely full may keep an old mark: that costs a rewrite at the next start, nothing else.
-        if (!(error instanceof StorageError) || error.kind === "io") this.#fail(error);
-      },
-    );
   }
 
   /** Once a second: has the disk room again, does it still answer? */
@@ -442,6 +411,7 @@ export class CommitLog implements LogWriter, LogReader {
       isHalted: this.#fault !== undefined || this.#closed || this.#unwritten !== undefined,
       isSyncStuck: this.#syncSlowReported && this.#isSyncStuck(),
     });
+    if (!this.takesMessages) this.#preparer.hurry();
   }
 
   #fail(error: unknown): void {
@@ -452,72 +422,5 @@ export class CommitLog implements LogWriter, LogReader {
     this.#doors.log.error({ error: fault.message }, "the disk failed; nothing is acknowledged any more");
     this.abandon();
     this.#doors.onFailure(fault);
-  }
-
-  /** Memory of this process: position and header are checked, the body's CRC is not. */
-  #readFromRing(position: number, nonce: number): LogRecord | undefined {
-    const at = this.#ring.indexOf(position, recordHeaderBytes);
-    if (at < 0) return undefined;
-    const bytes = this.#ring.bytes;
-    if (!isRecordHeader(bytes, at, position, nonce)) throw notARecord(position);
-    const length = recordLength(bytes, at);
-    if (this.#ring.indexOf(position, recordHeaderBytes + length) < 0) return undefined;
-    return recordAt(bytes, at, position, length);
-  }
-
-  #readFromFile(position: number, segment: Segment): LogRecord {
-    let bytes = this.#readBuffer;
-    let got = segment.read(bytes, 0, bytes.length, position);
-    if (got < recordHeaderBytes || !isRecordHeader(bytes, 0, position, segment.epoch.nonce)) {
-      throw this.#damaged(segment, position, position + recordHeaderBytes);
-    }
-    const length = recordLength(bytes, 0);
-    const total = recordHeaderBytes + length;
-    if (total > bytes.length) {
-      bytes = Buffer.allocUnsafeSlow(total);
-      if (total <= 1024 * 1024) this.#readBuffer = bytes;
-      got = segment.read(bytes, 0, total, position);
-    }
-    if (got < total || !isBodyIntact(bytes, 0)) throw this.#damaged(segment, position, position + total);
-    return recordAt(bytes, 0, position, length);
-  }
-
-  #damaged(segment: Segment, from: number, to: number): StorageError {
-    this.#counters.damagedReads.add();
-    const message = `${segment.path}: the record at log positions [${from}, ${to}) is damaged`;
-    this.#doors.log.error({ path: segment.path, from, to }, "a record is damaged");
-    return new StorageError("io", message);
-  }
-}
-
-function recordAt(bytes: Buffer, at: number, position: number, length: number): LogRecord {
-  const bodyAt = at + recordHeaderBytes;
-  return {
-    position,
-    type: recordType(bytes, at) as RecordType,
-    body: bytes.subarray(bodyAt, bodyAt + length),
-    nextPosition: position + recordHeaderBytes + length,
-  };
-}
-
-function notARecord(position: number): RangeError {
-  return new RangeError(`no record begins at log position ${position}`);
-}
-
-class LogCounters {
-  readonly batches: Counter;
-  readonly records: Counter;
-  readonly bytes: Counter;
-  readonly rolls: Counter;
-  readonly damagedReads: Counter;
-  readonly syncSeconds: Histogram;
-
-  constructor(metrics: MetricRegistry) {
-    this.batches = metrics.counter("popmesh_broker_log_batches_total", "Batches written to the commit log.");
-    this.records = metrics.counter("popmesh_broker_log_records_total", "Records written to the commit log.");
-    this.bytes = metrics.counter("popmesh_broker_log_written_bytes_total", "Bytes written to the commit log.");
-    this.rolls = metrics.counter("popmesh_broker_log_segments_total", "Segments taken into use since the start.");
-    this.damagedReads = metrics.counter("popmesh_broker_log_damaged_reads_total", "Reads that met damaged bytes.");
-    this.syncSeconds = metrics.histogram("popmesh_broker_log_sync_seconds", "Duration of the log's fdatasync calls.");
   }
 }

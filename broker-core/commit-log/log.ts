@@ -6,7 +6,8 @@ export interface LogWriter {
   /**
    * Adds a record to the batch of this turn. `fill` writes exactly `length` body bytes at `at`, synchronously. Returns the
    * record's position. The batch is written at the end of the turn, then synced; a record is never in the log in part.
-   * Throws `MeshError` when the log takes no more (`canAppend` is false for that type).
+   * Throws `MeshError` when the log takes no more: TOO_MANY_REQUESTS for a message while `takesMessages` is false, and for
+   * anything when even the reserve is used up; INTERNAL_SERVER_ERROR when the disk failed or is read-only; PAYLOAD_TOO_LARGE.
    */
   append(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number;
   /** False when the disk has no room for records that can be refused (messages); acks and hand-outs go on from the reserve. */

@@ -4,10 +4,12 @@ import { Segment, SegmentDraft, type SegmentHeader } from "./segment.ts";
 
 /** Zeros per step: about 0.2 ms of the event loop. */
 const sliceBytes = 256 * 1024;
-/** Pause between steps; together about 128 MB/s, and more while the log itself is written faster. */
-const slicePauseMs = 2;
+/** Pause between steps: 32 MB/s, which leaves the disk to the log; `keepPace` hurries when the log does. */
+const slicePauseMs = 8;
 /** So many zeros are given to the disk at a time: one sync of them all would hold up the log's own for 100 ms. */
 const syncEveryBytes = 4 * 1024 * 1024;
+/** With so many zeros not synced the disk is the limit, and filling pauses. */
+const unsyncedBytesMax = 2 * syncEveryBytes;
 
 /** Makes the next segment while the current one fills, in slices, so that no append ever waits for it. */
 export class SegmentPreparer {
@@ -20,8 +22,9 @@ export class SegmentPreparer {
   #ready: Segment | undefined;
   #obstacle: StorageError | undefined;
   #timer: Timer | undefined;
-  #sinceSyncBytes = 0;
+  #unsyncedBytes = 0;
   #syncing = false;
+  #hurries = false;
   #stopped = false;
 
   constructor(storage: Storage, clock: Clock, onReady: () => void, onFailure: (error: unknown) => void) {
@@ -43,6 +46,7 @@ export class SegmentPreparer {
   /** Begins with the next segment, or takes one that stands already. */
   start(header: SegmentHeader, existing?: Segment): void {
     this.#header = header;
+    this.#hurries = false;
     this.#ready = existing;
     if (existing === undefined) this.#schedule();
   }
@@ -54,9 +58,17 @@ export class SegmentPreparer {
     return segment;
   }
 
-  /** The log was written `bytes` further: stay twice as fast. */
+  /** The log was written `bytes` further: stay twice as fast, so that half a segment before its end the next one stands. */
   keepPace(bytes: number): void {
-    if (this.#draft !== undefined && !this.#syncing) this.#step(Math.min(2 * bytes, 4 * sliceBytes));
+    if (this.#draft !== undefined) this.#step(Math.min(2 * bytes, 4 * sliceBytes));
+  }
+
+  /** Nothing goes on without the next segment. */
+  hurry(): void {
+    if (this.#hurries || this.#header === undefined || this.#ready !== undefined || this.#obstacle !== undefined)
+      return;
+    this.#hurries = true;
+    if (this.#timer !== undefined && !this.#stopped) this.#schedule();
   }
 
   /** Tries again after an obstacle; for a probe every second. */
@@ -66,67 +78,81 @@ export class SegmentPreparer {
     if (this.#storage.freeBytes() >= header.capacityBytes) this.#step(sliceBytes);
   }
 
+  /** Ends all work; a segment that stands ready stays with its owner. */
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
-    if (this.#syncing) return;
+    this.#timer = undefined;
     this.#discard();
   }
 
   #schedule(): void {
     this.#timer?.cancel();
-    this.#timer = this.#clock.after(slicePauseMs, () => this.#step(sliceBytes));
+    this.#timer = this.#clock.after(this.#hurries ? 0 : slicePauseMs, () => {
+      this.#timer = undefined;
+      this.#step(sliceBytes);
+    });
   }
 
   #step(bytes: number): void {
-    if (this.#stopped || this.#syncing || this.#ready !== undefined) return;
+    if (this.#stopped || this.#ready !== undefined) return;
+    // Either the disk is the limit, or a draft that was given up is not closed yet.
+    if (this.#syncing && (this.#draft === undefined || this.#unsyncedBytes >= unsyncedBytesMax)) return;
     try {
       this.#draft ??= this.#begin();
+      if (this.#draft.isFilled) return;
       this.#draft.fill(bytes);
-      this.#obstacle = undefined;
-      this.#sinceSyncBytes += bytes;
     } catch (error) {
       this.#meet(error);
       return;
     }
-    if (this.#draft.isFilled) this.#finish(this.#draft);
-    else if (this.#sinceSyncBytes >= syncEveryBytes) this.#syncSlice(this.#draft);
-    else this.#schedule();
+    this.#obstacle = undefined;
+    this.#unsyncedBytes += bytes;
+    this.#goOn(this.#draft);
   }
 
   #begin(): SegmentDraft {
     const header = this.#header;
     if (header === undefined) throw new Error("nothing to prepare");
-    this.#sinceSyncBytes = 0;
+    this.#unsyncedBytes = 0;
     return new SegmentDraft(this.#storage, header);
   }
 
-  #syncSlice(draft: SegmentDraft): void {
-    this.#sinceSyncBytes = 0;
-    this.#await(draft.sync(), () => this.#schedule());
+  #goOn(draft: SegmentDraft): void {
+    if (!draft.isFilled) this.#schedule();
+    if (this.#syncing) return;
+    if (draft.isFilled) this.#await(draft, draft.finish(), (segment) => this.#stands(segment));
+    else if (this.#unsyncedBytes >= syncEveryBytes) {
+      const covered = this.#unsyncedBytes;
+      this.#await(draft, draft.sync(), () => {
+        this.#unsyncedBytes -= covered;
+        this.#goOn(draft);
+      });
+    }
   }
 
-  #finish(draft: SegmentDraft): void {
-    this.#await(draft.finish(), (segment) => {
-      this.#draft = undefined;
-      this.#header = undefined;
-      this.#ready = segment;
-      this.#onReady();
-    });
+  #stands(segment: Segment): void {
+    this.#draft = undefined;
+    this.#header = undefined;
+    this.#ready = segment;
+    this.#onReady();
   }
 
-  #await<T>(work: Promise<T>, then: (value: T) => void): void {
+  /** One sync at a time. A draft that was given up meanwhile is closed only now: its descriptor was in use. */
+  #await<T>(draft: SegmentDraft, work: Promise<T>, then: (value: T) => void): void {
     this.#syncing = true;
+    const isCurrent = (): boolean => {
+      this.#syncing = false;
+      return !this.#stopped && this.#draft === draft;
+    };
     work.then(
       (value) => {
-        this.#syncing = false;
-        if (!this.#stopped) then(value);
+        if (isCurrent()) then(value);
         else if (value instanceof Segment) value.close();
-        else this.#discard();
+        else discard(draft);
       },
       (error: unknown) => {
-        this.#syncing = false;
-        if (!this.#stopped) this.#meet(error);
+        if (isCurrent()) this.#meet(error);
       },
     );
   }
@@ -139,16 +165,22 @@ export class SegmentPreparer {
       return;
     }
     this.#obstacle = error;
+    this.#timer?.cancel();
+    this.#timer = undefined;
     this.#discard();
   }
 
   #discard(): void {
     const draft = this.#draft;
     this.#draft = undefined;
-    try {
-      draft?.discard();
-    } catch {
-      // A leftover is removed at the next start.
-    }
+    if (draft !== undefined && !this.#syncing) discard(draft);
+  }
+}
+
+function discard(draft: SegmentDraft): void {
+  try {
+    draft.discard();
+  } catch {
+    // A leftover is removed at the next start.
   }
 }

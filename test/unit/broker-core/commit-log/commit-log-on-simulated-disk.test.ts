@@ -514,7 +514,7 @@ describe("CommitLog", () => {
       disk.syncDelayMs = undefined;
       let count = 0;
       for (; count < 300; count++) {
-        if (!log.takesMessages) await clock.advanceAndSettle(3);
+        while (!log.takesMessages) await clock.advanceAndSettle(3);
         append(log, `${count}`.padEnd(300));
         await settle();
       }

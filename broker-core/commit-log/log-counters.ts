@@ -1,0 +1,20 @@
+import type { Counter, Histogram, MetricRegistry } from "../../proto/runtime/metric.ts";
+
+/** What the log counts about itself. */
+export class LogCounters {
+  readonly batches: Counter;
+  readonly records: Counter;
+  readonly bytes: Counter;
+  readonly rolls: Counter;
+  readonly damagedReads: Counter;
+  readonly syncSeconds: Histogram;
+
+  constructor(metrics: MetricRegistry) {
+    this.batches = metrics.counter("popmesh_broker_log_batches_total", "Batches written to the commit log.");
+    this.records = metrics.counter("popmesh_broker_log_records_total", "Records written to the commit log.");
+    this.bytes = metrics.counter("popmesh_broker_log_written_bytes_total", "Bytes written to the commit log.");
+    this.rolls = metrics.counter("popmesh_broker_log_segments_total", "Segments taken into use since the start.");
+    this.damagedReads = metrics.counter("popmesh_broker_log_damaged_reads_total", "Reads that met damaged bytes.");
+    this.syncSeconds = metrics.histogram("popmesh_broker_log_sync_seconds", "Duration of the log's fdatasync calls.");
+  }
+}
