@@ -1,4 +1,5 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
+import { ReceiptMac } from "./receipt-mac.ts";
 
 /**
  * Receipt handles (proto/receipt-handle.ts): "<broker name>.<base64url of the sealed part>". The sealed part, big-endian:
@@ -57,16 +58,17 @@ for (let i = 0; i < alphabet.length; i++) digitOf[alphabet[i]!] = i;
 
 /** Writes and reads the receipts of one broker. Reuses its buffers: not reentrant, results are views. */
 export class ReceiptSealer {
-  readonly #key: Buffer;
+  readonly #mac: ReceiptMac;
+  readonly #macBytes = Buffer.alloc(32);
   /** "<broker name>." */
   readonly #prefix: Buffer;
   readonly #sealed = Buffer.alloc(sealedBytesMax);
   readonly #text: Buffer;
 
-  /** `key`: at least 16 bytes, kept with the broker's data. `brokerName`: at most 63 bytes. */
+  /** `key`: 16 to 64 bytes, kept with the broker's data. `brokerName`: at most 63 bytes. */
   constructor(brokerName: string, key: Buffer) {
     if (key.length < keyBytesMin) throw new Error(`the receipt key has ${key.length} bytes; at least ${keyBytesMin}`);
-    this.#key = Buffer.from(key);
+    this.#mac = new ReceiptMac(key);
     this.#prefix = Buffer.from(`${brokerName}.`);
     if (this.#prefix.length > brokerNameBytesMax + 1) {
       throw new Error(`the broker name "${brokerName}" exceeds ${brokerNameBytesMax} bytes`);
@@ -89,7 +91,8 @@ export class ReceiptSealer {
     const laneBytes = receipt.lane === "" ? 0 : sealed.write(receipt.lane, headBytes, laneBytesMax, "utf8");
     sealed[headBytes - 1] = laneBytes;
     const end = headBytes + laneBytes;
-    this.#mac(end).copy(sealed, end, 0, macBytes);
+    this.#mac.write(sealed, end, this.#macBytes, 0);
+    this.#macBytes.copy(sealed, end, 0, macBytes);
     return this.#text.subarray(0, encodeBase64url(sealed, end + macBytes, this.#text, this.#prefix.length));
   }
 
@@ -105,8 +108,8 @@ export class ReceiptSealer {
     const laneBytes = sealed[headBytes - 1]!;
     const end = headBytes + laneBytes;
     if (length !== end + macBytes) return "malformed";
-    const mac = this.#mac(end).subarray(0, macBytes);
-    if (!timingSafeEqual(mac, sealed.subarray(end, end + macBytes))) return "forged";
+    this.#mac.write(sealed, end, this.#macBytes, 0);
+    if (!timingSafeEqual(this.#macBytes.subarray(0, macBytes), sealed.subarray(end, end + macBytes))) return "forged";
     into.topicId = sealed.readUInt32BE(1);
     into.groupId = sealed.readUInt32BE(5);
     into.queueId = sealed.readUInt16BE(9);
@@ -116,10 +119,6 @@ export class ReceiptSealer {
     into.attempt = sealed.readUInt16BE(27);
     into.lane = laneBytes === 0 ? "" : sealed.toString("utf8", headBytes, end);
     return "ours";
-  }
-
-  #mac(end: number): Buffer {
-    return createHmac("sha256", this.#key).update(this.#sealed.subarray(0, end)).digest();
   }
 }
 
