@@ -126,13 +126,19 @@ function append(into: Buffer, at: number, block: Buffer): number {
   return to;
 }
 
-/** `grpc-message` as gRPC asks: UTF-8, everything but printable ASCII and "%" itself as %XX; cut between characters. */
+/**
+ * `grpc-message` as gRPC asks: UTF-8, everything but printable ASCII and "%" itself as %XX; a blank in front or behind too, for
+ * HTTP strips those. A long text is cut between characters.
+ */
 export function percentEncode(text: string): string {
   let encoded = "";
+  let at = 0;
   for (const character of text) {
     const code = character.codePointAt(0)!;
+    const isAtEdge = at === 0 || at + 1 === text.length;
+    at += character.length;
     let piece = character;
-    if (code < 0x20 || code > 0x7e || code === 0x25) {
+    if (code < 0x20 || code > 0x7e || code === 0x25 || (code === 0x20 && isAtEdge)) {
       piece = "";
       for (const byte of Buffer.from(character)) piece += `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
     }
