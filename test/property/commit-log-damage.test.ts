@@ -6,6 +6,7 @@ describe("The commit log after damage at rest", () => {
   it(`loses exactly what the damage covers, every tenth case (seed ${testSeed})`, async () => {
     const counts = await runDamageCases(testSeed, 10);
     assert.ok(counts["truncations"]! >= 2000 && counts["regionFlips"]! >= 3276 && counts["randomFlips"]! >= 500);
+    assert.ok(counts["flipsWithoutMark"]! >= 300);
     assert.ok(counts["sectors"]! >= 500 && counts["files"]! >= 30, JSON.stringify(counts));
   }).timeout(60_000);
 });

@@ -12,6 +12,7 @@ export async function runDamageCases(seed: number, stride: number): Promise<Reco
   return {
     truncations: await truncations(rest, stride, offset),
     regionFlips: await regionFlips(rest, stride, offset),
+    flipsWithoutMark: await flipsWithoutMark(rest, 8 * stride, offset),
     randomFlips: await randomFlips(rest, Math.ceil(5000 / stride), randomness),
     sectors: await sectors(rest),
     files: await files(rest),
@@ -39,6 +40,19 @@ async function regionFlips(rest: LogAtRest, stride: number, offset: number): Pro
   let count = 0;
   for (let bit = offset; bit < 8 * 4096; bit += stride) {
     await flip(rest, segment.path, 8192 + (bit >> 3), bit & 7, count % 100 === 0);
+    count++;
+  }
+  return count;
+}
+
+/** Bits of the first 4 KiB of the last segment while the mark is lost as well: only later batches prove what was durable. */
+async function flipsWithoutMark(rest: LogAtRest, stride: number, offset: number): Promise<number> {
+  const { path } = rest.segments.at(-1)!;
+  const unmarked = { ...rest, disk: rest.disk.copy() };
+  unmarked.disk.remove("log/durable.mark");
+  let count = 0;
+  for (let bit = offset; bit < 8 * 4096; bit += stride) {
+    await flip(unmarked, path, 1024 + (bit >> 3), bit & 7, count % 20 === 0);
     count++;
   }
   return count;

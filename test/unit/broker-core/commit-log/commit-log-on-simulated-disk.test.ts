@@ -451,6 +451,38 @@ describe("CommitLog", () => {
       assert.ok(interrupted > failpoints.length ** 2 / 2, `only ${interrupted} starts were interrupted`);
     });
 
+    it("never shows again what an earlier start cut off, not even when the file that replaced it is lost", async () => {
+      const { log } = await open();
+      await clock.advanceAndSettle(100);
+      append(log, "1");
+      await settle();
+      disk.syncDelayMs = () => 60_000;
+      const positions: number[] = [];
+      for (const text of ["2", "3", "4", "5", "6"]) {
+        positions.push(append(log, text));
+        await settle();
+      }
+      log.abandon();
+      disk.kill();
+      disk.syncDelayMs = undefined;
+      disk.alter("log/00000000000000000000.log", (bytes) =>
+        bytes.fill(0, 1024 + positions[2]!, 1024 + positions[2]! + 4),
+      );
+      const second = await open();
+      assert.equal(second.visited.map(({ text }) => text).join(""), "123");
+      for (const text of ["x", "y", "z"]) {
+        append(second.log, text);
+        await settle();
+      }
+      await clock.advanceAndSettle(100);
+      second.log.abandon();
+      disk.kill();
+      disk.remove(`log/${String(second.recovery.durable).padStart(20, "0")}.log`);
+      const third = await open();
+      assert.equal(third.visited.map(({ text }) => text).join(""), "1");
+      assert.equal(third.recovery.damage.length, 1);
+    });
+
     it("lists what is lost in damage.json, once", async () => {
       const { log } = await open();
       const positions = ["a", "b", "c"].map((text) => append(log, text.repeat(100)));
