@@ -14,8 +14,18 @@ export class NodeClock implements Clock {
     return seconds * 1000 + nanos / 1e6;
   }
 
+  /**
+   * Node counts a timer from the beginning of the loop's turn, so one set late in a long turn fires early; it is set again
+   * for what is missing.
+   */
   after(delayMs: number, action: () => void): Timer {
-    const timeout = setTimeout(action, delayMs);
+    const dueMs = this.monotonicMs() + delayMs;
+    const fire = () => {
+      const missingMs = dueMs - this.monotonicMs();
+      if (missingMs > 0) timeout = setTimeout(fire, Math.ceil(missingMs));
+      else action();
+    };
+    let timeout = setTimeout(fire, delayMs);
     return { cancel: () => clearTimeout(timeout) };
   }
 
