@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { checkpointDirectory } from "../../../broker-core/checkpoint/checkpoint-store.ts";
 import { Code } from "../../../proto/code.ts";
 import { type Log, silentLog } from "../../../proto/runtime/log.ts";
+import { NodeClock } from "../../../proto/runtime/node-clock.ts";
 import { randomIndex } from "../../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../../proto/runtime/seeded-randomness.ts";
 import { SimulatedBroker } from "../../support/simulated-broker.ts";
@@ -20,6 +21,9 @@ describe("A broker over a disk that breaks", () => {
 
   it("keeps every acknowledged send and every acknowledged ack through a power cut", async () => {
     const disk = new SimulatedDisk();
+    // A disk that takes its time: much is written and not yet on it when the power goes.
+    disk.clock = new NodeClock();
+    disk.syncDelayMs = () => randomIndex(randomness, 12);
     const sent = new Set<string>();
     const acked = new Set<string>();
     for (let round = 0; round < 12; round++) {
