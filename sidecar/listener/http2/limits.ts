@@ -84,7 +84,11 @@ export const defaultHttp2Limits: Http2Limits = {
 
 /** Fills `partial` up with the defaults. Throws a RangeError naming the first value that cannot work. */
 export function completeLimits(partial: Partial<Http2Limits> = {}): Http2Limits {
-  const limits: Http2Limits = { ...defaultHttp2Limits, ...partial };
+  const limits = { ...defaultHttp2Limits, ...partial };
+  // Whoever makes the whole smaller means its parts too.
+  if (partial.inflightBytesPerConnectionMax === undefined) {
+    limits.inflightBytesPerConnectionMax = Math.min(limits.inflightBytesPerConnectionMax, limits.inflightBytesMax);
+  }
   for (const [name, value] of Object.entries(limits)) {
     demand(Number.isInteger(value) && value > 0, `${name} is ${value}; it must be a whole number above 0`);
   }

@@ -142,6 +142,23 @@ describe("time limits of the engine", () => {
     stuck.close();
   });
 
+  it("do not take the silence of a client that is not read from for its death", async () => {
+    const patient = await EchoEngine.start({ clock, limits: { writeStallMsMax: 100_000 } });
+    const stuck = await RawClient.connect(patient.port, { settings: setting(Setting.InitialWindowSize, 0x7fff_ffff) });
+    stuck.send(frame(FrameType.WindowUpdate, 0, 0, Buffer.from("7fff0000", "hex")));
+    await stuck.frame("SETTINGS", ({ type }) => type === FrameType.Settings);
+    stuck.socket.pause();
+    stuck.send(wholeCall(1, EchoPath.Pour, "2000 60000"));
+    await waitUntil("the engine to wait for room", () => patient.waits > 0);
+    for (let i = 0; i < 80; i++) await clock.advanceAndSettle(1000);
+    assert.equal(patient.server.connectionCount, 1);
+    stuck.socket.resume();
+    assert.equal(await stuck.status(1), "0");
+    assert.equal(stuck.messages(1).length, 2000);
+    stuck.close();
+    patient.stop();
+  });
+
   it("let go of a connection that was told why it ends, though the client keeps it open", async () => {
     client.send(frame(FrameType.Ping, 0, 1, Buffer.alloc(8)));
     assert.equal(await client.goAwayCode(), Http2Error.ProtocolError);

@@ -78,6 +78,18 @@ describe("flow control of the engine", () => {
     for (const id of [1, 3, 5]) assert.deepEqual(client.messages(id), [Buffer.alloc(60_000, `${id}`)]);
   });
 
+  it("counts small messages against the window of the connection too", async () => {
+    const client = await connect([Setting.InitialWindowSize, 1_000_000]);
+    client.send(wholeCall(1, EchoPath.Pour, "200 995"));
+    await client.until("the window's bytes", () => client.body(1).length >= 65_535);
+    client.send(frame(FrameType.Ping, 0, 0, Buffer.alloc(8)));
+    await client.frame("PING", ({ type }) => type === FrameType.Ping);
+    assert.equal(client.body(1).length, 65_535);
+    client.send(frame(WindowUpdate, 0, 0, uint32(1_000_000)));
+    assert.equal(await client.status(1), "0");
+    assert.equal(client.messages(1).length, 200);
+  });
+
   it("takes back window that a later SETTINGS shrinks, and gives what it widens", async () => {
     const client = await connect([Setting.InitialWindowSize, 8]);
     client.send(wholeCall(1, EchoPath.Unary, "0123456789"));

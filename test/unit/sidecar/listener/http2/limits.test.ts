@@ -12,6 +12,10 @@ describe("limits of the engine", () => {
     assert.deepEqual(completeLimits(), defaultHttp2Limits);
   });
 
+  it("make the share of a connection smaller with the whole", () => {
+    assert.equal(completeLimits({ inflightBytesMax: 1024 }).inflightBytesPerConnectionMax, 1024);
+  });
+
   const wrong = [
     { streamsMax: 0 },
     { pingsPerSecondMax: 1.5 },
@@ -20,7 +24,7 @@ describe("limits of the engine", () => {
     { connectionWindowBytes: 2 ** 31 },
     { streamWindowBytes: 32 * 1024 * 1024 },
     { firstByteMsMax: 20_000 },
-    { inflightBytesMax: 1024 },
+    { inflightBytesPerConnectionMax: 2048, inflightBytesMax: 1024 },
   ];
   for (const limits of wrong) {
     it(`refuse ${JSON.stringify(limits)} and name it`, () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FrameFlag, FrameType, Http2Error } from "../../../../../sidecar/listener/http2/frame.ts";
+import { FrameFlag, FrameType, Http2Error, Setting } from "../../../../../sidecar/listener/http2/frame.ts";
 import { waitUntil } from "../../../../support/wait-until.ts";
 import { EchoEngine, EchoPath, echoBytesMax } from "./echo-engine.ts";
 import {
@@ -10,6 +10,7 @@ import {
   headerBlock,
   headersFrame,
   RawClient,
+  setting,
   uint32,
   wholeCall,
 } from "./raw-client.ts";
@@ -207,20 +208,40 @@ describe("requests on the engine", () => {
     });
   }
 
-  it("tells a client that still sends to stop after an early answer, and ignores what was under way", async () => {
-    client.send(headersFrame(1, callFields("/no.Such/Method")));
-    await client.frame(
-      "RST_STREAM",
-      ({ type, payload }) => type === RstStream && payload.readUInt32BE(0) === Http2Error.NoError,
+  const tooLong = Buffer.concat([Buffer.of(0), uint32(echoBytesMax + 1)]);
+  const early: Readonly<Record<string, Buffer>> = {
+    "a refused request": headersFrame(1, callFields("/no.Such/Method")),
+    "a refused message": Buffer.concat([headersFrame(1, callFields(EchoPath.Unary)), frame(Data, 0, 1, tooLong)]),
+  };
+  for (const [what, bytes] of Object.entries(early)) {
+    it(`tells a client that still sends to stop after ${what}, and ignores what was under way`, async () => {
+      client.send(bytes);
+      const reset = await client.frame("RST_STREAM", ({ type }) => type === RstStream);
+      assert.equal(reset.payload.readUInt32BE(0), Http2Error.NoError);
+      client.send(frame(Data, 0, 1, Buffer.alloc(1000)), frame(FrameType.WindowUpdate, 0, 1, uint32(10)));
+      client.send(frame(Data, EndStream, 1, ""), wholeCall(3, EchoPath.Unary, "x"));
+      assert.equal(await client.status(3), "0");
+      assert.equal(client.frames.filter(({ type }) => type === RstStream).length, 1);
+    });
+  }
+
+  it("uses the client's table no longer when the client takes it away, and again when it gives it back", async () => {
+    const heads = () => client.frames.filter(({ type, flags }) => type === Headers && (flags & EndStream) === 0);
+    for (const id of [1, 3, 5]) client.send(wholeCall(id, EchoPath.Unary, ""));
+    await client.end(5);
+    assert.deepEqual(
+      heads().map(({ payload }) => payload.length > 2),
+      [true, false, false],
     );
-    client.send(
-      frame(Data, 0, 1, Buffer.alloc(1000)),
-      frame(FrameType.WindowUpdate, 0, 1, uint32(10)),
-      frame(Data, EndStream, 1, ""),
-    );
-    client.send(wholeCall(3, EchoPath.Unary, "x"));
-    assert.equal(await client.status(3), "0");
-    assert.equal(client.frames.filter(({ type }) => type === RstStream).length, 1);
+    client.send(frame(FrameType.Settings, 0, 0, setting(Setting.HeaderTableSize, 0)));
+    for (const id of [7, 9]) client.send(wholeCall(id, EchoPath.Unary, ""));
+    await client.end(9);
+    assert.equal(heads()[3]!.payload[0], 0x20, "says that the table is empty");
+    assert.ok(heads()[4]!.payload.length > 10, "a literal each time");
+    client.send(frame(FrameType.Settings, 0, 0, setting(Setting.HeaderTableSize, 4096)));
+    for (const id of [11, 13, 15]) client.send(wholeCall(id, EchoPath.Unary, ""));
+    await client.end(15);
+    assert.deepEqual([heads()[5]!.payload[0], heads()[7]!.payload.length], [0x3f, 2]);
   });
 
   const post = callFields(EchoPath.Unary);
@@ -243,6 +264,7 @@ describe("requests on the engine", () => {
     "a line break in a value": [...post, ["x-a", "b\r\nc: d"]],
     "NUL in a value": [...post, ["x-a", "b\0c"]],
     "a blank before a value": [...post, ["x-a", " b"]],
+    "two content-lengths that differ": [...post, ["content-length", "7"], ["content-length", "6"]],
     "a content-length that is no number": [...post, ["content-length", "5x"]],
     "a content-length that the body exceeds": [...post, ["content-length", "3"]],
     "a content-length that the body does not reach": [...post, ["content-length", "100"]],
