@@ -19,5 +19,5 @@ describe("The commit log on a disk that crashes", () => {
       const seed = (testSeed + round) >>> 0;
       assert.deepEqual(await runCrashCycles(seed, 40), await runCrashCycles(seed, 40), `seed ${seed}`);
     }
-  });
+  }).timeout(60_000);
 });
