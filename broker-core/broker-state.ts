@@ -51,7 +51,7 @@ export interface BrokerStateOptions {
 const inFlightMaxDefault = 20_000;
 
 /** Leases ended in one `advance`; more than that (a whole fleet died at once) take several turns. */
-const endedLeasesMax = 16_384;
+const endedLeasesMax = 4_096;
 
 /**
  * The broker as a deterministic state machine over one log (docs/broker-state.md). Calls decide, the journal writes the

@@ -15,6 +15,12 @@ export class ImageWriter {
     return at;
   }
 
+  /** Room for `count` bytes, written by `fill` at `at`. */
+  fill(count: number, fill: (into: Buffer, at: number) => void): void {
+    const at = this.#room(count);
+    fill(this.#bytes, at);
+  }
+
   u8(value: number): void {
     const at = this.#room(1);
     this.#bytes.writeUInt8(value, at);
@@ -59,6 +65,13 @@ export class ImageReader {
 
   get isAtEnd(): boolean {
     return this.#at === this.#bytes.length;
+  }
+
+  /** Lets `read` take `count` bytes at `at`. */
+  take(count: number, read: (from: Buffer, at: number) => void): void {
+    const at = this.#move(count);
+    if (this.#at > this.#bytes.length) throw new RangeError("a part reaches beyond the end of the image");
+    read(this.#bytes, at);
   }
 
   u8(): number {

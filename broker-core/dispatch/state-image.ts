@@ -1,3 +1,6 @@
+import { strict as assert } from "node:assert";
+import { endianness } from "node:os";
+import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { leaseEndAfterReboot } from "../pop/lease-clock.ts";
 import { LeaseState } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
@@ -11,8 +14,11 @@ export class StateImageError extends Error {
   override readonly name = "StateImageError";
 }
 
+// The columns of the index go into the image as they lie in memory.
+assert(endianness() === "LE", "popmesh runs on little-endian machines");
+
 const magic = 0x706f_7053;
-const version = 1;
+const version = 2;
 
 /**
  * All derived state in canonical order (ids, then offsets), for a checkpoint. What is not derived from the log (who waits,
@@ -74,15 +80,7 @@ function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): 
   for (const queue of topic.queues) {
     const end = queues.endOffset(queue);
     into.f64(end);
-    for (let offset = 0; offset < end; offset++) {
-      const entry = queues.entry(queue, offset);
-      into.f64(queues.position(entry));
-      into.u32(queues.bytes(entry));
-      into.u32(queues.tagHash(entry));
-      into.u32(queues.groupHash(entry));
-      into.u16(queues.lane(entry));
-      into.u8(queues.flags(entry));
-    }
+    into.fill(ConsumeQueueTable.bytesOf(end), (bytes, at) => queues.copyEntries(queue, bytes, at));
   }
 }
 
@@ -165,9 +163,7 @@ function readTopic(from: ImageReader, { topics, queues }: BrokerTables): void {
     const queue = queues.add(topic.id, topic.queues.length);
     topic.queues.push(queue);
     const end = from.f64();
-    for (let offset = 0; offset < end; offset++) {
-      queues.append(queue, from.f64(), from.u32(), from.u32(), from.u32(), from.u16(), from.u8());
-    }
+    from.take(ConsumeQueueTable.bytesOf(end), (bytes, at) => queues.restoreEntries(queue, end, bytes, at));
   }
 }
 

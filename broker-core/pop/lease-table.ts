@@ -16,7 +16,7 @@ export type LeaseState = (typeof LeaseState)[keyof typeof LeaseState];
 
 /**
  * One row for each message that a group has been handed and has not acked, of all subscriptions: the one authoritative
- * record of an in-flight message. Struct of arrays, 100 bytes a row; found by (subscription, queue id, offset) and by the
+ * record of an in-flight message. Struct of arrays, 150 bytes a row with both indexes; found by (subscription, queue id, offset) and by the
  * receive attempt it belongs to.
  */
 export class LeaseTable {
