@@ -11,7 +11,7 @@ describe("A broker process killed under load", function () {
       const report = await killBrokerUnderLoad(broker, 5, 200);
       console.log(`      ${killSummary(report)}`);
       assertSurvived(report);
-      assert.ok(report.sent >= 1_000 && report.acked >= 1_000);
+      assert.ok(report.history.counts.sendsOk >= 1_000 && report.history.counts.acksOk >= 1_000);
     } finally {
       await broker.dispose();
     }
