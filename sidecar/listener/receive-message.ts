@@ -106,13 +106,9 @@ export class ReceiveMessageMethod implements GrpcMethod {
     );
     const verdict = this.#entry.enter(call);
     if (verdict.kind === "answer") {
-      const delayMs =
-        verdict.code === Code.MessageNotFound
-          ? drainingAnswerDelayMs
-          : verdict.code === Code.TooManyRequests
-            ? tooManyRequestsDelayMs
-            : 0;
-      this.#answerEmptyLater(server, call, verdict.code, verdict.message, delayMs);
+      // A draining sidecar answers "nothing"; its clients would ask again at once.
+      const delayMs = verdict.code === Code.MessageNotFound ? drainingAnswerDelayMs : 0;
+      this.answerEmpty(server, call, verdict.code, verdict.message, delayMs);
       return;
     }
     const session = this.#entry.session(call);
@@ -264,16 +260,13 @@ export class ReceiveMessageMethod implements GrpcMethod {
     );
   }
 
-  /** For a call that never became a poll. */
-  #answerEmptyLater(server: ServerCall, call: MeshCall, code: Code, message: string, delayMs: number): void {
+  /** Ends a stream in which nothing was delivered: a status, the delivery timestamp. */
+  answerEmpty(server: ServerCall, call: MeshCall, code: Code, message: string, delayMs = 0): void {
+    const waitMs = code === Code.TooManyRequests ? tooManyRequestsDelayMs : delayMs;
     const leftMs = Math.max(0, call.deadlineMs - this.#clock.monotonicMs() - 100);
     const answer = () => writeEmpty(server, code, message, this.#clock.wallMs());
-    if (delayMs === 0) answer();
-    else this.#clock.after(Math.min(delayMs, leftMs), answer);
-  }
-
-  wallMs(): number {
-    return this.#clock.wallMs();
+    if (waitMs === 0) answer();
+    else this.#clock.after(Math.min(waitMs, leftMs), answer);
   }
 }
 
@@ -382,7 +375,7 @@ class Poll implements OpenPoll {
     this.server.onWritable = undefined;
     const isHeard = this.server.isOpen;
     if (isHeard) {
-      if (this.#deliveries.length === 0) writeEmpty(this.server, code, message, this.#method.wallMs());
+      if (this.#deliveries.length === 0) this.#method.answerEmpty(this.server, this.call, code, message);
       else writeEnd(this.server, this.#deliveryStartedMs);
     }
     this.#method.noteFinished(this, isHeard ? code : Code.RequestTimeout);
