@@ -139,7 +139,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     stop: async () => {
       if (isStopping) return;
       isStopping = true;
-      await registrar?.drain();
+      // GoAway tells the connected sidecars; the registry tells those that are not. Neither waits for the other.
+      void registrar?.drain();
       await server.drain(config.drain);
       await checkpointer.stop();
       const position = state.appliedPosition;

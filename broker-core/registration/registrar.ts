@@ -16,8 +16,9 @@ export interface RegistrarOptions {
   readonly log: Log;
 }
 
-/** Patience with one call. */
+/** Patience with one call, and with the last one, which a stop waits for. */
 const callMsMax = 2_000;
+const leaveMsMax = 500;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
 /** A lease shorter than this would be renewed more often than a busy machine can promise. */
@@ -69,7 +70,7 @@ export class Registrar {
       const { brokerName, runId } = this.#options;
       const body = popmesh.v1.DeregisterBrokerRequest.encode({ brokerName, runId }).finish();
       try {
-        await this.#call("/popmesh.v1.Registry/DeregisterBroker", body, () => undefined);
+        await this.#call("/popmesh.v1.Registry/DeregisterBroker", body, () => undefined, leaveMsMax);
       } catch (error) {
         this.#options.log.info({ err: error }, "the control plane did not hear that this broker leaves");
       }
@@ -123,14 +124,14 @@ export class Registrar {
     return fullJitter(this.#options.randomness, ceilingMs);
   }
 
-  #call<T>(path: string, body: Uint8Array, decode: (bytes: Buffer) => T): Promise<T> {
+  #call<T>(path: string, body: Uint8Array, decode: (bytes: Buffer) => T, msMax = callMsMax): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
         path,
         (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
         decode,
         body,
-        { deadline: this.#options.clock.wallMs() + callMsMax },
+        { deadline: this.#options.clock.wallMs() + msMax },
         (error, answer) => {
           if (error !== null) reject(error);
           else resolve(answer as T);

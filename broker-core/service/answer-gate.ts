@@ -14,6 +14,8 @@ export interface HeldAnswer {
   queueId: number;
   firstOffset: number;
   storeMs: number;
+  /** Of a send that is measured: when it came; else 0. */
+  startedMs: number;
   /** Of everything else: the encoded body. */
   body: Uint8Array | undefined;
   /** Of a receive: what to hand back if the answer cannot leave. */
@@ -109,6 +111,7 @@ export class AnswerGate {
     answer.connection = undefined;
     answer.body = undefined;
     answer.handedOut = undefined;
+    answer.startedMs = 0;
     this.#head = (this.#head + 1) & (this.#ring.length - 1);
     this.#count--;
   }
@@ -132,6 +135,7 @@ function emptyAnswer(): HeldAnswer {
     queueId: 0,
     firstOffset: 0,
     storeMs: 0,
+    startedMs: 0,
     body: undefined,
     handedOut: undefined,
   };

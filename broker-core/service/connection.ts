@@ -131,8 +131,13 @@ export class Connection implements FrameConnectionHandler {
   /** Answers with a body that exists. `handedOut`: what its bytes hand out. */
   answer(kind: number, status: CodeNumber, correlation: number, body: Uint8Array, handedOut?: HandedOut): void {
     this.#giveBack(kind, 0);
-    this.frames.writer.write(kind | answerBit, status, correlation, body);
-    if (handedOut !== undefined) this.#untaken.push({ end: this.frames.writer.position, handedOut });
+    const { writer } = this.frames;
+    writer.write(kind | answerBit, status, correlation, body);
+    if (handedOut !== undefined) this.#untaken.push({ end: writer.position, handedOut });
+    const untakenBytes = writer.position - writer.takenPosition;
+    if (untakenBytes > this.#core.windows.untakenBytes) {
+      this.frames.destroy(`${untakenBytes} bytes of answers wait to be read`);
+    }
   }
 
   answerFailure(kind: number, correlation: number, code: CodeNumber, message: string, requestBytes = 0): void {

@@ -43,7 +43,7 @@ export class FrameServer {
   constructor(receives: ReceiveTable, options: FrameServerOptions) {
     const { port, log, clock } = options;
     const now = (): Now => ({ monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
-    this.#core = {
+    const core: ServiceCore = {
       port,
       log,
       clock,
@@ -64,14 +64,17 @@ export class FrameServer {
           passedPosition: () => log.durablePosition,
           whenPassed: (position, action) => log.whenDurable(position, action),
         },
-        releaseAnswer,
+        (held) => {
+          if (held.startedMs > 0) core.metrics.sendSeconds.observe((clock.monotonicMs() - held.startedMs) / 1000);
+          releaseAnswer(held);
+        },
       ),
       receives,
       timer: new StateTimer(clock, port, now),
       isDraining: false,
       now,
     };
-    const core = this.#core;
+    this.#core = core;
     receives.connect((connection, correlation, position, body, handedOut) => {
       core.metrics.messagesHandedOut.add(handedOut.receipts.length);
       answerWhenWritten(core, connection, FrameKind.Receive, correlation, position, body, handedOut);

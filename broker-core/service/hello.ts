@@ -5,6 +5,9 @@ import type { Connection } from "./connection.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { ServiceCore } from "./service-core.ts";
 
+/** For log lines only. */
+const sidecarIdMax = 255;
+
 /** The first frame: agrees on a version and tells the windows. Features this broker does not know are not named back. */
 export function serveHello(
   core: ServiceCore,
@@ -30,7 +33,7 @@ export function serveHello(
     connection.frames.end("no common version");
     return;
   }
-  connection.sidecarId = hello.sidecarId;
+  connection.sidecarId = hello.sidecarId.slice(0, sidecarIdMax);
   const welcome = popmesh.v1.Welcome.encode({
     version,
     brokerName: core.brokerName,

@@ -9,6 +9,10 @@ import type { ServiceCore } from "./service-core.ts";
 const reader = new SendRequestReader();
 const messages: Buffer[] = [];
 
+/** One send in 16 is measured. */
+const sendSamplingMask = 15;
+let count = 0;
+
 /** Stores the messages of a send; answers when they are on disk. */
 export function serveSend(
   core: ServiceCore,
@@ -47,4 +51,5 @@ export function serveSend(
   held.firstOffset = sent.firstOffset;
   held.storeMs = sent.storeMs;
   held.requestBytes = requestBytes;
+  if ((++count & sendSamplingMask) === 0) held.startedMs = core.clock.monotonicMs();
 }

@@ -12,7 +12,7 @@ export class ServiceMetrics {
   readonly changes: Counter;
   readonly refusals: Counter;
   readonly brokenConnections: Counter;
-  /** From the request to the moment its batch is on disk, of one send in `sendSampling`. */
+  /** From the request to the moment its batch is on disk, of one send in 16. */
   readonly sendSeconds: Histogram;
 
   constructor(registry: MetricRegistry) {

@@ -9,16 +9,24 @@ export interface Windows {
   readonly receives: number;
   /** Bytes of sends whose answer has not left. */
   readonly requestBytes: number;
+  /**
+   * Bytes of answers that its socket has not taken. Not told to the sidecar: one that asks for more than it reads is cut, and
+   * what it did not get goes to others.
+   */
+  readonly untakenBytes: number;
 }
 
 export const defaultWindows: Windows = Object.freeze({
   requests: 1024,
   receives: 16_384,
   requestBytes: 64 * 1024 * 1024,
+  untakenBytes: 64 * 1024 * 1024,
 });
 
 // The largest send must fit into the window of an idle connection, or it could never be sent.
 assert.ok(defaultWindows.requestBytes >= frameBytesMax);
+// A sidecar that reads must never be cut for one large answer behind another.
+assert.ok(defaultWindows.untakenBytes >= 2 * frameBytesMax);
 
 /** Sidecars at the same time; each may hold `Windows`, so this bounds the memory of all of them. */
 export const connectionsMax = 1024;

@@ -132,6 +132,11 @@ describe("The frame server", () => {
       const answer = await client.answered(correlation);
       assert.equal(answer.status, Code.Ok);
       assert.equal(v1.SendAnswer.decode(answer.body).storeMs, broker.clock.wallMs());
+      for (let i = 0; i < 40; i++) client.say(FrameKind.Send, sendBody(topicId, `m${i}`));
+      await client.heard();
+      broker.log.sync();
+      const measured = broker.metric("popmesh_broker_send_durable_seconds_count");
+      assert.ok(measured === 2 || measured === 3, `${measured} of 41 were measured`);
     });
 
     it("an ack and a renewal when durable; an extension and a hand-back when written", async () => {
@@ -266,6 +271,23 @@ describe("The frame server", () => {
       const handedBack = broker.metric("popmesh_broker_messages_handed_back_total");
       assert.ok(handedBack > 0 && handedBack < 24, `${handedBack} of 24 came back`);
       assert.equal(broker.state.subscriptions()[0]?.inFlight, 24 - handedBack);
+    });
+
+    it("is cut when it asks for more than it reads, and others get what it did not", async () => {
+      broker.stop();
+      broker = await ServiceFixture.start({ untakenBytes: 8 * 1024 * 1024 });
+      const client = await broker.welcomed();
+      const { topicId, groupId } = await openNames(broker, client);
+      const body = Buffer.alloc(1024 * 1024);
+      for (let i = 0; i < 32; i++) await store(broker, client, topicId, [`m${i}`], body);
+      client.socket.pause();
+      for (let i = 0; i < 32; i++) client.say(FrameKind.Receive, receiveBody(topicId, groupId, 0, 1));
+      await waitUntil("it is cut", () => {
+        broker.log.sync();
+        return broker.metric("popmesh_broker_connections") === 0;
+      });
+      broker.log.sync();
+      assert.ok(broker.metric("popmesh_broker_messages_handed_back_total") >= 8);
     });
 
     it("keeps the sends it had made, and answers nobody", async () => {
