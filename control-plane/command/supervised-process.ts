@@ -4,10 +4,13 @@ import { createInterface } from "node:readline";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import { type ProcessName, processMain } from "./process-entry.ts";
 
-/** First pause before a process that died is started again; doubles up to the maximum, and falls back after a calm while. */
+/**
+ * First pause before a process that died is started again; doubles up to the maximum while it dies right at its start, and falls
+ * back for one that had been at work: that one was killed, it does not loop.
+ */
 const restartPauseMsMin = 100;
 const restartPauseMsMax = 5_000;
-const calmMs = 30_000;
+const calmMs = 1_000;
 
 /** Exit codes that another start cannot mend: wrong settings, a locked data directory, a newer on-disk format. */
 const finalExitCodes: readonly number[] = [64, 75, 78];
