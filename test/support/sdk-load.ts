@@ -40,7 +40,14 @@ export class SdkLoad {
 
   constructor(endpoint: string, topic: string, group: string) {
     this.#topic = topic;
-    this.#producer = new Producer({ endpoints: endpoint, namespace: "", topics: [topic], logger: quiet });
+    // One attempt: a send whose answer a kill swallowed, sent again by the SDK, would be two messages with one body.
+    this.#producer = new Producer({
+      endpoints: endpoint,
+      namespace: "",
+      topics: [topic],
+      logger: quiet,
+      maxAttempts: 1,
+    });
     this.#consumer = new SimpleConsumer({
       endpoints: endpoint,
       namespace: "",
