@@ -48,6 +48,11 @@ export interface BrokerPort {
   /** Canonical bytes of the derived state as of the last `advance`: equal states, equal bytes (B11). */
   dump(): Buffer;
 
+  /**
+   * What an operator asks or orders (docs/operator-calls.md). `parameters` is what came as JSON. A long look through the log
+   * answers later, so that messages are served meanwhile.
+   */
+  operate(method: string, parameters: unknown, now: Now): Operated | Promise<Operated>;
   /** Figures for the admin port and metrics; one entry per (group, topic). */
   subscriptions(): SubscriptionFigures[];
   topics(): TopicFigures[];
@@ -224,6 +229,9 @@ export interface SettleResult {
   /** The receipt that is valid from now on; undefined after an ack, a hand-back or a failure. */
   readonly receipt: Buffer | undefined;
 }
+
+/** `result` becomes JSON; `position`: durable when the answer leaves, `noPosition` when nothing was changed. */
+export type Operated = { readonly ok: true; readonly result: object; readonly position: number } | Refused;
 
 /** Lag is `ready` plus `inFlight`, told apart. */
 export interface SubscriptionFigures {

@@ -5,6 +5,7 @@ import type {
   GroupOpening,
   Now,
   Opened,
+  Operated,
   ReceiveCall,
   ReceiveSink,
   SendCall,
@@ -21,6 +22,8 @@ import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Journal } from "./dispatch/journal.ts";
 import { Sender } from "./dispatch/sender.ts";
 import { readStateImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
+import { describeGroup } from "./operation/describe-group.ts";
+import { Operations } from "./operation/operations.ts";
 import { LeaseState } from "./pop/lease-table.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
@@ -67,6 +70,7 @@ export class BrokerState implements BrokerPort {
   readonly #burier: Burier;
   readonly #receiver: Receiver;
   readonly #settler: Settler;
+  readonly #operations: Operations;
   /** Subscriptions to be served at the end of the call at hand. */
   readonly #woken = new Set<Subscription>();
   /** There are more ended leases than one `advance` takes. */
@@ -91,6 +95,7 @@ export class BrokerState implements BrokerPort {
       inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
       groupStart: options.groupStart ?? "end",
     });
+    this.#operations = new Operations([describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of))]);
   }
 
   replay(record: LogRecord): void {
@@ -188,6 +193,13 @@ export class BrokerState implements BrokerPort {
 
   dump(): Buffer {
     return writeStateDump(this.#tables);
+  }
+
+  operate(method: string, parameters: unknown, now: Now): Operated | Promise<Operated> {
+    const operated = this.#operations.run(method, parameters, now);
+    this.#endLeases(now);
+    this.#serveWoken(now);
+    return operated;
   }
 
   subscriptions(): SubscriptionFigures[] {

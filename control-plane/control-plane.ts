@@ -8,6 +8,7 @@ import { ApiServer } from "./api/api-server.ts";
 import { Catalog } from "./catalog/catalog.ts";
 import { declareNamespace } from "./catalog/declare.ts";
 import type { ControlPlaneConfig } from "./config.ts";
+import { BrokerOperator } from "./operation/broker-operator.ts";
 import { BrokerLeases } from "./registry/broker-leases.ts";
 import { registryService } from "./registry/registry-service.ts";
 import { defaultNamespace } from "./resource/resource-name.ts";
@@ -100,9 +101,11 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   for (const { definition, implementation } of [ads.service, registry, status]) {
     grpc.addService(definition, implementation);
   }
-  const api = new ApiServer({ catalog, store, ads, leases, namespaceDefaults, metrics, log, config });
+  const brokers = new BrokerOperator(catalog, `control-plane-${process.pid}`, clock);
+  const api = new ApiServer({ catalog, store, ads, leases, brokers, namespaceDefaults, metrics, log, config });
   const closeStore = async () => {
     ads.close();
+    brokers.close();
     leases.close();
     await store.close();
   };

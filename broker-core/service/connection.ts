@@ -11,6 +11,7 @@ import { type HandedOut, handBack } from "./handed-out.ts";
 import { serveHello } from "./hello.ts";
 import { serveOpenGroup } from "./open-group.ts";
 import { serveOpenTopic } from "./open-topic.ts";
+import { serveOperate } from "./operate.ts";
 import { serveReceive } from "./receive.ts";
 import { serveSend } from "./send.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -86,6 +87,9 @@ export class Connection implements FrameConnectionHandler {
         return;
       case FrameKind.OpenGroup:
         if (this.#takeRequest(kind, correlation)) serveOpenGroup(core, this, correlation, bytes, start, end);
+        return;
+      case FrameKind.Operate:
+        if (this.#takeRequest(kind, correlation)) serveOperate(core, this, correlation, bytes, start, end);
         return;
       case FrameKind.Cancel:
         serveCancel(core, this, correlation);

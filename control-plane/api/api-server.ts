@@ -3,11 +3,13 @@ import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { HostAndPort } from "../../proto/runtime/settings.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import type { BrokerOperator } from "../operation/broker-operator.ts";
 import type { BrokerLeases } from "../registry/broker-leases.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
 import type { Store } from "../store/store.ts";
 import type { AdsServer } from "../xds/ads-server.ts";
 import { addApiRoutes } from "./api-routes.ts";
+import { addOperationRoutes } from "./operation-routes.ts";
 import { sidecarView } from "./sidecar-view.ts";
 
 /** Longest body: a file with some ten thousand topics. */
@@ -22,6 +24,7 @@ export interface ApiOptions {
   readonly store: Store;
   readonly ads: AdsServer;
   readonly leases: BrokerLeases;
+  readonly brokers: BrokerOperator;
   readonly namespaceDefaults: NamespaceSpec;
   readonly metrics: MetricRegistry;
   readonly log: Log;
@@ -54,6 +57,7 @@ export class ApiServer {
       isAlive: (name) => options.leases.isAlive(name),
       sidecars: () => options.ads.reports().map(sidecarView),
     });
+    addOperationRoutes(server, options.brokers);
   }
 
   listen(at: HostAndPort): Promise<number> {

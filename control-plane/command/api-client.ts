@@ -36,25 +36,26 @@ export class ApiClient {
   }
 
   async list(path: string): Promise<ResourceView[]> {
-    const { items } = (await this.#ask("GET", path)) as { items: ResourceView[] };
+    const { items } = (await this.ask("GET", path)) as { items: ResourceView[] };
     return items;
   }
 
   async get(path: string): Promise<ResourceView> {
-    return (await this.#ask("GET", path)) as ResourceView;
+    return (await this.ask("GET", path)) as ResourceView;
   }
 
   async delete(path: string): Promise<void> {
-    await this.#ask("DELETE", path);
+    await this.ask("DELETE", path);
   }
 
   /** Applies manifests given as YAML or JSON text; `source` names the file in errors, left out when no user wrote the text. */
   async apply(text: string, source?: string): Promise<AppliedLine[]> {
-    const { applied } = (await this.#ask("POST", "/v1/apply", text, source)) as { applied: AppliedLine[] };
+    const { applied } = (await this.ask("POST", "/v1/apply", text, source)) as { applied: AppliedLine[] };
     return applied;
   }
 
-  async #ask(method: "GET" | "POST" | "DELETE", path: string, body?: string, source?: string): Promise<unknown> {
+  /** Any call of the API: its JSON answer, or `CommandError` with what the control plane said. */
+  async ask(method: "GET" | "POST" | "DELETE", path: string, body?: string, source?: string): Promise<unknown> {
     let status: number;
     let text: string;
     try {

@@ -32,6 +32,8 @@ export const FrameKind = {
   Receive: 19,
   Ack: 20,
   Change: 21,
+  /** An operator's question or order: a method by name, arguments and result as JSON. */
+  Operate: 30,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 

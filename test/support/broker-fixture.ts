@@ -239,6 +239,15 @@ export class BrokerFixture {
     return settled.results[0]!;
   }
 
+  /** An operator's call that is answered at once. */
+  operate<R = Record<string, unknown>>(method: string, parameters: object): R {
+    const operated = this.state.operate(method, parameters, this.now);
+    assert.ok(!(operated instanceof Promise), `${method} answers later`);
+    assert.ok(operated.ok, operated.ok ? "" : operated.message);
+    this.#settle();
+    return operated.result as R;
+  }
+
   figures(group = "ns/billing", topic = "ns/orders") {
     const figures = this.state.subscriptions().find((s) => s.group === group && s.topic === topic);
     assert.ok(figures !== undefined, `${group} does not read ${topic}`);

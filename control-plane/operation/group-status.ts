@@ -1,0 +1,80 @@
+import type { BrokerAnswer } from "./broker-operator.ts";
+
+/** A group's progress in one topic on one broker, as `group.describe` answers it. */
+export interface TopicProgress {
+  readonly topic: string;
+  readonly ready: number;
+  readonly inFlight: number;
+  readonly inFlightMax: number;
+  readonly deadLetters: number;
+  readonly waitingReceives: number;
+  /** Wall time of the oldest message that the group is not done with. */
+  readonly oldestStoreMs: number | null;
+  readonly lagMs: number;
+}
+
+export interface DescribedGroup {
+  readonly group: string;
+  readonly isKnown: boolean;
+  readonly topics: readonly TopicProgress[];
+}
+
+/** A group's progress in one topic, over all brokers. */
+export interface TopicStatus {
+  readonly topic: string;
+  readonly ready: number;
+  readonly inFlight: number;
+  readonly deadLetters: number;
+  readonly waitingReceives: number;
+  /** `ready` plus `inFlight`. */
+  readonly lagMessages: number;
+  /** Age of the oldest message that the group is not done with. */
+  readonly lagSeconds: number;
+  readonly brokers: readonly (TopicProgress & { readonly broker: string })[];
+}
+
+export interface GroupStatus {
+  readonly group: string;
+  readonly topics: readonly TopicStatus[];
+  /** Brokers that could not be asked: the figures above lack theirs. */
+  readonly unanswered: readonly { readonly broker: string; readonly error: string }[];
+}
+
+/** Adds up what the brokers said. */
+export function groupStatus(group: string, answers: readonly BrokerAnswer<DescribedGroup>[]): GroupStatus {
+  const byTopic = new Map<string, (TopicProgress & { readonly broker: string })[]>();
+  for (const answer of answers) {
+    if (!answer.ok) continue;
+    for (const progress of answer.result.topics) {
+      const rows = byTopic.get(progress.topic) ?? [];
+      rows.push({ broker: answer.broker, ...progress });
+      byTopic.set(progress.topic, rows);
+    }
+  }
+  const topics = [...byTopic]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([topic, brokers]): TopicStatus => {
+      const sum = (count: (row: TopicProgress) => number): number =>
+        brokers.reduce((total, row) => total + count(row), 0);
+      const ready = sum((row) => row.ready);
+      const inFlight = sum((row) => row.inFlight);
+      return {
+        topic,
+        ready,
+        inFlight,
+        deadLetters: sum((row) => row.deadLetters),
+        waitingReceives: sum((row) => row.waitingReceives),
+        lagMessages: ready + inFlight,
+        lagSeconds: Math.max(0, ...brokers.map(({ lagMs }) => lagMs)) / 1000,
+        brokers,
+      };
+    });
+  return { group, topics, unanswered: unanswered(answers) };
+}
+
+/** The brokers that failed, in words. */
+export function unanswered(
+  answers: readonly BrokerAnswer<unknown>[],
+): { readonly broker: string; readonly error: string }[] {
+  return answers.flatMap((answer) => (answer.ok ? [] : [{ broker: answer.broker, error: answer.error.message }]));
+}

@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import type { BrokerAnswer } from "../../../../control-plane/operation/broker-operator.ts";
+import {
+  type DescribedGroup,
+  groupStatus,
+  type TopicProgress,
+} from "../../../../control-plane/operation/group-status.ts";
+import { Code } from "../../../../proto/code.ts";
+import { MeshError } from "../../../../proto/runtime/mesh-error.ts";
+
+const progress = (topic: string, figures: Partial<TopicProgress>): TopicProgress => ({
+  ...{ topic, ready: 0, inFlight: 0, inFlightMax: 20_000, deadLetters: 0, waitingReceives: 0 },
+  ...{ oldestStoreMs: null, lagMs: 0 },
+  ...figures,
+});
+const said = (broker: string, ...topics: TopicProgress[]): BrokerAnswer<DescribedGroup> => ({
+  ...{ broker, ok: true },
+  result: { group: "default/billing", isKnown: true, topics },
+});
+
+describe("The status of a group over all brokers", () => {
+  it("adds up what each broker counts, and takes the oldest message of all for the lag in time", () => {
+    const { topics, unanswered } = groupStatus("default/billing", [
+      said(
+        "a",
+        progress("default/orders", { ready: 3, inFlight: 2, deadLetters: 1, waitingReceives: 4, lagMs: 1_500 }),
+      ),
+      said("b", progress("default/orders", { ready: 10, lagMs: 9_000 }), progress("default/bills", { inFlight: 1 })),
+    ]);
+    assert.deepEqual(
+      topics.map(({ brokers, ...rest }) => ({ ...rest, brokers: brokers.map(({ broker }) => broker) })),
+      [
+        {
+          ...{ topic: "default/bills", ready: 0, inFlight: 1, deadLetters: 0, waitingReceives: 0 },
+          ...{ lagMessages: 1, lagSeconds: 0, brokers: ["b"] },
+        },
+        {
+          ...{ topic: "default/orders", ready: 13, inFlight: 2, deadLetters: 1, waitingReceives: 4 },
+          ...{ lagMessages: 15, lagSeconds: 9, brokers: ["a", "b"] },
+        },
+      ],
+    );
+    assert.deepEqual(unanswered, []);
+  });
+
+  it("names the brokers whose figures are missing", () => {
+    const error = new MeshError(Code.ProxyTimeout, 'broker "b" cannot be asked: connect ECONNREFUSED');
+    const status = groupStatus("default/billing", [
+      said("a", progress("default/orders", { ready: 1 })),
+      { broker: "b", ok: false, error },
+    ]);
+    assert.deepEqual(status.topics[0]?.ready, 1);
+    assert.deepEqual(status.unanswered, [{ broker: "b", error: error.message }]);
+  });
+});
