@@ -25,6 +25,10 @@ export class LogHandle implements LogWriter, LogReader {
     return this.#open.takesMessages;
   }
 
+  get youngPosition(): number {
+    return this.#open.youngPosition;
+  }
+
   get endPosition(): number {
     return this.#open.endPosition;
   }

@@ -151,6 +151,11 @@ export class CommitLog implements LogWriter, LogReader {
     this.#updateLimits();
   }
 
+  get youngPosition(): number {
+    const segments = this.#segments.all;
+    return (segments.at(-2) ?? this.#current).base;
+  }
+
   get takesMessages(): boolean {
     return this.#end < this.#limits.messages;
   }

@@ -18,6 +18,11 @@ export interface LogWriter {
   readonly writtenPosition: number;
   /** Everything below is on disk. Consumers see only messages below it. */
   readonly durablePosition: number;
+  /**
+   * Where the youngest two segments begin. What lies below may be removed before a record that is appended now, so a new
+   * record carries a message from there with it instead of pointing at it.
+   */
+  readonly youngPosition: number;
   /** Calls back once `writtenPosition` / `durablePosition` has passed `position`; in order of position. */
   whenWritten(position: number, action: () => void): void;
   whenDurable(position: number, action: () => void): void;
@@ -59,6 +64,8 @@ export const RecordType = {
   Recall: 15,
   Due: 16,
   CheckBack: 17,
+  /** A message that waits unseen is written again at the end of the log, because its segment is about to go. */
+  Carry: 18,
   /** A group reads a topic for the first time: where it starts. */
   CursorOpened: 20,
   CursorReset: 21,

@@ -14,6 +14,8 @@ const slabEntries = 1 << slabShift;
 export const EntryFlag = {
   /** The position is that of a DeadLetter record, which points at the message. */
   DeadLetter: 1,
+  /** The position is that of a Commit or Due record, which points at the message or carries it. */
+  Reference: 2,
 } as const;
 
 export class ConsumeQueueTable {

@@ -1,9 +1,9 @@
 import { type LogReader, RecordType } from "../commit-log/log.ts";
-import { EntryFlag } from "../consume-queue/consume-queue-table.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type DeadLetterRecord, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { messageId } from "../record/message-record.ts";
+import { holderPosition, storedMessageOf } from "../record/stored-message.ts";
 import { StorageError } from "../storage/storage.ts";
 import type { Topic } from "../topic/topic.ts";
 
@@ -23,7 +23,7 @@ export function decideDeadLetter(
   const { leases, queues, holders, lanes } = tables;
   const queueId = leases.queueId[slot]!;
   const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
-  const original = readOriginal(log, queues.position(entry), queues.flags(entry));
+  const original = readOriginal(log, queues.position(entry));
   const deadQueueId = 0;
   return {
     groupId: subscription.group.id,
@@ -50,20 +50,19 @@ export function decideDeadLetter(
 }
 
 /** Where the message lies and its id; damaged bytes cost the id, not the move. */
-function readOriginal(
-  log: LogReader,
-  position: number,
-  flags: number,
-): { readonly position: number; readonly messageId: string } {
+function readOriginal(log: LogReader, position: number): { readonly position: number; readonly messageId: string } {
+  let holder = position;
   try {
     const record = log.read(position);
-    if ((flags & EntryFlag.DeadLetter) !== 0) {
+    if (record.type === RecordType.DeadLetter) {
       const dead = readDeadLetterRecord(record.body, 0, record.body.length);
       return { position: dead.messagePosition, messageId: dead.messageId };
     }
-    return { position, messageId: record.type === RecordType.Message ? messageId(record.body, 0) : "" };
+    holder = holderPosition(record);
+    const { body, start } = storedMessageOf(log, record);
+    return { position: holder, messageId: messageId(body, start) };
   } catch (error) {
-    if (error instanceof StorageError) return { position, messageId: "" };
+    if (error instanceof StorageError) return { position: holder, messageId: "" };
     throw error;
   }
 }

@@ -3,7 +3,6 @@ import { type LogReader, RecordType } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import {
-  expectMessageRecord,
   messageBodyStart,
   messageBornHost,
   messageLaneMark,
@@ -11,6 +10,8 @@ import {
   messageStoreMs,
 } from "../record/message-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
+import { releaseMs, releaseOffset } from "../record/release-record.ts";
+import { storedMessageOf } from "../record/stored-message.ts";
 import { StorageError } from "../storage/storage.ts";
 import { batchMax } from "./pop-plan.ts";
 import { type ReceiptSealer, receiptBlank } from "./receipt.ts";
@@ -101,7 +102,9 @@ export class LeasedHandOut implements HandOut {
   #loadMessage(subscription: Subscription, position: number): boolean {
     const { delivery } = this;
     try {
-      let record = this.#log.read(position);
+      const record = this.#log.read(position);
+      let { offset } = delivery;
+      let storeMs = 0;
       delivery.deadLetter = undefined;
       if (record.type === RecordType.DeadLetter) {
         const dead = readDeadLetterRecord(record.body, 0, record.body.length);
@@ -115,26 +118,27 @@ export class LeasedHandOut implements HandOut {
           lastHolder: dead.lastHolder,
           deadMs: dead.deadMs,
         };
-        record = this.#log.read(dead.messagePosition);
+        offset = dead.deadOffset;
+      } else if (record.type === RecordType.Commit || record.type === RecordType.Due) {
+        offset = releaseOffset(record.body, 0);
+        storeMs = releaseMs(record.body, 0);
+      } else if (record.type === RecordType.Message) {
+        offset = messageOffset(record.body, 0);
       }
-      if (record.type !== RecordType.Message) {
-        throw new RecordFault(`${subscription.topic.name}: log position ${record.position} holds no message`);
-      }
-      const { body } = record;
-      expectMessageRecord(0, body.length);
       // Never hand out what merely lies where the message should be.
-      if (delivery.deadLetter === undefined && messageOffset(body, 0) !== delivery.offset) {
+      if (offset !== delivery.offset) {
         throw new RecordFault(
-          `${subscription.topic.name}, queue ${delivery.queueId}: log position ${record.position} holds offset ` +
-            `${messageOffset(body, 0)}, not ${delivery.offset}`,
+          `${subscription.topic.name}, queue ${delivery.queueId}: log position ${position} holds offset ` +
+            `${offset}, not ${delivery.offset}`,
         );
       }
+      const { body, start } = storedMessageOf(this.#log, record);
       delivery.bytes = body;
-      delivery.messageStart = messageBodyStart(body, 0);
+      delivery.messageStart = messageBodyStart(body, start);
       delivery.messageEnd = body.length;
-      delivery.storeMs = messageStoreMs(body, 0);
-      delivery.bornHost = messageBornHost(body, 0);
-      delivery.laneMark = messageLaneMark(body, 0);
+      delivery.storeMs = storeMs === 0 ? messageStoreMs(body, start) : storeMs;
+      delivery.bornHost = messageBornHost(body, start);
+      delivery.laneMark = messageLaneMark(body, start);
       return true;
     } catch (error) {
       if (error instanceof StorageError) return false;

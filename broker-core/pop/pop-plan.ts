@@ -1,9 +1,8 @@
 import type { LogReader } from "../commit-log/log.ts";
-import { RecordType } from "../commit-log/log.ts";
-import { type ConsumeQueueTable, EntryFlag } from "../consume-queue/consume-queue-table.ts";
+import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { mayMatch, type TagFilter } from "../consume-queue/tag-filter.ts";
-import { deadLetterMessagePosition } from "../record/dead-letter-record.ts";
 import { messageTagEquals } from "../record/message-record.ts";
+import { readStoredMessage } from "../record/stored-message.ts";
 import { StorageError } from "../storage/storage.ts";
 import type { LeaseTable } from "./lease-table.ts";
 import type { Subscription } from "./subscription.ts";
@@ -202,13 +201,9 @@ function matches(view: PopView, filter: TagFilter, entry: number, plan: PopPlan)
  */
 function tagMatches(view: PopView, filter: TagFilter, entry: number): boolean {
   try {
-    let record = view.log.read(view.queues.position(entry));
-    if ((view.queues.flags(entry) & EntryFlag.DeadLetter) !== 0) {
-      record = view.log.read(deadLetterMessagePosition(record.body, 0));
-    }
-    if (record.type !== RecordType.Message) return true;
+    const { body, start } = readStoredMessage(view.log, view.queues.position(entry));
     for (const tag of filter.tags) {
-      if (messageTagEquals(record.body, 0, tag)) return true;
+      if (messageTagEquals(body, start, tag)) return true;
     }
     return false;
   } catch (error) {

@@ -1,7 +1,8 @@
 import { Code } from "../../proto/code.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { LeaseState, none } from "./lease-table.ts";
-import type { Receipt, ReceiptKind } from "./receipt.ts";
+import type { Receipt } from "./receipt.ts";
+import type { SealKind } from "./text-sealer.ts";
 
 /**
  * What a receipt is good for now. "held": its lease is in force, `slot` is its row; "done": the group is done with the
@@ -40,7 +41,7 @@ export const voidReceiptCode = Code.InvalidReceiptHandle;
 export function decideSettle(
   tables: BrokerTables,
   groupId: number,
-  opened: ReceiptKind,
+  opened: SealKind,
   receipt: Readonly<Receipt>,
   nowMs: number,
 ): SettleDecision {

@@ -16,6 +16,10 @@ export function bootNumber(bootId: string): number {
   return (high >>> 11) * 0x1_0000_0000 + (low >>> 0);
 }
 
+export const grantedMonotonicMs = (from: Buffer, at: number): number => from.readDoubleLE(at);
+export const grantedWallMs = (from: Buffer, at: number): number => from.readDoubleLE(at + 8);
+export const grantedBoot = (from: Buffer, at: number): number => from.readDoubleLE(at + 16);
+
 export function writeGrantedAt(into: Buffer, at: number, monotonicMs: number, wallMs: number, boot: number): void {
   into.writeDoubleLE(monotonicMs, at);
   into.writeDoubleLE(wallMs, at + 8);

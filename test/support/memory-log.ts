@@ -30,6 +30,8 @@ export class MemoryLog implements LogWriter, LogReader {
   endPosition = 0;
   writtenPosition = 0;
   durablePosition = 0;
+  /** Set by a test that lets messages grow old. */
+  youngPosition = 0;
   /** Positions whose bytes are damaged. */
   readonly damaged = new Set<number>();
 

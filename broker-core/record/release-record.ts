@@ -1,0 +1,78 @@
+import { readUint53, writeUint53 } from "./fixed-bytes.ts";
+import { expectBytes } from "./record-fault.ts";
+
+/**
+ * Commit and Due: a message that was stored unseen gets its queue and offset. The record points at the one that holds the
+ * message; where that lies in an old segment, which retention may remove before this one, it carries the message itself.
+ *
+ *     0  u32 topic id
+ *     4  u16 queue id
+ *     6  u8  flags         bit 0: carries the message
+ *     7  u8  cause         of a commit: TransactionSource; else 0
+ *     8  u53 queue offset
+ *     16 u53 released at (wall ms): the store time that consumers are told
+ *     24 u53 number of the transaction or timer
+ *     32 u53 log position of the record that holds the message
+ *     40 u32 bytes of the client's message
+ *     44 u32 tag hash
+ *     48 u32 group hash
+ *     52 message record, if carried
+ */
+export const releaseFixedBytes = 52;
+
+export interface ReleaseRecord {
+  readonly topicId: number;
+  readonly queueId: number;
+  readonly cause: number;
+  readonly offset: number;
+  readonly releasedMs: number;
+  readonly number: number;
+  readonly messagePosition: number;
+  readonly messageBytes: number;
+  readonly tagHash: number;
+  readonly groupHash: number;
+}
+
+const carriesMessage = 1;
+
+/** `messageRecord`: what the release carries; empty when it only points. */
+export function releaseRecordBytes(messageRecord: Uint8Array): number {
+  return releaseFixedBytes + messageRecord.length;
+}
+
+export function writeReleaseRecord(release: ReleaseRecord, messageRecord: Uint8Array, into: Buffer, at: number): void {
+  into.writeUInt32LE(release.topicId, at);
+  into.writeUInt16LE(release.queueId, at + 4);
+  into[at + 6] = messageRecord.length > 0 ? carriesMessage : 0;
+  into[at + 7] = release.cause;
+  writeUint53(into, at + 8, release.offset);
+  writeUint53(into, at + 16, release.releasedMs);
+  writeUint53(into, at + 24, release.number);
+  writeUint53(into, at + 32, release.messagePosition);
+  into.writeUInt32LE(release.messageBytes, at + 40);
+  into.writeUInt32LE(release.tagHash, at + 44);
+  into.writeUInt32LE(release.groupHash, at + 48);
+  into.set(messageRecord, at + releaseFixedBytes);
+}
+
+export function readReleaseRecord(from: Buffer, start: number, end: number): ReleaseRecord {
+  expectBytes("release", start, end, releaseFixedBytes);
+  return {
+    topicId: from.readUInt32LE(start),
+    queueId: from.readUInt16LE(start + 4),
+    cause: from[start + 7] ?? 0,
+    offset: releaseOffset(from, start),
+    releasedMs: releaseMs(from, start),
+    number: readUint53(from, start + 24),
+    messagePosition: releaseMessagePosition(from, start),
+    messageBytes: from.readUInt32LE(start + 40),
+    tagHash: from.readUInt32LE(start + 44),
+    groupHash: from.readUInt32LE(start + 48),
+  };
+}
+
+export const releaseCarriesMessage = (from: Buffer, start: number): boolean =>
+  ((from[start + 6] ?? 0) & carriesMessage) !== 0;
+export const releaseOffset = (from: Buffer, start: number): number => readUint53(from, start + 8);
+export const releaseMs = (from: Buffer, start: number): number => readUint53(from, start + 16);
+export const releaseMessagePosition = (from: Buffer, start: number): number => readUint53(from, start + 32);
