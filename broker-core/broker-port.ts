@@ -27,6 +27,8 @@ export interface BrokerPort {
   /** Receipts are the ASCII bytes of receipt handles. One result per receipt, in order. */
   ack(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled;
   change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled;
+  /** Moves held messages to the group's dead-letter queue now; one that this receipt has moved or acked already is OK. */
+  deadLetter(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled;
   /** To be called after each advance of the log's durable position: messages become visible, waiters are woken. */
   onDurable(durablePosition: number, now: Now): void;
   /** Ends leases and waits whose time has come and goes on with unfinished scans. */

@@ -90,7 +90,7 @@ export class BrokerState implements BrokerPort {
     this.#opener = new Opener(this.#tables, this.#journal);
     this.#sender = new Sender(this.#tables, this.#journal);
     this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
-    this.#settler = new Settler(this.#tables, this.#journal, sealer);
+    this.#settler = new Settler(this.#tables, this.#journal, this.#burier, sealer);
     this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, {
       inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
       groupStart: options.groupStart ?? "end",
@@ -138,6 +138,12 @@ export class BrokerState implements BrokerPort {
 
   ack(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled {
     const settled = this.#settler.ack(groupId, receipts, now, this.#onAcked);
+    this.#serveWoken(now);
+    return settled;
+  }
+
+  deadLetter(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled {
+    const settled = this.#settler.deadLetter(groupId, receipts, now, this.#onAcked);
     this.#serveWoken(now);
     return settled;
   }

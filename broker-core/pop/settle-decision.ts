@@ -6,11 +6,13 @@ import type { SealKind } from "./text-sealer.ts";
 
 /**
  * What a receipt is good for now. "held": its lease is in force, `slot` is its row; "done": the group is done with the
- * message, so an ack is as good as it was the first time; "void": it settles nothing, `message` says why.
+ * message, so an ack is as good as it was the first time; "dead": the message died while this very lease held it; "void": it
+ * settles nothing, `message` says why.
  */
 export type SettleDecision =
   | { readonly kind: "held"; readonly slot: number }
   | { readonly kind: "done" }
+  | { readonly kind: "dead"; readonly message: string }
   | { readonly kind: "void"; readonly message: string };
 
 const done: SettleDecision = { kind: "done" };
@@ -31,6 +33,8 @@ const reasons = {
 const voids = Object.fromEntries(
   Object.entries(reasons).map(([name, message]) => [name, { kind: "void", message } satisfies SettleDecision]),
 ) as Readonly<Record<keyof typeof reasons, SettleDecision>>;
+
+const dead: SettleDecision = { kind: "dead", message: reasons.dead };
 
 export const voidReceiptCode = Code.InvalidReceiptHandle;
 
@@ -57,8 +61,9 @@ export function decideSettle(
     // Below the cursor and not in hand: acked. Above it: the hand-out was lost in a power cut, or the cursor was moved.
     return receipt.offset < (subscription.cursors[receipt.queueId] ?? 0) ? done : voids.expired;
   }
-  if (leases.state[slot] === LeaseState.Dead) return voids.dead;
-  if (leases.generation[slot] !== receipt.generation || leases.run[slot] !== receipt.run) return voids.replaced;
+  const isThisLease = leases.generation[slot] === receipt.generation && leases.run[slot] === receipt.run;
+  if (leases.state[slot] === LeaseState.Dead) return isThisLease ? dead : voids.dead;
+  if (!isThisLease) return voids.replaced;
   if (leases.state[slot] !== LeaseState.InFlight || leases.endMs[slot]! <= nowMs) return voids.expired;
   return { kind: "held", slot };
 }

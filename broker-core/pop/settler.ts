@@ -1,7 +1,9 @@
 import { Code } from "../../proto/code.ts";
 import { type ChangeCall, ChangeKind, type Now, noPosition, type Settled, type SettleResult } from "../broker-port.ts";
+import type { Burier } from "../dead-letter/burier.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
+import { DeadLetterReason } from "../record/dead-letter-record.ts";
 import { type ReceiptSealer, receiptBlank } from "./receipt.ts";
 import { decideSettle, type SettleDecision, voidReceiptCode } from "./settle-decision.ts";
 import type { Subscription } from "./subscription.ts";
@@ -15,12 +17,14 @@ const okResult: SettleResult = { code: Code.Ok, message: "", receipt: undefined 
 export class Settler {
   readonly #tables: BrokerTables;
   readonly #journal: Journal;
+  readonly #burier: Burier;
   readonly #sealer: ReceiptSealer;
   readonly #receipt = receiptBlank();
 
-  constructor(tables: BrokerTables, journal: Journal, sealer: ReceiptSealer) {
+  constructor(tables: BrokerTables, journal: Journal, burier: Burier, sealer: ReceiptSealer) {
     this.#tables = tables;
     this.#journal = journal;
+    this.#burier = burier;
     this.#sealer = sealer;
   }
 
@@ -42,9 +46,35 @@ export class Settler {
         const subscription = this.#tables.subscription(groupId, topicId);
         if (subscription !== undefined) onAcked(subscription);
       }
-      results[i] = decision.kind === "void" ? voided(decision.message) : okResult;
-      if (decision.kind !== "void") isAnyOk = true;
+      const isOk = decision.kind === "held" || decision.kind === "done";
+      results[i] = isOk ? okResult : voided(decision.message);
+      if (isOk) isAnyOk = true;
     }
+    return { ok: true, results, position: isAnyOk ? this.#journal.lastPosition : noPosition };
+  }
+
+  /**
+   * Moves messages to the dead-letter queue because their holder gives them up. Clients repeat this until it is OK, so a
+   * receipt whose message it has settled already is as good as the first time. `onSettled` as `onAcked` of `ack`.
+   */
+  deadLetter(
+    groupId: number,
+    receipts: readonly Uint8Array[],
+    now: Now,
+    onSettled: (subscription: Subscription) => void,
+  ): Settled {
+    if (this.#tables.groups.byId(groupId) === undefined) return groupNotOpen(groupId);
+    const results = receipts.map((text) => {
+      const decision = this.#judge(groupId, text, now);
+      if (decision.kind === "void") return voided(decision.message);
+      const subscription = this.#tables.subscription(groupId, this.#receipt.topicId);
+      if (decision.kind === "held" && subscription !== undefined) {
+        this.#burier.bury(subscription, decision.slot, DeadLetterReason.Forwarded, now);
+        onSettled(subscription);
+      }
+      return okResult;
+    });
+    const isAnyOk = results.some(({ code }) => code === Code.Ok);
     return { ok: true, results, position: isAnyOk ? this.#journal.lastPosition : noPosition };
   }
 
@@ -65,7 +95,7 @@ export class Settler {
       return { code: Code.IllegalInvisibleTime, message, receipt: undefined };
     }
     const decision = this.#judge(groupId, text, now);
-    if (decision.kind === "void") return voided(decision.message);
+    if (decision.kind === "void" || decision.kind === "dead") return voided(decision.message);
     if (decision.kind === "done") return voided("the message is already acknowledged");
     const { leases } = this.#tables;
     const { slot } = decision;

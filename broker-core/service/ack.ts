@@ -1,7 +1,7 @@
 import { Code } from "../../proto/code.ts";
 import { AckRequestReader, resultBytesMax, writeAckResult } from "../../proto/codec/frame-body.ts";
 import { FrameKind } from "../../proto/frame/frame.ts";
-import type { SettleResult } from "../broker-port.ts";
+import type { Settled, SettleResult } from "../broker-port.ts";
 import { answerWhenDurable } from "./answer.ts";
 import type { Connection } from "./connection.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -18,18 +18,45 @@ export function serveAck(
   start: number,
   end: number,
 ): void {
+  readReceipts(bytes, start, end);
+  core.metrics.acks.add(receipts.length);
+  answer(core, connection, FrameKind.Ack, correlation, core.port.ack(reader.groupId, receipts, core.now()));
+}
+
+/** Moves messages to the dead-letter queue of their group; the same bodies as an Ack. */
+export function serveDeadLetter(
+  core: ServiceCore,
+  connection: Connection,
+  correlation: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): void {
+  readReceipts(bytes, start, end);
+  const settled = core.port.deadLetter(reader.groupId, receipts, core.now());
+  answer(core, connection, FrameKind.DeadLetter, correlation, settled);
+}
+
+function readReceipts(bytes: Buffer, start: number, end: number): void {
   reader.read(bytes, start, end);
   receipts.length = 0;
   while (reader.nextReceipt()) receipts.push(bytes.subarray(reader.receiptStart, reader.receiptEnd));
-  core.metrics.acks.add(receipts.length);
-  const settled = core.port.ack(reader.groupId, receipts, core.now());
+}
+
+function answer(
+  core: ServiceCore,
+  connection: Connection,
+  kind: typeof FrameKind.Ack | typeof FrameKind.DeadLetter,
+  correlation: number,
+  settled: Settled,
+): void {
   core.timer.touched();
   if (!settled.ok) {
-    connection.answerFailure(FrameKind.Ack, correlation, settled.code, settled.message);
+    connection.answerFailure(kind, correlation, settled.code, settled.message);
     return;
   }
   const body = encodeResults(settled.results);
-  answerWhenDurable(core, connection, FrameKind.Ack, Code.Ok, correlation, settled.position, body);
+  answerWhenDurable(core, connection, kind, Code.Ok, correlation, settled.position, body);
 }
 
 function encodeResults(results: readonly SettleResult[]): Buffer {

@@ -4,7 +4,7 @@ import { Code, type Code as CodeNumber } from "../../proto/code.ts";
 import { answerBit, FrameKind } from "../../proto/frame/frame.ts";
 import { FrameConnection, type FrameConnectionHandler } from "../../proto/frame/frame-connection.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
-import { serveAck } from "./ack.ts";
+import { serveAck, serveDeadLetter } from "./ack.ts";
 import { serveCancel } from "./cancel.ts";
 import { serveChange } from "./change.ts";
 import { type HandedOut, handBack } from "./handed-out.ts";
@@ -87,6 +87,9 @@ export class Connection implements FrameConnectionHandler {
         return;
       case FrameKind.OpenGroup:
         if (this.#takeRequest(kind, correlation)) serveOpenGroup(core, this, correlation, bytes, start, end);
+        return;
+      case FrameKind.DeadLetter:
+        if (this.#takeRequest(kind, correlation)) serveDeadLetter(core, this, correlation, bytes, start, end);
         return;
       case FrameKind.Operate:
         if (this.#takeRequest(kind, correlation)) serveOperate(core, this, correlation, bytes, start, end);

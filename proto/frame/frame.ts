@@ -32,6 +32,8 @@ export const FrameKind = {
   Receive: 19,
   Ack: 20,
   Change: 21,
+  /** Moves held messages to the dead-letter queue. Bodies as of an Ack. */
+  DeadLetter: 24,
   /** An operator's question or order: a method by name, arguments and result as JSON. */
   Operate: 30,
 } as const;

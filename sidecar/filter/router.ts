@@ -189,8 +189,31 @@ export class Router {
     receipts: readonly string[],
     done: (answer: UpstreamResults) => void,
   ): void {
+    this.#settle("ack", call, group, brokerName, receipts, done);
+  }
+
+  /** Moves the messages of receipts of one broker to the dead-letter queue. */
+  deadLetter(
+    call: MeshCall,
+    group: GroupRef,
+    brokerName: string,
+    receipts: readonly string[],
+    done: (answer: UpstreamResults) => void,
+  ): void {
+    this.#settle("deadLetter", call, group, brokerName, receipts, done);
+  }
+
+  /** Both may be repeated: what the first attempt has done is OK the second time. */
+  #settle(
+    how: "ack" | "deadLetter",
+    call: MeshCall,
+    group: GroupRef,
+    brokerName: string,
+    receipts: readonly string[],
+    done: (answer: UpstreamResults) => void,
+  ): void {
     this.#withBroker(call, brokerName, done, (endpoint, finish) => {
-      endpoint.upstream.ack({ group, receipts }, call.deadlineMs - answerReserveMs, (answer) => {
+      endpoint.upstream[how]({ group, receipts }, call.deadlineMs - answerReserveMs, (answer) => {
         if (answer.ok || answer.reach === "refused" || answer.code === Code.ProxyTimeout || !this.#hasTime(call)) {
           finish(answer);
           return;
@@ -198,7 +221,7 @@ export class Router {
         this.#retries.add();
         call.attempts++;
         const again = this.#clusters.byBrokerName(brokerName) ?? endpoint;
-        again.upstream.ack({ group, receipts }, call.deadlineMs - answerReserveMs, finish);
+        again.upstream[how]({ group, receipts }, call.deadlineMs - answerReserveMs, finish);
       });
     });
   }

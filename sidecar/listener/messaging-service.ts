@@ -8,6 +8,7 @@ import type { AutoRenewal } from "./auto-renewal.ts";
 import type { CallEntry } from "./call-entry.ts";
 import { ChangeInvisibleDurationMethod } from "./change-invisible-duration.ts";
 import type { ClientSessions } from "./client-session.ts";
+import { forwardToDeadLetterQueue } from "./forward-to-dead-letter-queue.ts";
 import { heartbeat } from "./heartbeat.ts";
 import type { GrpcMethod } from "./http2/grpc-method.ts";
 import { notifyClientTermination } from "./notify-client-termination.ts";
@@ -60,7 +61,7 @@ export function messagingService(deps: MessagingServiceDeps): MessagingService {
       unaryMethod(entry, queryAssignment(router, own)),
       unaryMethod(entry, heartbeat(sessions)),
       unaryMethod(entry, notifyClientTermination(sessions, renewal)),
-      unimplementedMethod("ForwardMessageToDeadLetterQueue", "unary"),
+      unaryMethod(entry, forwardToDeadLetterQueue(router, sessions, renewal)),
       unimplementedMethod("EndTransaction", "unary"),
       unimplementedMethod("RecallMessage", "unary"),
       unimplementedMethod("SyncLiteSubscription", "unary"),

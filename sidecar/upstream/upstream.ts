@@ -19,6 +19,8 @@ export interface Upstream {
   receive(request: UpstreamReceive, deadlineMs: number, done: (answer: UpstreamReceiveAnswer) => void): () => void;
   ack(request: UpstreamAck, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
   change(request: UpstreamChange, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
+  /** Moves held messages to the group's dead-letter queue; may be repeated like an ack. */
+  deadLetter(request: UpstreamAck, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
   /** Waits for open requests up to `graceMs`, then closes. */
   close(graceMs: number): Promise<void>;
 }

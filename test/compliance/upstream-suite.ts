@@ -223,6 +223,20 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       assert.equal(again?.attempt, 2);
     });
 
+    it("gives a message up: it is not handed out again, and saying so twice is OK", async () => {
+      const { topic, group } = names();
+      await client.store(topic, "given up");
+      const [delivery] = await client.take(topic, group, { invisibleMs: 300 });
+      assert.ok(delivery);
+      assert.deepEqual(UpstreamClient.codes(await client.deadLetter(group, delivery.receipt)), [Code.Ok]);
+      assert.deepEqual(UpstreamClient.codes(await client.deadLetter(group, delivery.receipt, "nonsense")), [
+        Code.Ok,
+        Code.InvalidReceiptHandle,
+      ]);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.InvalidReceiptHandle]);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 600 }), []);
+    });
+
     it("gives a wait up: the callback comes once with nothing, and later messages go to others", async () => {
       const { topic, group } = names();
       await client.take(topic, group, { waitMs: 0 });

@@ -232,6 +232,13 @@ export class BrokerFixture {
     return settled.results[0]!;
   }
 
+  deadLetter(groupId: number, receipt: Buffer): SettleResult {
+    const settled = this.state.deadLetter(groupId, [receipt], this.now);
+    assert.ok(settled.ok, settled.ok ? "" : settled.message);
+    this.#settle();
+    return settled.results[0]!;
+  }
+
   change(groupId: number, receipt: Buffer, kind: ChangeKind, invisibleMs: number): SettleResult {
     const settled = this.state.change(groupId, [{ receipt, kind, invisibleMs }], this.now);
     assert.ok(settled.ok, settled.ok ? "" : settled.message);

@@ -164,6 +164,14 @@ export class FakeUpstream implements Upstream {
     setImmediate(() => done({ ok: true, results }));
   }
 
+  /** Receipts whose messages were given up, in order. */
+  readonly deadLetters: string[] = [];
+
+  deadLetter(request: UpstreamAck, deadlineMs: number, done: (answer: UpstreamResults) => void): void {
+    this.deadLetters.push(...request.receipts);
+    this.ack(request, deadlineMs, done);
+  }
+
   change(request: UpstreamChange, _deadlineMs: number, done: (answer: UpstreamResults) => void): void {
     const results = request.changes.map((change) => {
       this.changes.push(change);

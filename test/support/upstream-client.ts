@@ -109,6 +109,10 @@ export class UpstreamClient {
     return new Promise((resolve) => this.upstream.ack({ group, receipts }, deadline(callMsMax), resolve));
   }
 
+  deadLetter(group: GroupRef, ...receipts: readonly string[]): Promise<UpstreamResults> {
+    return new Promise((resolve) => this.upstream.deadLetter({ group, receipts }, deadline(callMsMax), resolve));
+  }
+
   change(
     group: GroupRef,
     receipt: string,

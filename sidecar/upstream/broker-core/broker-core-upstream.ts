@@ -139,6 +139,10 @@ export class BrokerCoreUpstream implements Upstream {
     this.#begin(FrameKind.Ack, request, 0, deadlineMs, done);
   }
 
+  deadLetter(request: UpstreamAck, deadlineMs: number, done: Done<UpstreamResults>): void {
+    this.#begin(FrameKind.DeadLetter, request, 0, deadlineMs, done);
+  }
+
   change(request: UpstreamChange, deadlineMs: number, done: Done<UpstreamResults>): void {
     this.#begin(FrameKind.Change, request, 0, deadlineMs, done);
   }

@@ -43,7 +43,8 @@ export function writeRequest(
     case FrameKind.Receive:
       return writeReceive(connection, correlation, request as UpstreamReceive);
     case FrameKind.Ack:
-      return writeAck(connection, correlation, request as UpstreamAck);
+    case FrameKind.DeadLetter:
+      return writeReceipts(connection, kind, correlation, request as UpstreamAck);
     default:
       return writeChanges(connection, correlation, request as UpstreamChange);
   }
@@ -83,11 +84,11 @@ function writeReceive(connection: BrokerConnection, correlation: number, request
   return position;
 }
 
-function writeAck(connection: BrokerConnection, correlation: number, request: UpstreamAck): number {
+function writeReceipts(connection: BrokerConnection, kind: number, correlation: number, request: UpstreamAck): number {
   if (!hasRequestRoom(connection)) return noRoom;
   const groupId = connection.groups.find(request.group)!.id;
   const { writer } = connection.frames;
-  const at = writer.begin(FrameKind.Ack, 0, correlation, ackRequestBytesMax(request.receipts));
+  const at = writer.begin(kind, 0, correlation, ackRequestBytesMax(request.receipts));
   const position = writer.handedPosition + at - frameHeaderBytes;
   writer.end(writeAckRequest(writer.bytes, at, groupId, request.receipts));
   connection.requestsInUse++;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ChangeKind } from "../../../../broker-core/broker-port.ts";
 import { RecordType } from "../../../../broker-core/commit-log/log.ts";
+import { Code } from "../../../../proto/code.ts";
 import { BrokerFixture } from "../../../support/broker-fixture.ts";
 
 const deadTopic = "ns/%DLQ%billing";
@@ -194,5 +195,62 @@ describe("requirement 5: the dead-letter queue", () => {
     assert.deepEqual(f.receive(t, g), []);
     assert.equal(f.figures().deadLetters, 1);
     f.assertRebuilt();
+  });
+
+  describe("when the consumer forwards a message", () => {
+    it("takes it at once, with the reason and the attempts made so far", () => {
+      const { f, t, g } = opened(16);
+      f.send(t, { id: "poison" });
+      const [held] = f.receive(t, g, { clientId: "client-1" });
+      assert.equal(f.deadLetter(g, held!.receipt).code, Code.Ok);
+      f.pass(100_000);
+      assert.deepEqual(f.receive(t, g), []);
+      assert.deepEqual([f.figures().deadLetters, f.figures().inFlight], [1, 0]);
+      const [dead] = deadLetters(f);
+      assert.deepEqual(
+        [dead?.id, dead?.deadLetter?.reason, dead?.deadLetter?.attempts, dead?.deadLetter?.lastHolder],
+        ["poison", "forwarded by the consumer", 1, "client-1"],
+      );
+      f.assertRebuilt();
+    });
+
+    it("says OK again without another record, to the receipt that forwarded or acked it and to no other", () => {
+      const { f, t, g } = opened(16);
+      f.sendMany(t, 2);
+      const [first, second] = f.receive(t, g);
+      f.deadLetter(g, first!.receipt);
+      f.ack(g, second!.receipt);
+      const records = f.log.recordCount;
+      assert.equal(f.deadLetter(g, first!.receipt).code, Code.Ok);
+      assert.equal(f.deadLetter(g, second!.receipt).code, Code.Ok);
+      assert.equal(f.log.recordCount, records);
+      assert.equal(f.ack(g, first!.receipt).code, Code.InvalidReceiptHandle, "an ack would not be true");
+    });
+
+    it("refuses a lease that is over and the receipt of another group, and moves nothing", () => {
+      const { f, t, g } = opened(16);
+      f.send(t);
+      const [old] = f.receive(t, g);
+      f.pass(10_000);
+      assert.equal(f.deadLetter(g, old!.receipt).code, Code.InvalidReceiptHandle);
+      const [held] = f.receive(t, g);
+      assert.equal(f.deadLetter(f.group("ns/other"), held!.receipt).code, Code.InvalidReceiptHandle);
+      assert.equal(f.log.countOf(RecordType.DeadLetter), 0);
+      f.deadLetter(g, held!.receipt);
+      assert.equal(f.deadLetter(g, old!.receipt).code, Code.InvalidReceiptHandle, "another lease forwarded it");
+    });
+
+    it("makes room in a full group: who waits is served", () => {
+      const f = new BrokerFixture();
+      const t = f.topic();
+      const g = f.group("ns/billing", { inflightMax: 1 });
+      const first = f.ask(t, g, { batch: 1, waitMs: 20_000 });
+      const second = f.ask(t, g, { batch: 1, waitMs: 20_000 });
+      f.sendMany(t, 2);
+      const [held] = f.got(first.ticket);
+      assert.equal(f.answers.has(second.ticket), false, "the group is at its limit");
+      f.deadLetter(g, held!.receipt);
+      assert.equal(f.got(second.ticket).length, 1);
+    });
   });
 });

@@ -25,6 +25,7 @@ class ShownUpstream implements Upstream {
     return () => {};
   }
   ack(): void {}
+  deadLetter(): void {}
   change(): void {}
   close(graceMs: number): Promise<void> {
     this.closedWith = graceMs;
