@@ -21,6 +21,7 @@ export const EntryFlag = {
 export class ConsumeQueueTable {
   #topicIds = new Uint32Array(64);
   #queueIds = new Uint16Array(64);
+  #beginOffsets = new Float64Array(64);
   #endOffsets = new Float64Array(64);
   #visibleEnds = new Float64Array(64);
   readonly #directories: (Uint32Array | undefined)[] = [];
@@ -42,6 +43,7 @@ export class ConsumeQueueTable {
     if (slot >= this.#topicIds.length) this.#growQueues();
     this.#topicIds[slot] = topicId;
     this.#queueIds[slot] = queueId;
+    this.#beginOffsets[slot] = 0;
     this.#endOffsets[slot] = 0;
     this.#visibleEnds[slot] = 0;
     this.#directories[slot] = undefined;
@@ -50,10 +52,10 @@ export class ConsumeQueueTable {
 
   /** Gives a queue and its blocks back. */
   remove(slot: number): void {
-    const directory = this.#directories[slot];
-    const blocks = Math.ceil(this.#endOffsets[slot]! / blockEntries);
-    for (let i = 0; i < blocks; i++) this.#freeBlocks.push(directory![i]!);
+    this.trim(slot, this.#endOffsets[slot]!);
+    if (this.#endOffsets[slot]! % blockEntries > 0) this.#freeBlock(slot, this.#endOffsets[slot]!);
     this.#directories[slot] = undefined;
+    this.#beginOffsets[slot] = 0;
     this.#endOffsets[slot] = 0;
     this.#visibleEnds[slot] = 0;
     this.#topicIds[slot] = 0;
@@ -66,6 +68,21 @@ export class ConsumeQueueTable {
 
   queueId(slot: number): number {
     return this.#queueIds[slot]!;
+  }
+
+  /** Offset of the oldest message that is still there; `endOffset` when none is. */
+  beginOffset(slot: number): number {
+    return this.#beginOffsets[slot]!;
+  }
+
+  /** Drops the entries below `newBegin`, which is at most `endOffset`. The others keep their offsets. */
+  trim(slot: number, newBegin: number): void {
+    const begin = this.#beginOffsets[slot]!;
+    if (newBegin <= begin) return;
+    for (let block = Math.floor(begin / blockEntries); (block + 1) * blockEntries <= newBegin; block++) {
+      this.#freeBlock(slot, block * blockEntries);
+    }
+    this.#beginOffsets[slot] = newBegin;
   }
 
   /** Offset of the next message. */
@@ -105,10 +122,21 @@ export class ConsumeQueueTable {
     this.#flags[slab]![at] = flags;
   }
 
-  /** Where the entry of `offset` lies, for the reads below. `offset` is below `endOffset`. */
+  /**
+   * Where the entry of `offset` lies, for the reads below; good until the next call of anything else here. `offset` is from
+   * `beginOffset` on and below `endOffset`.
+   */
   entry(slot: number, offset: number): number {
     const block = this.#directories[slot]![Math.floor(offset / blockEntries)]!;
     return block * blockEntries + (offset % blockEntries);
+  }
+
+  /**
+   * How many entries, this one included, follow `offset` side by side: those of the offsets behind it are `entry + 1` and so
+   * on. A scan of `[offset, end)` asks once for each such run. At least 1, at most `end - offset`.
+   */
+  runLength(_slot: number, offset: number, end: number): number {
+    return Math.min(end - offset, blockEntries - (offset % blockEntries));
   }
 
   position(entry: number): number {
@@ -136,32 +164,35 @@ export class ConsumeQueueTable {
     return this.#flags[entry >>> slabShift]![entry & (slabEntries - 1)]!;
   }
 
-  /** Bytes that `copyEntries` takes for so many entries. */
+  /** Bytes that `copyEntries` takes for so many entries: `endOffset - beginOffset`. */
   static bytesOf(entryCount: number): number {
     return entryCount * entryBytes;
   }
 
   /** Writes a queue's entries column by column, for a state image: a copy per block and column, not per entry. */
   copyEntries(slot: number, into: Buffer, start: number): void {
-    const count = this.#endOffsets[slot]!;
     let at = start;
     for (const column of this.#columns()) {
-      for (let offset = 0; offset < count; offset += blockEntries) {
-        const { bytes, begin, end } = column.place(this.entry(slot, offset), Math.min(blockEntries, count - offset));
+      for (let offset = this.#beginOffsets[slot]!, count = 0; offset < this.#endOffsets[slot]!; offset += count) {
+        count = this.runLength(slot, offset, this.#endOffsets[slot]!);
+        const { bytes, begin, end } = column.place(this.entry(slot, offset), count);
         bytes.copy(into, at, begin, end);
         at += end - begin;
       }
     }
   }
 
-  /** Fills an empty queue with what `copyEntries` wrote. */
-  restoreEntries(slot: number, count: number, from: Buffer, start: number): void {
-    for (let offset = 0; offset < count; offset += blockEntries) this.#addBlock(slot, offset / blockEntries);
-    this.#endOffsets[slot] = count;
+  /** Fills an empty queue with what `copyEntries` wrote: the entries of `[first, last)`. */
+  restoreEntries(slot: number, first: number, last: number, from: Buffer, start: number): void {
+    for (let block = Math.floor(first / blockEntries); block * blockEntries < last; block++)
+      this.#addBlock(slot, block);
+    this.#beginOffsets[slot] = first;
+    this.#endOffsets[slot] = last;
     let at = start;
     for (const column of this.#columns()) {
-      for (let offset = 0; offset < count; offset += blockEntries) {
-        const { bytes, begin, end } = column.place(this.entry(slot, offset), Math.min(blockEntries, count - offset));
+      for (let offset = first, count = 0; offset < last; offset += count) {
+        count = this.runLength(slot, offset, last);
+        const { bytes, begin, end } = column.place(this.entry(slot, offset), count);
         from.copy(bytes, begin, at, at + end - begin);
         at += end - begin;
       }
@@ -177,6 +208,10 @@ export class ConsumeQueueTable {
       new Column(this.#lanes, 2),
       new Column(this.#flags, 1),
     ];
+  }
+
+  #freeBlock(slot: number, offset: number): void {
+    this.#freeBlocks.push(this.#directories[slot]![Math.floor(offset / blockEntries)]!);
   }
 
   #addBlock(slot: number, blockIndex: number): void {
@@ -202,6 +237,7 @@ export class ConsumeQueueTable {
     const count = this.#topicIds.length * 2;
     this.#topicIds = widen(this.#topicIds, new Uint32Array(count));
     this.#queueIds = widen(this.#queueIds, new Uint16Array(count));
+    this.#beginOffsets = widen(this.#beginOffsets, new Float64Array(count));
     this.#endOffsets = widen(this.#endOffsets, new Float64Array(count));
     this.#visibleEnds = widen(this.#visibleEnds, new Float64Array(count));
   }

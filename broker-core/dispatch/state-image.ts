@@ -18,7 +18,7 @@ export class StateImageError extends Error {
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 2;
+const version = 3;
 
 /**
  * All derived state in canonical order (ids, then offsets), for a checkpoint. What is not derived from the log (who waits,
@@ -78,9 +78,11 @@ function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): 
   into.f64(topic.openedPosition);
   into.u16(topic.queues.length);
   for (const queue of topic.queues) {
+    const begin = queues.beginOffset(queue);
     const end = queues.endOffset(queue);
+    into.f64(begin);
     into.f64(end);
-    into.fill(ConsumeQueueTable.bytesOf(end), (bytes, at) => queues.copyEntries(queue, bytes, at));
+    into.fill(ConsumeQueueTable.bytesOf(end - begin), (bytes, at) => queues.copyEntries(queue, bytes, at));
   }
 }
 
@@ -162,8 +164,12 @@ function readTopic(from: ImageReader, { topics, queues }: BrokerTables): void {
   for (let left = from.u16(); left > 0; left--) {
     const queue = queues.add(topic.id, topic.queues.length);
     topic.queues.push(queue);
+    const begin = from.f64();
     const end = from.f64();
-    from.take(ConsumeQueueTable.bytesOf(end), (bytes, at) => queues.restoreEntries(queue, end, bytes, at));
+    if (!(begin <= end)) throw new StateImageError("a queue ends before it begins");
+    from.take(ConsumeQueueTable.bytesOf(end - begin), (bytes, at) =>
+      queues.restoreEntries(queue, begin, end, bytes, at),
+    );
   }
 }
 

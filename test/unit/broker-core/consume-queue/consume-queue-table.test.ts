@@ -45,4 +45,76 @@ describe("the consume queues", () => {
       assert.equal(queues.position(queues.entry(young, n)), 5_000 + n);
     }
   });
+
+  it("lose their oldest entries, keep the offsets of the others, and give whole blocks to others", () => {
+    const queues = new ConsumeQueueTable();
+    const slot = queues.add(1, 0);
+    const other = queues.add(2, 0);
+    for (let round = 0; round < 20; round++) {
+      for (let n = 0; n < 100; n++) queues.append(slot, round * 100 + n, 0, 0, 0, 0, 0);
+      for (let n = 0; n < 50; n++) queues.append(other, 1e9 + round * 50 + n, 0, 0, 0, 0, 0);
+      const begin = round * 100 + ((round * 37) % 101);
+      queues.trim(slot, begin);
+      queues.trim(slot, begin - 5);
+      assert.deepEqual([queues.beginOffset(slot), queues.endOffset(slot)], [begin, round * 100 + 100]);
+      for (let n = begin; n < round * 100 + 100; n++) assert.equal(queues.position(queues.entry(slot, n)), n);
+      for (let n = 0; n < round * 50 + 50; n++) assert.equal(queues.position(queues.entry(other, n)), 1e9 + n);
+    }
+    queues.trim(slot, 2_000);
+    assert.equal(queues.beginOffset(slot), 2_000);
+    queues.append(slot, 2_000, 0, 0, 0, 0, 0);
+    assert.equal(queues.position(queues.entry(slot, 2_000)), 2_000);
+    queues.remove(slot);
+    const young = queues.add(3, 0);
+    assert.deepEqual([young, queues.beginOffset(young), queues.endOffset(young)], [slot, 0, 0]);
+    for (let n = 0; n < 300; n++) queues.append(young, n, 0, 0, 0, 0, 0);
+    for (let n = 0; n < 300; n++) assert.equal(queues.position(queues.entry(young, n)), n);
+    for (let n = 0; n < 1_000; n++) assert.equal(queues.position(queues.entry(other, n)), 1e9 + n);
+  });
+
+  it("can be read run by run", () => {
+    const queues = new ConsumeQueueTable();
+    const slot = queues.add(1, 0);
+    for (let n = 0; n < 1_000; n++) queues.append(slot, n * 7, 0, 0, 0, 0, 0);
+    for (const [from, to] of [
+      [0, 1_000],
+      [63, 65],
+      [500, 501],
+    ] as const) {
+      const seen: number[] = [];
+      for (let offset = from; offset < to; ) {
+        const entry = queues.entry(slot, offset);
+        const count = queues.runLength(slot, offset, to);
+        assert.ok(count >= 1 && offset + count <= to);
+        for (let i = 0; i < count; i++) seen.push(queues.position(entry + i));
+        offset += count;
+      }
+      assert.deepEqual(
+        seen,
+        Array.from({ length: to - from }, (_, i) => (from + i) * 7),
+      );
+    }
+  });
+
+  it("come out of an image with their offsets", () => {
+    const queues = new ConsumeQueueTable();
+    const slot = queues.add(1, 0);
+    for (let n = 0; n < 300; n++) queues.append(slot, n * 7, n, n + 1, n + 2, 0, n & 1);
+    queues.trim(slot, 100);
+    const bytes = Buffer.alloc(ConsumeQueueTable.bytesOf(200));
+    queues.copyEntries(slot, bytes, 0);
+    const restored = new ConsumeQueueTable();
+    const again = restored.add(1, 0);
+    restored.restoreEntries(again, 100, 300, bytes, 0);
+    restored.append(again, 2_100, 0, 0, 0, 0, 0);
+    assert.deepEqual([restored.beginOffset(again), restored.endOffset(again)], [100, 301]);
+    for (let n = 100; n < 300; n++) {
+      const entry = restored.entry(again, n);
+      assert.deepEqual(
+        [restored.position(entry), restored.bytes(entry), restored.tagHash(entry), restored.flags(entry)],
+        [n * 7, n, n + 1, n & 1],
+      );
+    }
+    assert.equal(restored.position(restored.entry(again, 300)), 2_100);
+  });
 });
