@@ -22,7 +22,9 @@ import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Journal } from "./dispatch/journal.ts";
 import { Sender } from "./dispatch/sender.ts";
 import { readStateImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
+import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
+import { groupReset } from "./operation/group-reset.ts";
 import { Operations } from "./operation/operations.ts";
 import { LeaseState } from "./pop/lease-table.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
@@ -95,7 +97,12 @@ export class BrokerState implements BrokerPort {
       inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
       groupStart: options.groupStart ?? "end",
     });
-    this.#operations = new Operations([describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of))]);
+    const wake = (subscription: Subscription): void => this.#wake(subscription);
+    this.#operations = new Operations([
+      describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
+      groupReset(this.#tables, log, this.#journal, wake),
+      ...deadLetterOperations(this.#tables, log, this.#journal, wake),
+    ]);
   }
 
   replay(record: LogRecord): void {

@@ -8,12 +8,14 @@ import type { Subscription } from "../pop/subscription.ts";
 import * as ack from "../record/ack-record.ts";
 import { changeReadBlank, readChangeRecord } from "../record/change-record.ts";
 import { readCursorOpened } from "../record/cursor-record.ts";
+import { readCursorReset } from "../record/cursor-reset-record.ts";
 import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { readShortText } from "../record/fixed-bytes.ts";
 import { readGroupRecord } from "../record/group-record.ts";
 import * as message from "../record/message-record.ts";
 import * as pop from "../record/pop-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
+import { readRedriveRecord } from "../record/redrive-record.ts";
 import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
 import type { Topic } from "../topic/topic.ts";
 import type { BrokerTables } from "./broker-tables.ts";
@@ -52,6 +54,12 @@ export class Dispatcher {
         break;
       case RecordType.CursorOpened:
         this.#cursorOpened(bytes, start, end);
+        break;
+      case RecordType.CursorReset:
+        this.#cursorReset(bytes, start, end);
+        break;
+      case RecordType.Redrive:
+        this.#redriven(bytes, start, end);
         break;
       case RecordType.TopicOpened:
       case RecordType.TopicChanged:
@@ -142,6 +150,48 @@ export class Dispatcher {
     if (group === undefined) throw new RecordFault(`a cursor of the unknown group ${opened.groupId}`);
     const subscription = subscriptions.add(group, this.#topicById(opened.topicId), leases);
     subscription.cursors.set(opened.offsets.slice(0, subscription.cursors.length));
+  }
+
+  #cursorReset(bytes: Buffer, start: number, end: number): void {
+    const { leases } = this.#tables;
+    const reset = readCursorReset(bytes, start, end);
+    const subscription = this.#subscriptionOf(reset.groupId, reset.topicId);
+    const offsets = new Map(reset.queues.map(({ queueId, offset }) => [queueId, offset]));
+    for (const [queueId, offset] of offsets) subscription.cursors[queueId] = offset;
+    for (let slot = 0; slot < leases.end; slot++) {
+      if (leases.state[slot] === LeaseState.Free || leases.subscription[slot] !== subscription.slot) continue;
+      const offset = offsets.get(leases.queueId[slot]!);
+      if (offset === undefined) continue;
+      const isDead = leases.state[slot] === LeaseState.Dead;
+      // A dead letter before the new position stays one; one behind it gets another life with all the others.
+      if (isDead && leases.offset[slot]! < offset) continue;
+      if (isDead) subscription.deadLetters--;
+      this.#forget(slot, subscription);
+    }
+  }
+
+  #redriven(bytes: Buffer, start: number, end: number): void {
+    const { leases } = this.#tables;
+    const redrive = readRedriveRecord(bytes, start, end);
+    const subscription = this.#subscriptionOf(redrive.groupId, redrive.topicId);
+    const slot = leases.find(subscription.slot, redrive.queueId, redrive.offset);
+    if (slot === none || leases.state[slot] !== LeaseState.Dead) {
+      throw new RecordFault(
+        `a redrive of ${subscription.topic.name}, queue ${redrive.queueId}, offset ${redrive.offset}, ` +
+          `which is no dead letter of group ${subscription.group.name}`,
+      );
+    }
+    subscription.deadLetters--;
+    leases.state[slot] = LeaseState.Ready;
+    leases.attempt[slot] = 0;
+    leases.isUncounted[slot] = 0;
+    leases.firstPopMs[slot] = 0;
+    // Its last lease is over, whatever the clocks say.
+    leases.endMs[slot] = 0;
+    leases.endWallMs[slot] = 0;
+    leases.invisibleMs[slot] = 0;
+    leases.isOfEarlierBoot[slot] = 0;
+    subscription.ready.push(slot);
   }
 
   #popped(bytes: Buffer, start: number, end: number): void {

@@ -6,11 +6,13 @@ import type { PopRequest } from "../pop/waiter-table.ts";
 import { ackEntryBytes, ackFixedBytes, writeAckEntry, writeAckHead } from "../record/ack-record.ts";
 import { changeGrantedAt, changeRecordBytes, writeChangeRecord } from "../record/change-record.ts";
 import { type CursorOpened, cursorOpenedBytes, writeCursorOpened } from "../record/cursor-record.ts";
+import { type CursorReset, cursorResetBytes, writeCursorReset } from "../record/cursor-reset-record.ts";
 import { type DeadLetterRecord, deadLetterRecordBytes, writeDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { writeGrantedAt } from "../record/granted-at.ts";
 import { type GroupRecord, groupRecordBytes, writeGroupRecord } from "../record/group-record.ts";
 import { type MessageFacts, messageRecordBytes, writeMessageRecord } from "../record/message-record.ts";
 import { popGrantedAt, popRecordBytes, writePopCursor, writePopDelivery, writePopHead } from "../record/pop-record.ts";
+import { type RedriveRecord, redriveRecordBytes, writeRedriveRecord } from "../record/redrive-record.ts";
 import {
   type TopicRecord,
   topicDroppedBytes,
@@ -220,6 +222,16 @@ export class Journal {
     return this.#commit(RecordType.CursorOpened, cursorOpenedBytes(record), (into, at) =>
       writeCursorOpened(record, into, at),
     );
+  }
+
+  cursorReset(record: CursorReset): number {
+    return this.#commit(RecordType.CursorReset, cursorResetBytes(record), (into, at) =>
+      writeCursorReset(record, into, at),
+    );
+  }
+
+  redrive(record: RedriveRecord): number {
+    return this.#commit(RecordType.Redrive, redriveRecordBytes, (into, at) => writeRedriveRecord(record, into, at));
   }
 
   #fill: (into: Buffer, at: number) => void = () => {};

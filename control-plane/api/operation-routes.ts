@@ -1,7 +1,15 @@
-import { type AdminAnswer, type AdminHandler, type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
+import { Code } from "../../proto/code.ts";
+import {
+  type AdminAnswer,
+  type AdminHandler,
+  type AdminRequest,
+  type AdminServer,
+  jsonAnswer,
+} from "../../proto/runtime/admin-server.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
 import { type DescribedGroup, groupStatus } from "../operation/group-status.ts";
+import { fromAll } from "../operation/order-to-all.ts";
 import { qualifiedName } from "../resource/resource-name.ts";
 
 /** What operators ask of the brokers and order them, over HTTP (docs/operator-calls.md). */
@@ -20,6 +28,41 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator)
     const group = qualifiedName(parameters["namespace"] ?? "", parameters["name"] ?? "");
     return jsonAnswer(200, groupStatus(group, await brokers.callAll<DescribedGroup>("group.describe", { group })));
   });
+
+  // Orders and questions that go to every broker as they are; what each said stands side by side.
+  for (const [path, method] of [
+    ["groups/:name/reset", "group.reset"],
+    ["groups/:name/dead-letters/list", "dlq.list"],
+    ["groups/:name/dead-letters/show", "dlq.show"],
+    ["groups/:name/dead-letters/redrive", "dlq.redrive"],
+  ] as const) {
+    route("POST", `/v1/namespaces/:namespace/${path}`, async (request) => {
+      const namespace = request.parameters["namespace"] ?? "";
+      const body = bodyOf(request);
+      const topic = body["topic"];
+      const order = {
+        ...body,
+        group: qualifiedName(namespace, request.parameters["name"] ?? ""),
+        ...(typeof topic === "string" ? { topic: qualifiedName(namespace, topic) } : {}),
+      };
+      const only = request.query.get("broker");
+      const answers = only === null ? await brokers.callAll(method, order) : [await brokers.ask(only, method, order)];
+      return jsonAnswer(200, fromAll(answers));
+    });
+  }
+}
+
+function bodyOf({ body }: AdminRequest): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = body === "" ? {} : JSON.parse(body);
+  } catch (error) {
+    throw new MeshError(Code.BadRequest, "the body is no JSON", { cause: error });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new MeshError(Code.BadRequest, "the body must be a JSON object with the parameters");
+  }
+  return value as Record<string, unknown>;
 }
 
 /** The HTTP status that says the same as a code of the v2 API. */

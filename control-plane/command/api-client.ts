@@ -54,6 +54,11 @@ export class ApiClient {
     return applied;
   }
 
+  /** An order or question to the brokers, with its parameters as JSON. */
+  post(path: string, parameters: object): Promise<unknown> {
+    return this.ask("POST", path, JSON.stringify(parameters));
+  }
+
   /** Any call of the API: its JSON answer, or `CommandError` with what the control plane said. */
   async ask(method: "GET" | "POST" | "DELETE", path: string, body?: string, source?: string): Promise<unknown> {
     let status: number;

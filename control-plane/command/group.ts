@@ -1,20 +1,23 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
 import type { GroupStatus } from "../operation/group-status.ts";
+import type { FromAll } from "../operation/order-to-all.ts";
 import { manifestApiVersion } from "../resource/manifest.ts";
 import { defaultNamespace } from "../resource/resource-name.ts";
 import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
+import { positionOf, wholeNumber } from "./argument.ts";
 import { formatted, type OutputOption, tableText, withOutput } from "./format.ts";
-import { print, printError } from "./output.ts";
+import { print } from "./output.ts";
+import { printUnanswered } from "./unanswered.ts";
 
 interface CreateOptions extends ServerOption {
   readonly attemptsMax?: string;
   readonly namespace: string;
 }
 
-/** `popmesh group create|delete|describe`. */
+/** `popmesh group create|delete|describe|reset`. */
 export function register(program: Command): void {
-  const group = program.command("group").description("create, delete and look at consumer groups");
+  const group = program.command("group").description("create, delete, look at and reset consumer groups");
   withServer(
     group
       .command("create")
@@ -55,8 +58,66 @@ export function register(program: Command): void {
       `/v1/namespaces/${encodeURIComponent(options.namespace)}/groups/${encodeURIComponent(name)}/status`,
     )) as GroupStatus;
     print(formatted(options.output, status, () => statusText(name, status)));
-    for (const { error } of status.unanswered) printError(`popmesh: the figures are incomplete: ${error}`);
+    printUnanswered(status.unanswered);
   });
+  withOutput(
+    withServer(
+      group
+        .command("reset")
+        .argument("<name>")
+        .description("let a group go on elsewhere in its topics; --dry-run tells the counts first")
+        .requiredOption(
+          "--to <where>",
+          "a time (2026-01-01T00:00:00Z, or 10m for ten minutes ago), earliest, latest, or an offset",
+        )
+        .option("--topic <topic>", "only this topic; left out: every topic the group reads")
+        .option("--queue <queue>", "only this queue of the topic", wholeNumber)
+        .option("--dry-run", "change nothing")
+        .option("-n, --namespace <namespace>", "namespace of the group", defaultNamespace),
+    ),
+  ).action(async (name: string, options: ResetOptions) => {
+    const { topic, queue, dryRun = false } = options;
+    const where = { ...(topic === undefined ? {} : { topic }), ...(queue === undefined ? {} : { queue }) };
+    const path = `/v1/namespaces/${encodeURIComponent(options.namespace)}/groups/${encodeURIComponent(name)}/reset`;
+    const order = { to: positionOf(options.to), dryRun, ...where };
+    const said = (await new ApiClient(options).post(path, order)) as FromAll<GroupReset>;
+    print(formatted(options.output, said, () => resetText(name, dryRun, said)));
+    printUnanswered(said.unanswered);
+  });
+}
+
+interface ResetOptions extends ServerOption, OutputOption {
+  readonly to: string;
+  readonly topic?: string;
+  readonly queue?: number;
+  readonly dryRun?: boolean;
+  readonly namespace: string;
+}
+
+/** What `group.reset` answers. */
+interface GroupReset {
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly queues: readonly { queueId: number; from: number; to: number; again: number; skipped: number }[];
+  }[];
+}
+
+function resetText(name: string, dryRun: boolean, { brokers }: FromAll<GroupReset>): string {
+  const rows = brokers.flatMap(({ broker, topics }) =>
+    topics.flatMap(({ topic, queues }) =>
+      queues.map(({ queueId, from, to, again, skipped }) => [topic, broker, queueId, from, to, again, skipped]),
+    ),
+  );
+  if (rows.length === 0) return `group "${name}" has no position there: it has not read any such topic yet`;
+  const sum = (column: number): number => rows.reduce((total, row) => total + Number(row[column]), 0);
+  const table = tableText(
+    ["TOPIC", "BROKER", "QUEUE", "FROM", "TO", "AGAIN", "SKIPPED"],
+    rows.map((row) => row.map(String)),
+  );
+  const [again, skipped] = [sum(5), sum(6)];
+  return dryRun
+    ? `${table}\n${again} messages would come again, ${skipped} would be skipped; nothing was changed`
+    : `${table}\n${again} messages come again, ${skipped} are skipped`;
 }
 
 function statusText(name: string, { topics }: GroupStatus): string {

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { register as registerApply } from "./apply.ts";
 import { register as registerDescribe } from "./describe.ts";
+import { register as registerDlq } from "./dlq.ts";
 import { register as registerForgetBroker } from "./forget-broker.ts";
 import { register as registerGet } from "./get.ts";
 import { register as registerGroup } from "./group.ts";
@@ -30,6 +31,7 @@ registerGet(program);
 registerDescribe(program);
 registerTopic(program);
 registerGroup(program);
+registerDlq(program);
 registerForgetBroker(program);
 
 try {

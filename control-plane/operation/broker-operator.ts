@@ -38,18 +38,28 @@ export class BrokerOperator {
     return (await this.#link(brokerName).call(method, parameters, timeoutMs)) as R;
   }
 
+  /** The same with the failure as a value. */
+  async ask<R extends object>(
+    broker: string,
+    method: string,
+    parameters: object,
+    timeoutMs = timeoutMsDefault,
+  ): Promise<BrokerAnswer<R>> {
+    try {
+      return { broker, ok: true, result: await this.call<R>(broker, method, parameters, timeoutMs) };
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      return { broker, ok: false, error };
+    }
+  }
+
   /** Calls all brokers at once; one that cannot be asked does not spoil the answers of the others. */
-  callAll<R>(method: string, parameters: object, timeoutMs = timeoutMsDefault): Promise<BrokerAnswer<R>[]> {
-    return Promise.all(
-      this.brokerNames.map(async (broker): Promise<BrokerAnswer<R>> => {
-        try {
-          return { broker, ok: true, result: await this.call<R>(broker, method, parameters, timeoutMs) };
-        } catch (error) {
-          if (!(error instanceof MeshError)) throw error;
-          return { broker, ok: false, error };
-        }
-      }),
-    );
+  callAll<R extends object>(
+    method: string,
+    parameters: object,
+    timeoutMs = timeoutMsDefault,
+  ): Promise<BrokerAnswer<R>[]> {
+    return Promise.all(this.brokerNames.map((broker) => this.ask<R>(broker, method, parameters, timeoutMs)));
   }
 
   close(): void {
