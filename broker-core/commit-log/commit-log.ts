@@ -24,7 +24,8 @@ import { batchHeaderBytes, recordHeaderBytes } from "./log-frame.ts";
 import { PositionWaiters } from "./position-waiters.ts";
 import { RecordReader } from "./record-reader.ts";
 import { type Segment, type SegmentHeader, segmentHeaderBytes } from "./segment.ts";
-import { SegmentList } from "./segment-list.ts";
+import { SegmentList, youngestKept } from "./segment-list.ts";
+import type { SegmentPool } from "./segment-pool.ts";
 import { SegmentPreparer } from "./segment-preparer.ts";
 import { TailRing } from "./tail-ring.ts";
 
@@ -51,6 +52,8 @@ const batchBytesMax = 1024 * 1024;
 /** One message of 4 MiB with all its properties, and room to spare. */
 export const recordBytesMax = 8 * 1024 * 1024;
 assert(recordBytesMax < reserveBytesMax);
+/** The longest record that points at another (log.ts, `youngPosition`). */
+const referringBytesMax = 64 * 1024;
 const asyncFlushMs = 500;
 const probePeriodMs = 1000;
 const syncStuckMs = 10_000;
@@ -65,6 +68,9 @@ export interface LogStart {
   readonly next: Segment | undefined;
   /** Highest ordinal ever given to a segment. */
   readonly lastOrdinal: number;
+  /** Nothing below is part of the log: retention has removed it. */
+  readonly begin: number;
+  readonly pool: SegmentPool;
   readonly mark: DurableMark;
 }
 
@@ -98,6 +104,7 @@ export class CommitLog implements LogWriter, LogReader {
   readonly #ring: TailRing;
   readonly #reader: RecordReader;
   readonly #sync: GroupSync;
+  readonly #pool: SegmentPool;
   readonly #preparer: SegmentPreparer;
   readonly #mark: IdleMark;
   readonly #writtenWaiters = new PositionWaiters();
@@ -121,7 +128,7 @@ export class CommitLog implements LogWriter, LogReader {
   constructor(doors: CommitLogDoors, config: CommitLogConfig, start: LogStart) {
     this.#doors = doors;
     this.#config = config;
-    this.#segments = new SegmentList(start.segments);
+    this.#segments = new SegmentList(start.segments, start.begin);
     this.#current = start.segments.at(-1) as Segment;
     this.#batch = new BatchBuilder(Math.min(batchBytesMax, config.segmentBytes), start.nextSequence);
     this.#ring = new TailRing(config.tailRingBytes, start.end);
@@ -139,9 +146,12 @@ export class CommitLog implements LogWriter, LogReader {
       (error) => this.#fail(error),
     );
     this.#mark = new IdleMark(start.mark, doors.clock, this.#sync, (error) => this.#fail(error));
+    this.#pool = start.pool;
     this.#preparer = new SegmentPreparer(
       doors.storage,
       doors.clock,
+      this.#pool,
+      this.#counters,
       () => this.#updateLimits(),
       (error) => this.#fail(error),
     );
@@ -152,8 +162,9 @@ export class CommitLog implements LogWriter, LogReader {
   }
 
   get youngPosition(): number {
-    const segments = this.#segments.all;
-    return (segments.at(-2) ?? this.#current).base;
+    // The record may be the first of the next segment: then the one in use is the segment before its own.
+    const mayRoll = this.#current.end - this.#end < referringBytesMax + 2 * batchHeaderBytes;
+    return (mayRoll ? this.#current : (this.#segments.all.at(-youngestKept) ?? this.#current)).base;
   }
 
   get takesMessages(): boolean {
@@ -209,6 +220,23 @@ export class CommitLog implements LogWriter, LogReader {
   read(position: number): LogRecord {
     if (position >= this.#written) throw new RangeError(`log position ${position} is not written yet`);
     return this.#reader.read(position);
+  }
+
+  /** The first position that is part of the log. */
+  get begin(): number {
+    return this.#segments.begin;
+  }
+
+  /**
+   * Takes whole segments below `position` out of the log, never the two youngest; no read finds them from now on. Their files
+   * go, or become the next segments with `keepsSpares`, when nobody reads them any more. The caller has seen to it that no
+   * start needs them (broker-core/retention). Resolves with their number when that is on disk, or refused by it; never rejects.
+   */
+  async removeBelow(position: number, keepsSpares: boolean): Promise<number> {
+    const removed = this.#segments.removeBelow(position);
+    await this.#pool.retire(removed, keepsSpares);
+    this.#counters.removedSegments.add(removed.length);
+    return removed.length;
   }
 
   /** Writes and syncs what is there, leaves the mark of a clean end and closes the files. */

@@ -2,6 +2,7 @@ import type { Storage } from "../storage/storage.ts";
 import { encodeBatchHeader, encodeRecordHeader, recordHeaderBytes } from "./log-frame.ts";
 import { LogScanner } from "./log-scanner.ts";
 import { type Segment, SegmentDraft, type SegmentHeader, segmentHeaderBytes } from "./segment.ts";
+import type { SegmentPool } from "./segment-pool.ts";
 
 /**
  * Makes the segment that begins at `header.base` and writes into it, at their old positions, all frames of `old` in
@@ -12,8 +13,9 @@ export async function writeFreshSegment(
   header: SegmentHeader,
   old: readonly Segment[],
   end: number,
+  pool: SegmentPool,
 ): Promise<Segment> {
-  const draft = new SegmentDraft(storage, header);
+  const draft = new SegmentDraft(storage, header, pool.take(segmentHeaderBytes + header.capacityBytes));
   draft.fill(header.capacityBytes);
   for (const segment of old) {
     if (segment.end > header.base && segment.base < end)

@@ -69,18 +69,10 @@ export class LogScanner {
     return this.#window.subarray(at, at + this.nextPosition - this.position);
   }
 
-  /** The position of the first byte from `from` on that is not zero; the end of the range when all are. */
-  firstNonZero(from: number): number {
-    for (let position = from; position < this.#segment.end; ) {
-      const count = Math.min(zeros.length, this.#window.length, this.#segment.end - position);
-      const at = this.#load(position, count);
-      const piece = this.#window.subarray(at, at + count);
-      if (!piece.equals(count === zeros.length ? zeros : zeros.subarray(0, count))) {
-        return position + piece.findIndex((byte) => byte !== 0);
-      }
-      position += count;
-    }
-    return this.#segment.end;
+  /** Whether any header of this file's epoch proves itself in the range: something that a scan could take for the log. */
+  findsFrames(): boolean {
+    const item = this.next();
+    return item !== "end" && (item !== "bad" || this.next() !== "end");
   }
 
   #itemAt(position: number): ScanItem | undefined {
@@ -135,8 +127,6 @@ export class LogScanner {
     return 0;
   }
 }
-
-const zeros = Buffer.alloc(256 * 1024);
 
 function readOrZero(segment: Segment, into: Buffer, count: number, position: number): void {
   const got = tryRead(segment, into, 0, count, position);

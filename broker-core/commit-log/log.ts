@@ -19,8 +19,9 @@ export interface LogWriter {
   /** Everything below is on disk. Consumers see only messages below it. */
   readonly durablePosition: number;
   /**
-   * Where the youngest two segments begin. What lies below may be removed before a record that is appended now, so a new
-   * record carries a message from there with it instead of pointing at it.
+   * Where the segment before the next record's begins: retention keeps that as long as the record itself. What lies below may
+   * be removed before a record (of at most 64 KiB) that is appended now, so a new record carries a message from there with it
+   * instead of pointing at it.
    */
   readonly youngPosition: number;
   /** Calls back once `writtenPosition` / `durablePosition` has passed `position`; in order of position. */
@@ -31,8 +32,25 @@ export interface LogWriter {
 }
 
 export interface LogReader {
-  /** The record at a position that `append` returned. Throws `StorageError` naming the range when its bytes are damaged. */
+  /**
+   * The record at a position that `append` returned. Throws `StorageError` naming the range when its bytes are damaged, and
+   * `LogTrimmedError` when retention has removed it.
+   */
   read(position: number): LogRecord;
+}
+
+/** Not damage: what stood there was removed by retention. Never are other bytes given for it (B14). */
+export class LogTrimmedError extends Error {
+  override readonly name = "LogTrimmedError";
+  readonly position: number;
+  /** The log begins here now. */
+  readonly begin: number;
+
+  constructor(position: number, begin: number) {
+    super(`log position ${position} was removed by retention: the log begins at ${begin}`);
+    this.position = position;
+    this.begin = begin;
+  }
 }
 
 /** `body` is a view that is valid until the next call into the log; copy what is kept. */
@@ -80,5 +98,7 @@ export const RecordType = {
   LaneRule: 30,
   LaneSpilled: 31,
   LaneResumed: 32,
+  /** The log begins at a later position from now on. */
+  LogTrimmed: 40,
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];

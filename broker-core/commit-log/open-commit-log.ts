@@ -15,6 +15,7 @@ import { findDurable, type ReplayResult, replay } from "./recovery.ts";
 import { type TailAction, tailAction } from "./recovery-table.ts";
 import { logDirectory, type Segment, segmentHeaderBytes } from "./segment.ts";
 import { type FoundSegments, findSegments } from "./segment-finder.ts";
+import { SegmentPool } from "./segment-pool.ts";
 
 export interface OpenCommitLogOptions extends Partial<CommitLogConfig> {
   readonly storage: Storage;
@@ -22,9 +23,11 @@ export interface OpenCommitLogOptions extends Partial<CommitLogConfig> {
   readonly randomness: Randomness;
   readonly log: Log;
   readonly metrics?: MetricRegistry;
+  /** Where the log begins: what lies below was removed by retention and is not missed. Default 0: nothing ever was. */
+  readonly begin?: number;
   /**
    * Where the replay begins: the position of a checkpoint, which must have been durable when it was made. Undefined replays
-   * everything.
+   * everything from `begin` on.
    */
   readonly from: number | undefined;
   /** Every record from there on, in order of position. Its body is valid during the call. What it throws ends the opening. */
@@ -62,20 +65,23 @@ export async function openCommitLog(
   // Nothing may be cut or removed because of a file that is not certain to stay.
   await storage.syncDirectory(logDirectory);
   const mark = await DurableMark.open(storage);
-  const found = await findSegments(storage, log);
-
-  const durable = findDurable(found.live, Math.max(mark.position, options.from ?? 0));
-  const replayed = replay(found.live, options.from ?? 0, durable, options.visit);
+  const { begin = 0, from = begin } = options;
+  const { found, readableFrom } = leaveOutRemoved(await findSegments(storage, log), begin);
+  const durable = findDurable(found.live, Math.max(mark.position, from));
+  const replayed = replay(found.live, from, durable, options.visit);
   metrics
     .gauge("popmesh_broker_log_damaged_ranges", "Lost ranges that the last start found.")
     .set(replayed.damage.length);
   if (replayed.damage.length > 0) await reportDamage(storage, log, replayed.damage, clock.wallMs());
 
   const tail = examineTail(found, replayed, durable);
+  const pool = new SegmentPool(storage, log, metrics, config.segmentBytes);
+  await pool.open();
+  const ending: Ending = { ...replayed, begin: readableFrom, durable, mark, pool };
   const start =
     tail.action === "continue"
-      ? await goOn(storage, found, tail, replayed, mark)
-      : await beginAfresh(options, config, found, replayed, durable, mark);
+      ? await goOn(storage, found, tail, ending)
+      : await beginAfresh(options, config, found, ending);
   // From here on damage to the tail is known as damage.
   if (mark.position !== start.end) await mark.write(start.end);
 
@@ -94,6 +100,36 @@ function configOf(options: OpenCommitLogOptions): CommitLogConfig {
   };
 }
 
+/** What a start carries over into the open log. */
+interface Ending extends ReplayResult {
+  readonly begin: number;
+  readonly durable: number;
+  readonly mark: DurableMark;
+  readonly pool: SegmentPool;
+}
+
+/**
+ * What lies before `begin` is kept as far as it is there without a gap, because records behind it may point at it. Of a removal
+ * that a power cut undid in part, files before a gap may be left: they go now.
+ */
+function leaveOutRemoved(found: FoundSegments, begin: number): { found: FoundSegments; readableFrom: number } {
+  let first = found.live.findIndex(({ segment }) => segment.end > begin);
+  if (first < 0) first = found.live.length;
+  let readableFrom = Math.min(begin, found.live[first]?.segment.base ?? begin);
+  while (first > 0) {
+    const { segment, reachesTo } = found.live[first - 1]!;
+    // A file that was cut says in its header what it once could hold: the one that took over may have been removed.
+    if (segment.end !== readableFrom || reachesTo < readableFrom) break;
+    readableFrom = segment.base;
+    first--;
+  }
+  const left = found.live.slice(0, first).map(({ segment }) => segment);
+  return {
+    found: { ...found, live: found.live.slice(first), superseded: [...found.superseded, ...left] },
+    readableFrom: begin === 0 ? 0 : readableFrom,
+  };
+}
+
 interface Tail {
   readonly action: TailAction;
   /** Index in `live` of the segment that holds the end of the log. */
@@ -105,7 +141,8 @@ function examineTail(found: FoundSegments, { end, reachesDurable }: ReplayResult
   const holder = found.live[at];
   const usable = holder?.headerIntact === true && holder.isWhole;
   const hasResidue =
-    usable && found.live.slice(at).some(({ segment }) => hasBytes(segment, Math.max(segment.base, end)));
+    usable &&
+    found.live.slice(at).some(({ segment }) => new LogScanner(segment, Math.max(segment.base, end)).findsFrames());
   const next = found.live[at + 1];
   const followersFit =
     next === undefined || (next.isWhole && next.segment.base === holder?.segment.end && found.live.length === at + 2);
@@ -118,26 +155,18 @@ function examineTail(found: FoundSegments, { end, reachesDurable }: ReplayResult
   return { action, at };
 }
 
-function hasBytes(segment: Segment, from: number): boolean {
-  return new LogScanner(segment, from).firstNonZero(from) < segment.end;
-}
-
 async function goOn(
   storage: Storage,
   found: FoundSegments,
   tail: Tail,
-  replayed: ReplayResult,
-  mark: DurableMark,
+  { begin, end, nextSequence, mark, pool }: Ending,
 ): Promise<LogStart> {
   const segments = found.live.slice(0, tail.at + 1).map(({ segment }) => segment);
   await cleanUp(storage, segments, found.superseded, segments.at(-1));
   return {
-    segments,
-    end: replayed.end,
-    nextSequence: replayed.nextSequence,
+    ...{ segments, begin, end, nextSequence, mark, pool },
     next: found.live[tail.at + 1]?.segment,
     lastOrdinal: found.lastOrdinal,
-    mark,
   };
 }
 
@@ -145,9 +174,7 @@ async function beginAfresh(
   { storage, clock, randomness }: OpenCommitLogOptions,
   config: CommitLogConfig,
   found: FoundSegments,
-  { end, nextSequence }: ReplayResult,
-  durable: number,
-  mark: DurableMark,
+  { begin, end, nextSequence, durable, mark, pool }: Ending,
 ): Promise<LogStart> {
   const usualBytes = config.segmentBytes - segmentHeaderBytes;
   const tailBytes = end - durable;
@@ -165,6 +192,7 @@ async function beginAfresh(
     },
     old,
     end,
+    pool,
   );
   for (const segment of old) segment.close();
   const kept = old.filter((segment) => segment.base < durable);
@@ -173,7 +201,7 @@ async function beginAfresh(
   if (before !== undefined) before.end = Math.min(before.end, durable);
   const removed = [...found.superseded, ...replaced].filter((segment) => segment.path !== fresh.path);
   await cleanUp(storage, kept, removed, undefined);
-  return { segments: [...kept, fresh], end, nextSequence, next: undefined, lastOrdinal, mark };
+  return { segments: [...kept, fresh], begin, end, nextSequence, next: undefined, lastOrdinal, mark, pool };
 }
 
 /** Ends what a recovery, this one or one that was interrupted, has made obsolete. The file in use stays open. */

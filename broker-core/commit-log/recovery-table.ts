@@ -45,7 +45,10 @@ export interface TailFindings {
   readonly reachesDurable: boolean;
   /** Valid records stand above durable. */
   readonly hasTail: boolean;
-  /** Bytes other than zero stand behind the end of the log. */
+  /**
+   * Behind the end of the log stand frames that prove themselves: later batches than a torn one. Written over in part, the rest
+   * could be taken for the log. Anything else there is as good as zeros: pieces, or what a file held in an earlier life.
+   */
   readonly hasResidue: boolean;
 }
 

@@ -12,6 +12,8 @@ export interface FoundSegment {
   readonly headerIntact: boolean;
   /** The file has its full size. */
   readonly isWhole: boolean;
+  /** Position behind the last byte that the file has room for: below the segment's end when it was cut, or is damaged. */
+  readonly reachesTo: number;
 }
 
 export interface FoundSegments {
@@ -72,13 +74,14 @@ function identify(storage: Storage, path: string, baseOfName: number): FoundSegm
       durableUpTo: header.durableUpTo,
       headerIntact: true,
       isWhole: sizeBytes === segmentHeaderBytes + header.capacityBytes,
+      reachesTo: header.base + sizeBytes - segmentHeaderBytes,
     };
   }
   const capacityBytes = Math.max(0, sizeBytes - segmentHeaderBytes);
   const epoch = findEpoch(storage, path, capacityBytes, baseOfName);
   if (epoch === undefined) return undefined;
   const segment = new Segment(storage, path, { base: baseOfName, epoch, capacityBytes });
-  return { segment, durableUpTo: 0, headerIntact: false, isWhole: false };
+  return { segment, durableUpTo: 0, headerIntact: false, isWhole: false, reachesTo: segment.end };
 }
 
 /** Adds a file; of two copies of the same one, that under its own name stays, and the other's path is returned. */

@@ -1,6 +1,8 @@
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import { type Storage, StorageError } from "../storage/storage.ts";
-import { Segment, SegmentDraft, type SegmentHeader } from "./segment.ts";
+import type { LogCounters } from "./log-counters.ts";
+import { Segment, SegmentDraft, type SegmentHeader, segmentHeaderBytes } from "./segment.ts";
+import type { SegmentPool } from "./segment-pool.ts";
 
 /** Zeros per step: about 0.2 ms of the event loop. */
 const sliceBytes = 256 * 1024;
@@ -11,10 +13,15 @@ const syncEveryBytes = 4 * 1024 * 1024;
 /** With so many zeros not synced the disk is the limit, and filling pauses. */
 const unsyncedBytesMax = 2 * syncEveryBytes;
 
-/** Makes the next segment while the current one fills, in slices, so that no append ever waits for it. */
+/**
+ * Makes the next segment while the current one fills: of a spare file where there is one, else of zeros, in slices, so that no
+ * append ever waits for it.
+ */
 export class SegmentPreparer {
   readonly #storage: Storage;
   readonly #clock: Clock;
+  readonly #pool: SegmentPool;
+  readonly #counters: LogCounters;
   readonly #onReady: () => void;
   readonly #onFailure: (error: unknown) => void;
   #header: SegmentHeader | undefined;
@@ -27,9 +34,18 @@ export class SegmentPreparer {
   #hurries = false;
   #stopped = false;
 
-  constructor(storage: Storage, clock: Clock, onReady: () => void, onFailure: (error: unknown) => void) {
+  constructor(
+    storage: Storage,
+    clock: Clock,
+    pool: SegmentPool,
+    counters: LogCounters,
+    onReady: () => void,
+    onFailure: (error: unknown) => void,
+  ) {
     this.#storage = storage;
     this.#clock = clock;
+    this.#pool = pool;
+    this.#counters = counters;
     this.#onReady = onReady;
     this.#onFailure = onFailure;
   }
@@ -98,16 +114,18 @@ export class SegmentPreparer {
     if (this.#stopped || this.#ready !== undefined) return;
     // Either the disk is the limit, or a draft that was given up is not closed yet.
     if (this.#syncing && (this.#draft === undefined || this.#unsyncedBytes >= unsyncedBytesMax)) return;
+    // Filled already: its finish is under way.
+    if (this.#draft?.isFilled === true) return;
     try {
       this.#draft ??= this.#begin();
-      if (this.#draft.isFilled) return;
-      this.#draft.fill(bytes);
+      const filledBytes = this.#draft.fill(bytes);
+      this.#counters.zeroedBytes.add(filledBytes);
+      this.#unsyncedBytes += filledBytes;
     } catch (error) {
       this.#meet(error);
       return;
     }
     this.#obstacle = undefined;
-    this.#unsyncedBytes += bytes;
     this.#goOn(this.#draft);
   }
 
@@ -115,7 +133,13 @@ export class SegmentPreparer {
     const header = this.#header;
     if (header === undefined) throw new Error("nothing to prepare");
     this.#unsyncedBytes = 0;
-    return new SegmentDraft(this.#storage, header);
+    const spare = this.#pool.take(segmentHeaderBytes + header.capacityBytes);
+    try {
+      return new SegmentDraft(this.#storage, header, spare);
+    } catch (error) {
+      this.#giveBack(spare);
+      throw error;
+    }
   }
 
   #goOn(draft: SegmentDraft): void {
@@ -132,6 +156,7 @@ export class SegmentPreparer {
   }
 
   #stands(segment: Segment): void {
+    if (this.#draft?.spare !== undefined) this.#counters.recycledSegments.add();
     this.#draft = undefined;
     this.#header = undefined;
     this.#ready = segment;
@@ -149,7 +174,7 @@ export class SegmentPreparer {
       (value) => {
         if (isCurrent()) then(value);
         else if (value instanceof Segment) value.close();
-        else discard(draft);
+        else this.#throwAway(draft);
       },
       (error: unknown) => {
         if (isCurrent()) this.#meet(error);
@@ -173,14 +198,20 @@ export class SegmentPreparer {
   #discard(): void {
     const draft = this.#draft;
     this.#draft = undefined;
-    if (draft !== undefined && !this.#syncing) discard(draft);
+    if (draft !== undefined && !this.#syncing) this.#throwAway(draft);
   }
-}
 
-function discard(draft: SegmentDraft): void {
-  try {
-    draft.discard();
-  } catch {
-    // A leftover is removed at the next start.
+  #throwAway(draft: SegmentDraft): void {
+    try {
+      draft.discard();
+    } catch {
+      // A leftover is removed at the next start.
+    }
+    this.#giveBack(draft.spare);
+  }
+
+  /** Unless it has its new name already: then it is replaced by what is made next. */
+  #giveBack(spare: string | undefined): void {
+    if (spare !== undefined && this.#storage.exists(spare)) this.#pool.giveBack(spare);
   }
 }

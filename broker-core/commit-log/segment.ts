@@ -67,15 +67,19 @@ export class Segment {
   readonly base: number;
   readonly epoch: Epoch;
   readonly capacityBytes: number;
+  /** When the file was made, by the clock that retention goes by; 0 when its header is lost. */
+  readonly createdWallMs: number;
   /** Position behind the last that this file answers for; less than its capacity where a later file took over. */
   end: number;
   readonly #storage: Storage;
   #file: StorageFile | undefined;
+  #readers = 0;
+  #onUnread: (() => void) | undefined;
 
   constructor(
     storage: Storage,
     path: string,
-    header: Pick<SegmentHeader, "base" | "epoch" | "capacityBytes">,
+    header: Pick<SegmentHeader, "base" | "epoch" | "capacityBytes"> & { readonly createdWallMs?: number },
     file?: StorageFile,
   ) {
     this.#storage = storage;
@@ -83,6 +87,7 @@ export class Segment {
     this.base = header.base;
     this.epoch = header.epoch;
     this.capacityBytes = header.capacityBytes;
+    this.createdWallMs = header.createdWallMs ?? 0;
     this.end = header.base + header.capacityBytes;
     this.#file = file;
   }
@@ -110,6 +115,26 @@ export class Segment {
     return this.file.read(into, start, end, this.offsetOf(position));
   }
 
+  /** A read that takes longer than a call begins: until `release` the file keeps its name, its bytes and its descriptor. */
+  hold(): void {
+    this.#readers++;
+  }
+
+  release(): void {
+    this.#readers--;
+    if (this.#readers === 0) this.#onUnread?.();
+  }
+
+  get isHeld(): boolean {
+    return this.#readers > 0;
+  }
+
+  /** Resolves when no read is under way. For a segment that is out of the log, so that no new one can begin. */
+  whenUnread(): Promise<void> {
+    if (this.#readers === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#onUnread = resolve));
+  }
+
   close(): void {
     this.#file?.close();
     this.#file = undefined;
@@ -117,36 +142,47 @@ export class Segment {
 }
 
 /**
- * A segment in the making: zeros first (fdatasync of blocks that exist takes half as long as of a growing file), then its
+ * A segment in the making: blocks that exist first (fdatasync of those takes half as long as of a growing file), then its
  * header, then sync, name, sync of the directory. Only what `finish` returns may hold records.
  */
 export class SegmentDraft {
   readonly header: SegmentHeader;
+  /** The spare file that this segment is made of; undefined for a new one. */
+  readonly spare: string | undefined;
   readonly #storage: Storage;
   readonly #path: string;
   readonly #file: StorageFile;
-  #zeroedBytes = segmentHeaderBytes;
+  #filledBytes: number;
 
-  constructor(storage: Storage, header: SegmentHeader) {
+  /** With `spare`, a file of the right size whose contents are of no use any more, there is nothing to fill. */
+  constructor(storage: Storage, header: SegmentHeader, spare?: string) {
     this.header = header;
+    this.spare = spare;
     this.#storage = storage;
-    this.#path = `${segmentPath(header.base)}.tmp`;
-    this.#file = storage.open(this.#path, { create: true });
-    this.#file.truncate(0);
+    this.#path = spare ?? `${segmentPath(header.base)}.tmp`;
+    this.#file = storage.open(this.#path, { create: spare === undefined });
+    this.#filledBytes = spare === undefined ? segmentHeaderBytes : this.#fileBytes;
+    if (spare === undefined) this.#file.truncate(0);
+  }
+
+  get #fileBytes(): number {
+    return segmentHeaderBytes + this.header.capacityBytes;
   }
 
   get isFilled(): boolean {
-    return this.#zeroedBytes >= segmentHeaderBytes + this.header.capacityBytes;
+    return this.#filledBytes >= this.#fileBytes;
   }
 
-  /** Writes up to `bytes` more zeros. Throws `StorageError`; then `discard` gives the space back. */
-  fill(bytes: number): void {
-    const end = Math.min(this.#zeroedBytes + bytes, segmentHeaderBytes + this.header.capacityBytes);
-    while (this.#zeroedBytes < end) {
-      const count = Math.min(zeros.length, end - this.#zeroedBytes);
-      this.#write(zeros, count, this.#zeroedBytes);
-      this.#zeroedBytes += count;
+  /** Writes up to `bytes` more zeros and returns how many. Throws `StorageError`; then `discard` gives the space back. */
+  fill(bytes: number): number {
+    const start = this.#filledBytes;
+    const end = Math.min(start + bytes, this.#fileBytes);
+    while (this.#filledBytes < end) {
+      const count = Math.min(zeros.length, end - this.#filledBytes);
+      this.#write(zeros, count, this.#filledBytes);
+      this.#filledBytes += count;
     }
+    return Math.max(0, end - start);
   }
 
   /** Puts bytes at a log position; only after `fill` has reached the end. */
@@ -158,6 +194,7 @@ export class SegmentDraft {
     return this.#file.sync();
   }
 
+  /** The header is on disk before the name is: whoever finds the name finds no header of the file's earlier life. */
   async finish(): Promise<Segment> {
     this.#write(encodeSegmentHeader(this.header), segmentHeaderBytes, 0);
     await this.#file.sync();
@@ -167,9 +204,10 @@ export class SegmentDraft {
     return new Segment(this.#storage, path, this.header, this.#file);
   }
 
+  /** A spare stays where it is, for another try. */
   discard(): void {
     this.#file.close();
-    this.#storage.unlink(this.#path);
+    if (this.spare === undefined) this.#storage.unlink(this.#path);
   }
 
   #write(bytes: Buffer, count: number, offset: number): void {

@@ -9,6 +9,7 @@ describe("T01: simulated crash and recovery of the commit log", () => {
     assert.ok(result.ackedRecords >= 300_000, `only ${result.ackedRecords} acknowledged records`);
     assert.ok(result.crashes >= 4000 && result.kills >= 2000 && result.cleanStops >= 500);
     assert.ok(result.failedOpenings >= 500 && result.diskFailures >= 500 && result.rolls >= 3000);
+    assert.ok(result.removed >= 1500 && result.recycled >= 700);
   });
 
   it(`gives the same trace for the same seed, 20 of 20 (seed ${testSeed})`, async () => {

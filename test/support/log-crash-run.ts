@@ -1,6 +1,6 @@
 import type { CommitLog } from "../../broker-core/commit-log/commit-log.ts";
 import { crc32 } from "../../broker-core/commit-log/crc32.ts";
-import { RecordType } from "../../broker-core/commit-log/log.ts";
+import { LogTrimmedError, RecordType } from "../../broker-core/commit-log/log.ts";
 import { openCommitLog, type RecoveryReport } from "../../broker-core/commit-log/open-commit-log.ts";
 import { StorageError } from "../../broker-core/storage/storage.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
@@ -19,6 +19,7 @@ import { type PlannedFault, SimulatedDisk } from "./simulated-disk.ts";
  *   - a record whose durability was reported, or that an earlier opening has shown, is there, with its bytes (B1, B2);
  *   - nothing is there that was not appended, and nothing comes back that an earlier opening had lost (B3);
  *   - no damage is reported, for nothing was damaged (B10);
+ *   - what retention has removed is refused as such, never answered with other bytes (B14);
  * and after a failed disk nothing is reported durable (B12).
  */
 export interface CrashRunResult {
@@ -32,6 +33,9 @@ export interface CrashRunResult {
   rewrites: number;
   refusals: number;
   rolls: number;
+  /** Segments that retention took out, and those made of their files. */
+  removed: number;
+  recycled: number;
   traceHash: number;
 }
 
@@ -59,6 +63,8 @@ export async function runCrashCycles(seed: number, cycles: number): Promise<Cras
     rewrites: 0,
     refusals: 0,
     rolls: 0,
+    removed: 0,
+    recycled: 0,
     traceHash: 0,
   };
   for (let life = 0; result.cycles < cycles; life++) {
@@ -85,6 +91,8 @@ class Life {
   #appended = 0;
   /** Positions that were durable once: a checkpoint may stand there. */
   #checkpoint: number | undefined;
+  /** What lies below is not needed any more: a base image stands there. */
+  #begin = 0;
   #failed = false;
   #metrics = new MetricRegistry();
 
@@ -110,7 +118,10 @@ class Life {
       await this.#work(opened.log);
       if (this.#chance(0.15) && !this.#failed) await this.#stop(opened.log);
       opened.log.abandon();
-      this.#result.rolls += this.#metrics.counter("popmesh_broker_log_segments_total", "").value;
+      const counted = (name: string): number => this.#metrics.counter(`popmesh_broker_log_${name}_total`, "").value;
+      this.#result.rolls += counted("segments");
+      this.#result.removed += counted("removed_segments");
+      this.#result.recycled += counted("recycled_segments");
     }
     this.#disk.capacityBytes = Number.POSITIVE_INFINITY;
     // A process whose disk failed ends at once; whether the power goes as well is another matter.
@@ -159,7 +170,7 @@ class Life {
 
   /** Undefined when the opening was cut short or the disk refused. */
   async #open(): Promise<{ readonly log: CommitLog } | undefined> {
-    const from = this.#chance(0.6) ? this.#checkpoint : undefined;
+    const from = this.#chance(0.6) && (this.#checkpoint ?? 0) >= this.#begin ? this.#checkpoint : undefined;
     const visited: KnownRecord[] = [];
     const opening = openCommitLog({
       storage: this.#disk,
@@ -169,6 +180,7 @@ class Life {
       metrics: this.#metrics,
       segmentBytes,
       tailRingBytes: this.#chance(0.5) ? 0 : 8192,
+      begin: this.#begin,
       from,
       visit: ({ position, body }) =>
         visited.push({ position, length: body.length, crc: crc32(body, 0, body.length), promised: true }),
@@ -205,7 +217,7 @@ class Life {
     if (outcome.recovery.damage.length > 0) {
       throw new Error(`damage reported where there is none: ${JSON.stringify(outcome.recovery)}`);
     }
-    this.#compare(visited, from ?? 0, outcome.recovery);
+    this.#compare(visited, from ?? this.#begin, outcome.recovery);
     if (outcome.recovery.action === "fresh segment") this.#result.rewrites++;
     return outcome;
   }
@@ -237,6 +249,10 @@ class Life {
       const record = this.#records[randomIndex(this.#randomness, this.#records.length)]!;
       const body = this.#read(log, record.position);
       if (body === undefined) continue;
+      if (body === "removed") {
+        if (record.position >= this.#begin) throw new Error(`removed before its time: ${JSON.stringify(record)}`);
+        continue;
+      }
       if (body.length !== record.length || crc32(body, 0, body.length) !== record.crc) {
         throw new Error(`read other bytes: ${JSON.stringify(record)}`);
       }
@@ -244,10 +260,11 @@ class Life {
   }
 
   /** Undefined when the disk has no descriptor to give. */
-  #read(log: CommitLog, position: number): Buffer | undefined {
+  #read(log: CommitLog, position: number): Buffer | "removed" | undefined {
     try {
       return log.read(position).body;
     } catch (error) {
+      if (error instanceof LogTrimmedError) return "removed";
       if (error instanceof StorageError && error.kind === "descriptors") return undefined;
       throw error;
     }
@@ -266,6 +283,7 @@ class Life {
       const known = this.#records.at(-1);
       if (this.#chance(0.2) && known?.promised === true) this.#readSome(log);
       if (this.#chance(0.1)) this.#checkpoint = log.syncedPosition;
+      if (this.#chance(0.1)) this.#retain(log);
     }
   }
 
@@ -296,6 +314,15 @@ class Life {
       record.promised = true;
       this.#result.ackedRecords++;
     });
+  }
+
+  /** A base image is made at a durable position, and what lies below is removed, now or by a later process. */
+  #retain(log: CommitLog): void {
+    const durable = this.#records.filter(({ position, promised }) => promised && position >= this.#begin);
+    const record = durable[randomIndex(this.#randomness, Math.max(1, durable.length))];
+    if (record === undefined) return;
+    this.#begin = record.position;
+    void log.removeBelow(this.#begin, this.#chance(0.8));
   }
 
   async #stop(log: CommitLog): Promise<void> {

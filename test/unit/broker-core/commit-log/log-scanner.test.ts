@@ -105,19 +105,46 @@ describe("LogScanner", () => {
     assert.deepEqual(scan(segment), ["record ", `bad 28-${capacityBytes}`]);
   });
 
-  it("finds the first byte that is not zero, whatever the distance", () => {
-    for (const at of [0, 1, 511, 4000, capacityBytes - 1]) {
-      const segment = segmentOf((bytes) => {
-        bytes[at] = 1;
-      });
-      assert.equal(new LogScanner(segment, base).firstNonZero(base), base + at);
+  it("knows whether frames of this life of the file stand behind a position, whatever else does", () => {
+    const findsFrames = (damage: (bytes: Buffer) => void, from = 0) =>
+      new LogScanner(segmentOf(damage), base + from).findsFrames();
+    assert.equal(
+      findsFrames(() => {}),
+      false,
+      "zeros",
+    );
+    assert.equal(
+      findsFrames((bytes) => void putBatch(bytes, 0, ["a"], { ordinal: 3, nonce: 0x12345678 })),
+      false,
+      "an earlier life",
+    );
+    assert.equal(
+      findsFrames((bytes) => {
+        putBatch(bytes, 0, ["torn"]);
+        bytes.fill(0x41, 0, 60);
+      }),
+      false,
+      "a piece without its headers",
+    );
+    for (const at of [0, 1, 511, 3000]) {
+      assert.equal(
+        findsFrames((bytes) => void putBatch(bytes, at, ["a"])),
+        true,
+        `a batch at ${at}`,
+      );
     }
     assert.equal(
-      new LogScanner(
-        segmentOf(() => {}),
-        base,
-      ).firstNonZero(base),
-      base + capacityBytes,
+      findsFrames((bytes) => {
+        putBatch(bytes, 100, ["a"]);
+        bytes[103]! ^= 1;
+      }),
+      true,
+      "a record whose batch header is gone",
+    );
+    assert.equal(
+      findsFrames((bytes) => void putBatch(bytes, 0, ["a"]), 60),
+      false,
+      "only before the position",
     );
   });
 });
