@@ -77,6 +77,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     },
   });
   handle.connect(commitLog);
+  const written = "Bytes given to the disk since the start: the log, segments prepared for it, checkpoints, marks.";
+  metrics.gaugeOf("popmesh_broker_disk_written_bytes", written, () => storage.writtenBytes);
   state.goLive(now());
 
   // Who asks it.

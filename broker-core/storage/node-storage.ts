@@ -23,6 +23,7 @@ import { type Storage, StorageError, type StorageErrorKind, type StorageFile } f
 export class NodeStorage implements Storage {
   readonly #root: string;
   readonly #lock: DirectoryLock;
+  readonly #written = { bytes: 0 };
 
   /** Creates `directory` (absolute or relative to the working directory) when it is absent. `bootId` names this boot of the machine. */
   constructor(directory: string, bootId: string) {
@@ -35,7 +36,7 @@ export class NodeStorage implements Storage {
     const full = join(this.#root, path);
     return attempt(`open ${full}`, () => {
       const fd = openOrCreate(full, options.create);
-      return new NodeFile(path, full, fd);
+      return new NodeFile(path, full, fd, this.#written);
     });
   }
 
@@ -91,22 +92,31 @@ export class NodeStorage implements Storage {
       return Number.POSITIVE_INFINITY;
     }
   }
+
+  get writtenBytes(): number {
+    return this.#written.bytes;
+  }
 }
 
 class NodeFile implements StorageFile {
   readonly path: string;
   readonly #full: string;
   readonly #fd: number;
+  /** Of the storage, over all its files. */
+  readonly #written: { bytes: number };
 
-  constructor(path: string, full: string, fd: number) {
+  constructor(path: string, full: string, fd: number, written: { bytes: number }) {
     this.path = path;
     this.#full = full;
     this.#fd = fd;
+    this.#written = written;
   }
 
   write(bytes: Uint8Array, start: number, end: number, position: number): number {
     try {
-      return writeSync(this.#fd, bytes, start, end - start, position);
+      const count = writeSync(this.#fd, bytes, start, end - start, position);
+      this.#written.bytes += count;
+      return count;
     } catch (error) {
       throw asStorageError(`write ${this.#full} at ${position}`, error);
     }

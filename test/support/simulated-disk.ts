@@ -148,6 +148,8 @@ export class SimulatedDisk implements Storage {
     return this.capacityBytes - this.#usedBytes();
   }
 
+  writtenBytes = 0;
+
   // --- what a test does to it ---
 
   /** The process dies; what it wrote stays in the page cache. Open files and pending syncs of before are dead. */
@@ -266,6 +268,7 @@ export class SimulatedDisk implements Storage {
     if (position + count > inode.size) resizeInode(inode, position + count);
     asBuffer(bytes).copy(inode.cache, position, start, start + count);
     this.#writes++;
+    this.writtenBytes += count;
     for (let s = Math.floor(position / sectorBytes); s * sectorBytes < position + count; s++) {
       inode.dirty.set(s, this.#writes);
     }

@@ -38,6 +38,7 @@ describe("NodeStorage", () => {
     assert.deepEqual(storage.list("a"), []);
     assert.deepEqual(storage.list("nowhere"), []);
     assert.ok(storage.freeBytes() > 0);
+    assert.equal(storage.writtenBytes, "hello world".length);
   });
 
   it("names what is missing", () => {

@@ -1,0 +1,233 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { apache } from "#codec/rocketmq-v2";
+import { Code } from "../../../proto/code.ts";
+import { silentLog } from "../../../proto/runtime/log.ts";
+import { NodeClock } from "../../../proto/runtime/node-clock.ts";
+import { NodeRandomness } from "../../../proto/runtime/node-randomness.ts";
+import { BrokerCoreUpstream } from "../../../sidecar/upstream/broker-core/broker-core-upstream.ts";
+import type { GroupRef, TopicRef, UpstreamReceive } from "../../../sidecar/upstream/upstream.ts";
+import { freePorts } from "../../support/free-port.ts";
+import { compiledRoot, RunningProcess } from "../../support/running-process.ts";
+import { deadline } from "../../support/upstream-client.ts";
+import { waitUntil } from "../../support/wait-until.ts";
+import {
+  type Contender,
+  readNumber,
+  type Server,
+  type Session,
+  type SessionEvents,
+  stopHard,
+  type Workload,
+  writeNumber,
+} from "./contender.ts";
+
+/**
+ * A kind of message. One that needs a further call after the send (a commit) makes it in `afterSend`; the send counts as
+ * confirmed when that call is.
+ */
+export interface MessageKind {
+  readonly name: string;
+  /** Number of the v2 MessageType; the topic takes this type only. */
+  readonly messageType: number;
+  readonly properties?: (number: number) => apache.rocketmq.v2.ISystemProperties;
+  /** Times the usual backlog: for messages that rest in the broker for a while. */
+  readonly backlogTimes?: number;
+}
+
+const { Message } = apache.rocketmq.v2;
+const bodyMark = 0x62;
+
+export const messageKinds = {
+  normal: { name: "normal", messageType: 1 },
+  fifo1: { name: "FIFO, 1 group", messageType: 2, properties: () => ({ messageGroup: "g0000" }) },
+  fifo1000: {
+    name: "FIFO, 1 000 groups",
+    messageType: 2,
+    properties: (number) => ({ messageGroup: `g${(number % 1000).toString().padStart(4, "0")}` }),
+  },
+} satisfies Record<string, MessageKind>;
+
+export interface PopmeshOptions {
+  readonly flush: "sync" | "async";
+  /** Further flags of the broker. */
+  readonly argv?: readonly string[];
+  /** Further flags of its Node.js, for example `--cpu-prof`. */
+  readonly nodeArgv?: readonly string[];
+}
+
+const brokerName = "broker-a";
+const batch = 32;
+/** Receives that one consumer has open: while it acknowledges one batch the next is on its way. */
+const receivesPerConsumer = 2;
+const callMsMax = 30_000;
+const waitMs = 5_000;
+const invisibleMs = 60_000;
+
+/** The broker core as its own process, through the driver that the sidecar uses, one connection per producer and consumer. */
+export class Popmesh implements Contender {
+  readonly name: string;
+  readonly settings: string;
+  readonly #options: PopmeshOptions;
+  /** What a session sends; set before `open`. */
+  kind: MessageKind = messageKinds.normal;
+
+  constructor(options: PopmeshOptions = { flush: "sync" }) {
+    this.#options = options;
+    this.name = options.flush === "sync" ? "popmesh" : "popmesh, --flush async";
+    this.settings =
+      options.flush === "sync"
+        ? "--flush sync: send and ack confirmed after fdatasync (group commit)"
+        : "--flush async: confirmed when written, fdatasync every 500 ms";
+  }
+
+  async start(directory: string): Promise<Server> {
+    mkdirSync(directory, { recursive: true });
+    const [port, adminPort] = await freePorts(2);
+    const process_ = new RunningProcess(process.execPath, [
+      ...(this.#options.nodeArgv ?? []),
+      join(compiledRoot, "broker-core/main.js"),
+      ...["--listen", `127.0.0.1:${port}`, "--admin", `127.0.0.1:${adminPort}`, "--data-dir", directory],
+      ...["--control-plane", "", "--group-start", "beginning", "--name", brokerName, "--log-level", "warn"],
+      ...["--flush", this.#options.flush, ...(this.#options.argv ?? [])],
+    ]);
+    const admin = `http://127.0.0.1:${adminPort}`;
+    const isReady = async () => {
+      if (process_.hasExited) throw new Error(`the broker ended:\n${process_.output}`);
+      return (await fetch(`${admin}/ready`).catch(() => undefined))?.status === 200;
+    };
+    await waitUntil("the broker is ready", isReady, 30_000);
+    return {
+      processes: [process_.child.pid!],
+      open: (workload, events) => PopmeshSession.open(port!, workload, this.kind, events),
+      counters: async () => {
+        const text = await (await fetch(`${admin}/stats/prometheus`)).text();
+        const read = (name: string) => Number(new RegExp(`^popmesh_broker_${name} (\\S+)`, "m").exec(text)?.[1]);
+        return { logBytes: read("log_written_bytes_total"), allBytes: read("disk_written_bytes") };
+      },
+      stop: () => stopHard(process_),
+    };
+  }
+}
+
+class PopmeshSession implements Session {
+  readonly #kind: MessageKind;
+  readonly #events: SessionEvents;
+  readonly #topic: TopicRef;
+  readonly #group: GroupRef;
+  readonly #bodyBytes: number;
+  readonly #template: Buffer;
+  readonly #idAt: number;
+  readonly #producers: BrokerCoreUpstream[];
+  readonly #consumers: BrokerCoreUpstream[];
+  #isStopped = false;
+
+  static async open(
+    port: number,
+    workload: Workload,
+    kind: MessageKind,
+    events: SessionEvents,
+  ): Promise<PopmeshSession> {
+    const session = new PopmeshSession(port, workload, kind, events);
+    const upstreams = [...session.#producers, ...session.#consumers];
+    await waitUntil("the connections stand", () => upstreams.every((upstream) => upstream.isReady), 10_000);
+    session.#consumers.forEach((consumer, i) => {
+      for (let receive = 0; receive < receivesPerConsumer; receive++) session.#receive(consumer, `consumer-${i}`);
+    });
+    return session;
+  }
+
+  private constructor(port: number, workload: Workload, kind: MessageKind, events: SessionEvents) {
+    this.#kind = kind;
+    this.#events = events;
+    this.#bodyBytes = workload.bodyBytes;
+    this.#topic = {
+      name: `default/${workload.name}`,
+      incarnation: 1,
+      messageTypes: 1 << kind.messageType,
+      queueCount: workload.queues,
+    };
+    const backoff = { kind: "list", delaysMs: [1_000] } as const;
+    this.#group = { name: `default/${workload.name}`, generation: 1, attemptsMax: 16, backoff, inflightMax: 0 };
+    this.#template = this.#encode(0);
+    this.#idAt = this.#template.indexOf("0".repeat(idDigits));
+    const connect = () =>
+      new BrokerCoreUpstream({
+        ...{ brokerName, host: "127.0.0.1", port, log: silentLog },
+        hello: { sidecarId: "bench", lane: "base" },
+        clock: new NodeClock(),
+        randomness: new NodeRandomness(),
+        limits: { sendsInFlightMax: 1024, pendingMax: 65_536, pendingBytesMax: 512 * 1024 * 1024 },
+      });
+    this.#producers = Array.from({ length: workload.producers }, connect);
+    this.#consumers = Array.from({ length: workload.consumers }, connect);
+  }
+
+  send(producer: number, number: number, confirmed: (error?: Error) => void): void {
+    const message = this.#message(number);
+    const request = { topic: this.#topic, laneMark: "", bornHost: "app-1", messages: [message] };
+    this.#producers[producer]!.send(request, deadline(callMsMax), (answer) =>
+      confirmed(answer.ok ? undefined : new Error(`send: ${answer.code} ${answer.message}`)),
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all([...this.#producers, ...this.#consumers].map((upstream) => upstream.close(1_000)));
+  }
+
+  #encode(number: number): Buffer {
+    return Buffer.from(
+      Message.encode({
+        topic: { name: "bench" },
+        userProperties: { region: "eu", amount: "42" },
+        systemProperties: {
+          tag: "created",
+          keys: ["order-1"],
+          messageId: "0".repeat(idDigits),
+          messageType: this.#kind.messageType,
+          bornHost: "app-1",
+          ...this.#kind.properties?.(number),
+        },
+        body: Buffer.alloc(this.#bodyBytes, bodyMark),
+      }).finish(),
+    );
+  }
+
+  /** Encoded anew only where the kind makes each message another one: the client's cost is not what is measured. */
+  #message(number: number): Buffer {
+    const message = this.#kind.properties === undefined ? Buffer.from(this.#template) : this.#encode(number);
+    message.write(number.toString(16).padStart(16, "0"), this.#idAt, "latin1");
+    writeNumber(message, number, message.length - this.#bodyBytes);
+    return message;
+  }
+
+  #receive(consumer: BrokerCoreUpstream, clientId: string): void {
+    if (this.#isStopped) return;
+    const request: UpstreamReceive = {
+      ...{ topic: this.#topic, group: this.#group, batch, invisibleMs, waitMs, filterType: 1, filter: "*" },
+      ...{ clientId, attemptId: "", lane: "base", bytesMax: 0 },
+    };
+    consumer.receive(request, deadline(waitMs + callMsMax), (answer) => {
+      if (!answer.ok) {
+        if (!this.#isStopped) this.#events.failed(new Error(`receive: ${answer.code} ${answer.message}`));
+        return;
+      }
+      for (const { message, receipt } of answer.deliveries) {
+        this.#ack(consumer, receipt, readNumber(message, message.length - this.#bodyBytes));
+      }
+      this.#receive(consumer, clientId);
+    });
+  }
+
+  #ack(consumer: BrokerCoreUpstream, receipt: string, number: number): void {
+    consumer.ack({ group: this.#group, receipts: [receipt] }, deadline(callMsMax), (answer) => {
+      const code = answer.ok ? answer.results[0]?.code : answer.code;
+      if (code === Code.Ok) this.#events.acked(number);
+      else this.#events.failed(new Error(`ack: ${code} ${answer.ok ? answer.results[0]?.message : answer.message}`));
+    });
+  }
+}
+
+/** As long as the id of an official SDK. */
+const idDigits = 34;

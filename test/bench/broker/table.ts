@@ -1,0 +1,81 @@
+import type { LoadFigures, Quantiles } from "./closed-load.ts";
+
+/** One line of the report: medians over the rounds, and how far the rounds were apart. */
+export interface Row {
+  readonly what: string;
+  readonly figures: LoadFigures;
+  /** Messages per second of each round, in order. */
+  readonly rounds: readonly number[];
+}
+
+export function rowOf(what: string, figures: readonly LoadFigures[]): Row {
+  return { what, figures: medians(figures), rounds: figures.map(({ perSecond }) => perSecond) };
+}
+
+function medians(figures: readonly LoadFigures[]): LoadFigures {
+  const of = (read: (figure: LoadFigures) => number) => median(figures.map(read));
+  const quantiles = (read: (figure: LoadFigures) => Quantiles): Quantiles => ({
+    p50: of((figure) => read(figure).p50),
+    p99: of((figure) => read(figure).p99),
+    p999: of((figure) => read(figure).p999),
+  });
+  const written = figures.flatMap((figure) => (figure.written === undefined ? [] : [figure.written]));
+  return {
+    perSecond: of((figure) => figure.perSecond),
+    sendMs: quantiles((figure) => figure.sendMs),
+    wholeMs: quantiles((figure) => figure.wholeMs),
+    serverMicros: of((figure) => figure.serverMicros),
+    clientMicros: of((figure) => figure.clientMicros),
+    kernelBytes: of((figure) => figure.kernelBytes),
+    written:
+      written.length < figures.length
+        ? undefined
+        : {
+            logBytes: median(written.map(({ logBytes }) => logBytes)),
+            allBytes: median(written.map(({ allBytes }) => allBytes)),
+          },
+    residentMiB: of((figure) => figure.residentMiB),
+    repeated: figures.reduce((sum, figure) => sum + figure.repeated, 0),
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? Number.NaN;
+}
+
+const columns: readonly { readonly title: string; readonly width: number; readonly cell: (row: Row) => string }[] = [
+  { title: "msg/s", width: 8, cell: ({ figures }) => figures.perSecond.toFixed(0) },
+  { title: "send p50", width: 10, cell: ({ figures }) => ms(figures.sendMs.p50) },
+  { title: "p99", width: 8, cell: ({ figures }) => ms(figures.sendMs.p99) },
+  { title: "p99.9", width: 8, cell: ({ figures }) => ms(figures.sendMs.p999) },
+  { title: "acked p50", width: 11, cell: ({ figures }) => ms(figures.wholeMs.p50) },
+  { title: "p99", width: 8, cell: ({ figures }) => ms(figures.wholeMs.p99) },
+  { title: "p99.9", width: 8, cell: ({ figures }) => ms(figures.wholeMs.p999) },
+  { title: "CPU us", width: 8, cell: ({ figures }) => figures.serverMicros.toFixed(1) },
+  { title: "client", width: 8, cell: ({ figures }) => figures.clientMicros.toFixed(1) },
+  { title: "log B", width: 8, cell: ({ figures }) => figures.written?.logBytes.toFixed(0) ?? "-" },
+  { title: "all B", width: 8, cell: ({ figures }) => figures.written?.allBytes.toFixed(0) ?? "-" },
+  { title: "kernel B", width: 10, cell: ({ figures }) => figures.kernelBytes.toFixed(0) },
+  { title: "MiB", width: 6, cell: ({ figures }) => figures.residentMiB.toFixed(0) },
+  { title: "  rounds", width: 0, cell: ({ rounds }) => `  ${rounds.map((rate) => rate.toFixed(0)).join(" ")}` },
+];
+const whatWidth = 34;
+
+/** Lines of a table. Latencies in ms; CPU of the server and of the client in us per message; bytes per message. */
+export function table(title: string, rows: readonly Row[]): string[] {
+  const heads = columns.map(({ title: head, width }) => head.padStart(width)).join("");
+  return [
+    "",
+    title.padEnd(whatWidth) + heads,
+    ...rows.map((row) => {
+      const repeated = row.figures.repeated > 0 ? `   (${row.figures.repeated} acknowledged twice)` : "";
+      const cells = columns.map(({ cell, width }) => cell(row).padStart(width)).join("");
+      return row.what.padEnd(whatWidth) + cells + repeated;
+    }),
+  ];
+}
+
+function ms(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toFixed(2);
+}

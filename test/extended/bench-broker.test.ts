@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { compiledRoot, RunningProcess } from "../support/running-process.ts";
+
+describe("npm run bench:broker", () => {
+  it("measures popmesh by itself and leaves nothing behind", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "popmesh-bench-test-"));
+    try {
+      const file = join(compiledRoot, "test/bench/broker.js");
+      const bench = RunningProcess.node(file, ["--quick", "--directory", directory]);
+      assert.equal(await bench.exited(), 0, bench.output);
+      const tables = tablesIn(bench.output);
+      assert.deepEqual([...tables.keys()], ["popmesh broker core", "1 KiB, 8 queues"], bench.output);
+      const own = tables.get("popmesh broker core")!;
+      for (const what of ["normal, 1 KiB, 8 queues", "FIFO, 1 000 groups", "100 B", "async flush", "1 000 queues"]) {
+        assert.ok(own.has(what), `no row "${what}" in\n${bench.output}`);
+      }
+      for (const row of [...own.values(), ...tables.get("1 KiB, 8 queues")!.values()]) {
+        // Messages per second, six latencies, two costs, three sorts of bytes, memory, and the one round.
+        assert.equal(row.length, 14, bench.output);
+        assert.ok(
+          row.every((figure) => Number.isFinite(figure) && figure >= 0),
+          bench.output,
+        );
+        const [perSecond = 0, sendP50 = 0, sendP99 = 0, sendP999 = 0, wholeP50 = 0] = row;
+        assert.ok(perSecond > 0 && sendP50 > 0 && sendP50 <= sendP99 && sendP99 <= sendP999, bench.output);
+        assert.ok(wholeP50 >= sendP50, `acknowledged before it was sent:\n${bench.output}`);
+      }
+      // Both are counted by the broker, and its log is the least it writes.
+      const [, logTimes = 0, allTimes = 0] = /: (\S+) bytes of log and (\S+) bytes in all/.exec(bench.output) ?? [];
+      assert.ok(Number(logTimes) > 1 && Number(allTimes) >= Number(logTimes), bench.output);
+      assert.deepEqual(readdirSync(directory), []);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+/** Rows of figures by title and name. A title line has the column heads behind it, and rows follow to the first other line. */
+function tablesIn(output: string): Map<string, Map<string, number[]>> {
+  const tables = new Map<string, Map<string, number[]>>();
+  let table: Map<string, number[]> | undefined;
+  for (const line of output.split("\n")) {
+    const title = /^(\S.*?) {2,}msg\/s/.exec(line)?.[1];
+    const [, name = "", cells] = /^(\S.*?) {2,}((?:[\d.]+\s*)+)$/.exec(line) ?? [];
+    if (title !== undefined) tables.set(title, (table = new Map()));
+    else if (cells !== undefined) table?.set(name, cells.trim().split(/\s+/).map(Number));
+  }
+  return tables;
+}
