@@ -1,9 +1,7 @@
 import type { LogReader } from "../commit-log/log.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
-import { mayMatch, type TagFilter } from "../consume-queue/tag-filter.ts";
-import { messageTagEquals } from "../record/message-record.ts";
-import { readStoredMessage } from "../record/stored-message.ts";
-import { StorageError } from "../storage/storage.ts";
+import { entryMatches, type ReadCount } from "../filter/entry-filter.ts";
+import type { MessageFilter } from "../filter/message-filter.ts";
 import type { LeaseTable } from "./lease-table.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -11,13 +9,15 @@ import type { Subscription } from "./subscription.ts";
 export const batchMax = 32;
 /** Index entries looked at in one go; a scan that needs more goes on at the next turn (requirement 10). */
 export const scanEntriesMax = 16_384;
-/** Of those, how many may be read from the log to compare the real tag (a hash that agrees, mostly a hit). */
+/** Of those, how many may be read from the log: for tags to compare the real one, for SQL92 all of them. */
 export const scanReadsMax = 512;
+/** Bytes of messages read from the log in one go: one message may go beyond. */
+export const scanReadBytesMax = 4 * 1024 * 1024;
 /** Redeliveries looked at in one go: more than this many that do not match the filter end the look. */
 const redeliveryVisitsMax = 256;
 
 /** What a pop decides: filled by `planPop`, written as a record, forgotten. Reused; nothing is allocated per pop. */
-export class PopPlan {
+export class PopPlan implements ReadCount {
   /** Deliveries. `leases`: slot of the redelivery, or `none` for a first hand-out. */
   count = 0;
   readonly queueIds = new Uint16Array(batchMax);
@@ -37,6 +37,7 @@ export class PopPlan {
   bytes = 0;
   scans = 0;
   reads = 0;
+  readBytes = 0;
 
   clear(): void {
     this.count = 0;
@@ -47,6 +48,12 @@ export class PopPlan {
     this.bytes = 0;
     this.scans = 0;
     this.reads = 0;
+    this.readBytes = 0;
+  }
+
+  /** The budget is used up. */
+  get isScanOver(): boolean {
+    return this.scans >= scanEntriesMax || this.reads >= scanReadsMax || this.readBytes >= scanReadBytesMax;
   }
 
   add(queueId: number, offset: number, attempt: number, bytes: number): void {
@@ -86,7 +93,7 @@ export interface PopView {
 export function planPop(
   view: PopView,
   subscription: Subscription,
-  filter: TagFilter,
+  filter: MessageFilter,
   batch: number,
   bytesMax: number,
   inFlightMax: number,
@@ -113,7 +120,7 @@ const frontier = new Uint32Array(redeliveryVisitsMax + 1);
 function planRedeliveries(
   view: PopView,
   subscription: Subscription,
-  filter: TagFilter,
+  filter: MessageFilter,
   room: number,
   bytesMax: number,
   plan: PopPlan,
@@ -156,7 +163,7 @@ function planQueue(
   view: PopView,
   subscription: Subscription,
   queueId: number,
-  filter: TagFilter,
+  filter: MessageFilter,
   room: number,
   bytesMax: number,
   plan: PopPlan,
@@ -168,7 +175,7 @@ function planQueue(
   let offset = begin;
   let goesOn = true;
   while (offset < end && plan.count < room) {
-    if (plan.scans >= scanEntriesMax || plan.reads >= scanReadsMax) {
+    if (plan.isScanOver) {
       plan.isUnfinished = true;
       goesOn = false;
       break;
@@ -188,26 +195,6 @@ function planQueue(
   return goesOn;
 }
 
-function matches(view: PopView, filter: TagFilter, entry: number, plan: PopPlan): boolean {
-  if (filter.isAll) return true;
-  if (!mayMatch(filter, view.queues.tagHash(entry))) return false;
-  plan.reads++;
-  return tagMatches(view, filter, entry);
-}
-
-/**
- * Compares the real tag. A message that cannot be read counts as a match: it is handed out, fails, and ends in the
- * dead-letter queue where somebody sees it, instead of being passed over in silence (B10).
- */
-function tagMatches(view: PopView, filter: TagFilter, entry: number): boolean {
-  try {
-    const { body, start } = readStoredMessage(view.log, view.queues.position(entry));
-    for (const tag of filter.tags) {
-      if (messageTagEquals(body, start, tag)) return true;
-    }
-    return false;
-  } catch (error) {
-    if (error instanceof StorageError) return true;
-    throw error;
-  }
+function matches(view: PopView, filter: MessageFilter, entry: number, plan: PopPlan): boolean {
+  return filter.isAll || entryMatches(view.queues, view.log, filter, entry, plan);
 }

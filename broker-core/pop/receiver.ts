@@ -2,10 +2,11 @@ import { Code } from "../../proto/code.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { answered, type Now, type ReceiveCall, type ReceiveSink } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
-import { TagFilters } from "../consume-queue/tag-filter.ts";
 import type { Burier } from "../dead-letter/burier.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
+import { disagreement, FilterAgreement } from "../filter/filter-agreement.ts";
+import { MessageFilters } from "../filter/message-filter.ts";
 import { DeadLetterReason } from "../record/dead-letter-record.ts";
 import { cutText } from "../record/fixed-bytes.ts";
 import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
@@ -44,7 +45,7 @@ export class Receiver {
   readonly #burier: Burier;
   readonly #sink: ReceiveSink;
   readonly #options: ReceiverOptions;
-  readonly #filters = new TagFilters();
+  readonly #filters = new MessageFilters();
   readonly #view: PopView;
   readonly #plan = new PopPlan();
   readonly #handOut: LeasedHandOut;
@@ -78,7 +79,8 @@ export class Receiver {
     if (topic === undefined) {
       return this.#refuse(ticket, Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
     }
-    if (this.#tables.groups.byId(call.groupId) === undefined) {
+    const group = this.#tables.groups.byId(call.groupId);
+    if (group === undefined) {
       return this.#refuse(ticket, Code.ConsumerGroupNotFound, `group ${call.groupId} is not open; open it again`);
     }
     if (!(call.invisibleMs >= 1 && call.invisibleMs <= invisibleMsMax)) {
@@ -88,7 +90,7 @@ export class Receiver {
     if (Buffer.byteLength(call.lane) > laneBytesMax) {
       return this.#refuse(ticket, Code.BadRequest, `the lane's name exceeds ${laneBytesMax} bytes`);
     }
-    const filter = this.#filters.filter(call.filterType, call.filter);
+    const filter = this.#filters.filter(group.namespace, call.filterType, call.filter);
     if ("ok" in filter) return this.#refuse(ticket, filter.code, filter.message);
     const request: PopRequest = {
       ticket,
@@ -184,6 +186,8 @@ export class Receiver {
 
   #serveNewcomer(topic: Topic, call: ReceiveCall, request: PopRequest, now: Now): number {
     const subscription = topic.subscriptions.get(call.groupId) ?? this.#openCursor(topic, call.groupId, now);
+    const objection = this.#agree(subscription, request, now);
+    if (objection !== undefined) return this.#refuse(request.ticket, Code.IllegalFilterExpression, objection);
     for (let slice = 0; slice < slicesWithoutWait; slice++) {
       if (this.#tryAnswer(subscription, request, now)) {
         this.#sink.receiveAnswered(request.ticket, this.#handOut);
@@ -210,6 +214,53 @@ export class Receiver {
       this.#scanning.push(subscription);
     }
     return this.#waiters.handle(slot);
+  }
+
+  /**
+   * Holds the filter of a receive against the one in force for its group and topic. Undefined: it is in force now. Otherwise
+   * why not: somebody else who is alive uses another one. All parked receives of a subscription have the filter in force.
+   */
+  #agree(subscription: Subscription, request: PopRequest, { monotonicMs }: Now): string | undefined {
+    const { filter, clientId } = request;
+    const { agreement } = subscription;
+    if (agreement === undefined) {
+      subscription.agreement = new FilterAgreement(filter, clientId, monotonicMs);
+      return undefined;
+    }
+    if (agreement.isInForce(filter)) {
+      agreement.saw(clientId, monotonicMs);
+      return undefined;
+    }
+    const waiting = this.#otherWaiting(subscription, clientId);
+    const keeper = agreement.keeper(clientId, monotonicMs);
+    if (waiting !== undefined || keeper !== undefined) {
+      return disagreement(
+        subscription.group.name,
+        subscription.topic.name,
+        agreement.filter,
+        filter,
+        waiting ?? keeper?.clientId ?? "",
+        waiting !== undefined,
+        monotonicMs - (keeper?.seenMs ?? monotonicMs),
+      );
+    }
+    // The client has changed its mind: what it still waits for by its old filter must not pass what the new one wants.
+    while (subscription.waitHead !== none) {
+      const { ticket, lane } = this.#waiters.request(subscription.waitHead);
+      this.#unpark(subscription.waitHead);
+      this.#answerEmpty(ticket, lane);
+    }
+    agreement.replace(filter, clientId, monotonicMs);
+    return undefined;
+  }
+
+  /** Another client with a parked receive. */
+  #otherWaiting(subscription: Subscription, clientId: string): string | undefined {
+    for (let slot = subscription.waitHead; slot !== none; slot = this.#waiters.next(slot)) {
+      const other = this.#waiters.request(slot).clientId;
+      if (other !== clientId) return other;
+    }
+    return undefined;
   }
 
   /** Fills the hand-out: with what this attempt was already given, or with a new pop. False: nothing for it now. */

@@ -1,4 +1,5 @@
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
+import type { FilterAgreement } from "../filter/filter-agreement.ts";
 import type { ConsumerGroup } from "../topic/consumer-group.ts";
 import type { Topic } from "../topic/topic.ts";
 import { type LeaseTable, none } from "./lease-table.ts";
@@ -23,6 +24,8 @@ export class Subscription {
   waitHead = none;
   waitTail = none;
   waitCount = 0;
+  /** The filter in force and who uses it; undefined until somebody receives. */
+  agreement: FilterAgreement | undefined = undefined;
   /** A scan ended at its budget: it goes on at the next `advance`. */
   isScanning = false;
 

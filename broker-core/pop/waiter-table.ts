@@ -1,4 +1,4 @@
-import type { TagFilter } from "../consume-queue/tag-filter.ts";
+import type { MessageFilter } from "../filter/message-filter.ts";
 import { none } from "./lease-table.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -8,7 +8,7 @@ export interface PopRequest {
   batch: number;
   invisibleMs: number;
   bytesMax: number;
-  filter: TagFilter;
+  filter: MessageFilter;
   clientId: string;
   attemptId: string;
   lane: string;
@@ -50,6 +50,11 @@ export class WaiterTable {
 
   request(slot: number): PopRequest {
     return this.#requests[slot]!;
+  }
+
+  /** The request that was parked next in the same queue; `none` behind the last. */
+  next(slot: number): number {
+    return this.#next[slot]!;
   }
 
   remove(slot: number): void {

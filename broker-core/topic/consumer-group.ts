@@ -4,6 +4,8 @@ export interface ConsumerGroup {
   readonly id: number;
   /** "<namespace>/<group>". */
   readonly name: string;
+  /** What stands before the slash. */
+  readonly namespace: string;
   policy: GroupRecord;
   /** Position of the record that opened or last changed it. */
   openedPosition: number;
@@ -37,7 +39,8 @@ export class GroupTable {
       known.openedPosition = openedPosition;
       return known;
     }
-    const group: ConsumerGroup = { id: policy.groupId, name: policy.name, policy, openedPosition };
+    const { groupId: id, name } = policy;
+    const group: ConsumerGroup = { id, name, namespace: name.slice(0, name.indexOf("/")), policy, openedPosition };
     this.#byId[group.id] = group;
     this.#byName.set(group.name, group);
     this.nextId = Math.max(this.nextId, group.id + 1);

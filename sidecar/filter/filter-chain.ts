@@ -2,7 +2,7 @@ import type { Code } from "../../proto/code.ts";
 import { continueCall, type Filter, type FilterVerdict, type MeshCall } from "./filter.ts";
 
 /**
- * The fixed list of filters of a sidecar (docs/filter.md). `enter` runs them in order; `leave` tells those that were
+ * The fixed list of filters of a sidecar (docs/filter-chain.md). `enter` runs them in order; `leave` tells those that were
  * passed, in reverse. One chain serves all calls and keeps nothing of them.
  */
 export class FilterChain {

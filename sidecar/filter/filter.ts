@@ -29,7 +29,7 @@ export type FilterVerdict =
 export const continueCall: FilterVerdict = { kind: "continue" };
 
 /**
- * One step of request handling (docs/filter.md). Filters run in order on the way in and in reverse on the way out; one
+ * One step of request handling (docs/filter-chain.md). Filters run in order on the way in and in reverse on the way out; one
  * that answers itself ends the way in. They are synchronous and keep no state of a call outside `MeshCall`.
  */
 export interface Filter {

@@ -1,4 +1,6 @@
 import { Code } from "../../proto/code.ts";
+import { FilterCache } from "../../proto/filter/filter-cache.ts";
+import { readFilterExpression } from "../../proto/filter/filter-expression.ts";
 import type { Refusal } from "../filter/resource-name.ts";
 import { autoRenewInvisibleMs } from "./auto-renewal.ts";
 
@@ -7,14 +9,9 @@ export const batchMax = 32;
 export const invisibleMsMin = 10_000;
 export const invisibleMsMax = 12 * 3_600_000;
 export const longPollMsMax = 20_000;
-export const filterTagsMax = 128;
-export const filterBytesMax = 2_048;
 
 /** A poll ends this long before its caller's deadline, so that the answer, empty or not, is there in time. */
 export const pollReserveMs = 200;
-
-/** Numbers of enum FilterType. Unspecified counts as TAG. */
-export const FilterType = { Tag: 1, Sql: 2 } as const;
 
 export function batchOf(requested: number): number {
   return Math.min(batchMax, Math.max(1, requested));
@@ -54,23 +51,14 @@ export function pollMsOf(requestedMs: number | undefined, remainingMs: number, r
   return Math.max(0, Math.floor(Math.min(pollMs, longPollMsMax, remainingMs - pollReserveMs)));
 }
 
-/** Undefined when the filter can be applied. The broker looks at SQL more closely. */
-export function refuseFilter(type: number, expression: string): Refusal | undefined {
-  if (expression.length > filterBytesMax) {
-    return illegalFilter(`is longer than ${filterBytesMax} characters`);
-  }
-  if (type === FilterType.Sql) {
-    return expression.trim() === "" ? illegalFilter("is empty, which SQL does not allow") : undefined;
-  }
-  const trimmed = expression.trim();
-  if (trimmed === "" || trimmed === "*") return undefined;
-  const tags = trimmed.split("||").filter((tag) => tag.trim() !== "");
-  if (tags.length === 0) return illegalFilter("holds separators but no tag");
-  return tags.length > filterTagsMax
-    ? illegalFilter(`names ${tags.length} tags, ${filterTagsMax} are allowed`)
-    : undefined;
-}
+/** What was said of each expression: clients send theirs with every poll. */
+const filterRefusals = new FilterCache((type, expression): Refusal | "fine" => {
+  const read = readFilterExpression(type, expression);
+  return read.ok ? "fine" : { code: Code.IllegalFilterExpression, message: read.message };
+});
 
-function illegalFilter(what: string): Refusal {
-  return { code: Code.IllegalFilterExpression, message: `the filter expression ${what}` };
+/** Undefined when the filter can be applied. The broker reads it with the same code and refuses the same. */
+export function refuseFilter(type: number, expression: string): Refusal | undefined {
+  const refusal = filterRefusals.get("", type, expression);
+  return refusal === "fine" ? undefined : refusal;
 }

@@ -36,6 +36,12 @@ const nodeJsResponseBytesMax = 4 * 1024 * 1024;
 /** A receive that is refused while draining is held this long: its client asks again at once. */
 const drainingAnswerDelayMs = 1_000;
 
+/**
+ * The broker refuses a filter that is not the group's (docs/filter.md) at once, and a loop around `SimpleConsumer.receive` would
+ * ask again at once. Push consumers of the SDKs wait as long by themselves.
+ */
+const refusedFilterDelayMs = 1_000;
+
 /** Patience for handing back what could not be delivered; after that the invisible time ends it. */
 const handBackPatienceMs = 1_000;
 
@@ -188,7 +194,8 @@ export class ReceiveMessageMethod implements GrpcMethod {
   #onAnswer(poll: Poll, answer: UpstreamReceiveAnswer, issuedMs: number): void {
     poll.isAnswered = true;
     if (!answer.ok) {
-      poll.finish(answer.code, answer.message);
+      const delayMs = answer.code === Code.IllegalFilterExpression ? refusedFilterDelayMs : 0;
+      poll.finish(answer.code, answer.message, delayMs);
       return;
     }
     const { deliveries } = answer;
@@ -369,13 +376,13 @@ class Poll implements OpenPoll {
   }
 
   /** Ends the stream: with a status where nothing was delivered, with the delivery timestamp in any case. */
-  finish(code: Code, message: string): void {
+  finish(code: Code, message: string, delayMs = 0): void {
     if (this.isFinished) return;
     this.isFinished = true;
     this.server.onWritable = undefined;
     const isHeard = this.server.isOpen;
     if (isHeard) {
-      if (this.#deliveries.length === 0) this.#method.answerEmpty(this.server, this.call, code, message);
+      if (this.#deliveries.length === 0) this.#method.answerEmpty(this.server, this.call, code, message, delayMs);
       else writeEnd(this.server, this.#deliveryStartedMs);
     }
     this.#method.noteFinished(this, isHeard ? code : Code.RequestTimeout);

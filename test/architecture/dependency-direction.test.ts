@@ -31,6 +31,7 @@ const mayImportInside: Readonly<Record<string, Readonly<Record<string, readonly 
     "commit-log": ["storage"],
     checkpoint: ["storage", "commit-log"],
     record: ["commit-log"],
+    filter: ["commit-log", "consume-queue", "record", "storage"],
     service: ["append", "pop", "topic", "commit-log", "record", "dead-letter", "consume-queue", "dispatch"],
     registration: [],
   },

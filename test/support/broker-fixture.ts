@@ -37,17 +37,22 @@ export interface MessageParts {
   readonly body?: string;
   readonly tag?: string;
   readonly group?: string;
+  /** user_properties. */
+  readonly properties?: Readonly<Record<string, string>>;
 }
 
 export const receiptKey = Buffer.alloc(32, 7);
 
 /** The client's bytes of a message. */
-export function messageBytes({ id = "id", body = "body", tag, group }: MessageParts): Buffer {
+export function messageBytes({ id = "id", body = "body", tag, group, properties = {} }: MessageParts): Buffer {
   const systemProperties: apache.rocketmq.v2.ISystemProperties = { messageId: id };
   if (tag !== undefined) systemProperties.tag = tag;
   if (group !== undefined) systemProperties.messageGroup = group;
   const { Message } = apache.rocketmq.v2;
-  return Buffer.from(Message.encode({ topic: { name: "t" }, systemProperties, body: Buffer.from(body) }).finish());
+  const userProperties = { ...properties };
+  return Buffer.from(
+    Message.encode({ topic: { name: "t" }, userProperties, systemProperties, body: Buffer.from(body) }).finish(),
+  );
 }
 
 /** A broker state over a log in memory, with a clock that a test moves. */

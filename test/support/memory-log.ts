@@ -34,6 +34,8 @@ export class MemoryLog implements LogWriter, LogReader {
   youngPosition = 0;
   /** Positions whose bytes are damaged. */
   readonly damaged = new Set<number>();
+  /** Records read by position. */
+  readCount = 0;
 
   #records: StoredRecord[] = [];
   readonly #index = new Map<number, StoredRecord>();
@@ -60,6 +62,7 @@ export class MemoryLog implements LogWriter, LogReader {
   }
 
   read(position: number): LogRecord {
+    this.readCount++;
     const record = this.#index.get(position);
     if (record === undefined) throw new Error(`no record at ${position}`);
     if (this.damaged.has(position)) throw new StorageError("io", `log position ${position}: checksum does not match`);

@@ -137,7 +137,7 @@ describe("receiving", () => {
     assert.equal(code({ invisibleMs: 0 }), Code.IllegalInvisibleTime);
     assert.equal(code({ invisibleMs: 43_200_001 }), Code.IllegalInvisibleTime);
     assert.equal(code({ filter: "||" }), Code.IllegalFilterExpression);
-    assert.equal(code({ filterType: 2, filter: "a > 1" }), Code.NotImplemented);
+    assert.equal(code({ filterType: 2, filter: "a >" }), Code.IllegalFilterExpression);
     assert.equal(code({ lane: "x".repeat(64) }), Code.BadRequest);
   });
 

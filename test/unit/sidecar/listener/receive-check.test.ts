@@ -55,6 +55,15 @@ describe("receive check", () => {
     assert.equal(refuseFilter(2, "a > 1"), undefined);
   });
 
+  it("[32] refuses SQL that does not parse, with the place and the mend, as often as it is asked", () => {
+    for (let i = 0; i < 2; i++) {
+      const refusal = refuseFilter(2, "price => 5");
+      assert.equal(refusal?.code, Code.IllegalFilterExpression);
+      assert.match(refusal?.message ?? "", /SQL92 filter is refused: at character 8: found ">", expected/);
+    }
+    assert.match(refuseFilter(3, "a")?.message ?? "", /filter type 3 is unknown; use TAG or SQL/);
+  });
+
   it("bounds what a filter may be", () => {
     const tags = (count: number) => Array.from({ length: count }, (_, i) => `t${i}`).join("||");
     assert.equal(refuseFilter(1, tags(128)), undefined);

@@ -1,0 +1,122 @@
+import { shown } from "../../proto/filter/expression-fault.ts";
+import { isSameFilter, type MessageFilter } from "./message-filter.ts";
+
+/**
+ * A client counts as alive for so long after its last receive began. Consumers that wait poll every 20 s or more often
+ * (the sidecar's longest wait), and one that missed two of those is gone or busy with what it has in hand: then it is refused
+ * when it comes back, and sees why.
+ */
+export const clientAliveMs = 60_000;
+
+/** Sweep for clients that are gone when there are so many more than after the last sweep. */
+const sweepEvery = 1_024;
+
+/** Longest piece of a filter that a refusal repeats. */
+const shownFilterMax = 200;
+
+/**
+ * The filter by which a group reads a topic. A scan passes what the filter does not match for the whole group, so two filters at
+ * once would lose messages without a word: the first one is in force as long as a client with it is alive, and whoever comes
+ * with another one is told so.
+ *
+ * It is a hint of this run, in no record and no snapshot: after a start of the broker the first receive decides. That is no
+ * gap, because what it guards against takes two clients that receive.
+ */
+export class FilterAgreement {
+  #filter: MessageFilter;
+  /** The client that received last; the others, with the time of their last receive. */
+  #client: string;
+  #seenMs: number;
+  #others: Map<string, number> | undefined;
+  #sweepAt = sweepEvery;
+
+  constructor(filter: MessageFilter, clientId: string, nowMs: number) {
+    this.#filter = filter;
+    this.#client = clientId;
+    this.#seenMs = nowMs;
+  }
+
+  /** The filter in force. */
+  get filter(): MessageFilter {
+    return this.#filter;
+  }
+
+  /** Clients that are remembered, some of them gone. */
+  get clientCount(): number {
+    return 1 + (this.#others?.size ?? 0);
+  }
+
+  isInForce(filter: MessageFilter): boolean {
+    return isSameFilter(this.#filter, filter);
+  }
+
+  /** A client received with the filter in force. */
+  saw(clientId: string, nowMs: number): void {
+    if (clientId !== this.#client) {
+      this.#others ??= new Map();
+      this.#others.set(this.#client, this.#seenMs);
+      this.#others.delete(clientId);
+      this.#client = clientId;
+      if (this.#others.size >= this.#sweepAt) this.#sweep(this.#others, nowMs);
+    }
+    this.#seenMs = nowMs;
+  }
+
+  /**
+   * The client that keeps the filter in force: anybody but `clientId` who received within `clientAliveMs`; the latest of them.
+   * Undefined when there is none. Clients whose receives are parked are known by the caller.
+   */
+  keeper(clientId: string, nowMs: number): { clientId: string; seenMs: number } | undefined {
+    let keeper = "";
+    let seenMs = nowMs - clientAliveMs;
+    let isFound = false;
+    const look = (client: string, clientSeenMs: number) => {
+      if (client === clientId || clientSeenMs <= seenMs) return;
+      isFound = true;
+      keeper = client;
+      seenMs = clientSeenMs;
+    };
+    look(this.#client, this.#seenMs);
+    for (const [client, clientSeenMs] of this.#others ?? []) look(client, clientSeenMs);
+    return isFound ? { clientId: keeper, seenMs } : undefined;
+  }
+
+  /** Another filter comes into force, brought by this client. */
+  replace(filter: MessageFilter, clientId: string, nowMs: number): void {
+    this.#filter = filter;
+    this.#client = clientId;
+    this.#seenMs = nowMs;
+    this.#others = undefined;
+    this.#sweepAt = sweepEvery;
+  }
+
+  #sweep(others: Map<string, number>, nowMs: number): void {
+    for (const [client, seenMs] of others) {
+      if (seenMs <= nowMs - clientAliveMs) others.delete(client);
+    }
+    this.#sweepAt = others.size + sweepEvery;
+  }
+}
+
+/** For the client that is refused: what stands in its way, and what to do. `waits`: the other one has a receive parked now. */
+export function disagreement(
+  group: string,
+  topic: string,
+  inForce: MessageFilter,
+  wanted: MessageFilter,
+  keeper: string,
+  waits: boolean,
+  sinceMs: number,
+): string {
+  const seen = waits ? "it waits for messages now" : `its last receive began ${(sinceMs / 1000).toFixed(1)} s ago`;
+  return (
+    `group ${group} reads ${topic} with the filter ${described(inForce)} of client ${shown(keeper, 255)} (${seen}), and this client ` +
+    `asks with ${described(wanted)}. What one filter does not match is passed for the whole group, so a group reads a topic with ` +
+    `one filter: use another group, or the same filter in all clients. A changed filter comes into force ${clientAliveMs / 1000} s ` +
+    "after the last receive with the old one"
+  );
+}
+
+function described(filter: MessageFilter): string {
+  return `${filter.sql === undefined ? "TAG" : "SQL92"} ${shown(filter.canonical, shownFilterMax)}`;
+}
