@@ -94,6 +94,8 @@ export class BrokerFixture {
       runId: this.#runId,
       bootId: this.bootId,
       start: this.#anchor,
+      // Whatever is idle is put away between any two calls.
+      topicsInUseMin: 1,
       ...this.#options,
     };
     return new BrokerState(this.log, sink, options, image);
