@@ -25,7 +25,7 @@ import { readStateImage, writeStateDump, writeStateImage } from "./dispatch/stat
 import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupReset } from "./operation/group-reset.ts";
-import { Operations } from "./operation/operations.ts";
+import { type Operation, Operations } from "./operation/operations.ts";
 import { LeaseState } from "./pop/lease-table.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
@@ -37,6 +37,8 @@ import { Opener } from "./topic/opener.ts";
 import type { Topic } from "./topic/topic.ts";
 
 export interface BrokerStateOptions {
+  /** Operator calls that look through the log and read the state; they never change it. */
+  readonly lookUps?: (tables: BrokerTables) => readonly Operation[];
   /** Name of the broker group; first field of every receipt. */
   readonly brokerName: string;
   /** Seals receipts; at least 16 bytes, kept with the data so that receipts outlive the process. */
@@ -104,6 +106,7 @@ export class BrokerState implements BrokerPort {
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
       ...deadLetterOperations(this.#tables, log, this.#journal, wake),
+      ...(options.lookUps?.(this.#tables) ?? []),
     ]);
   }
 

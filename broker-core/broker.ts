@@ -10,9 +10,13 @@ import { readNewestCheckpoint, writeCheckpoint } from "./checkpoint/checkpoint-s
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
 import type { BrokerConfig } from "./config.ts";
+import type { BrokerTables } from "./dispatch/broker-tables.ts";
 import { StateImageError } from "./dispatch/state-image.ts";
 import { openIdentity } from "./identity.ts";
 import { LogHandle } from "./log-handle.ts";
+import { messageOperations } from "./look-up/message-operations.ts";
+import { RecordFinder } from "./look-up/record-finder.ts";
+import { StretchIndexer } from "./look-up/stretch-indexer.ts";
 import { Registrar } from "./registration/registrar.ts";
 import { FrameServer } from "./service/frame-server.ts";
 import { ReceiveTable } from "./service/receive-table.ts";
@@ -61,7 +65,9 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const runId = randomness.uint32();
   const handle = new LogHandle();
   const receives = new ReceiveTable();
-  const options = { ...identity, runId, bootId: clock.bootId, start: now(), groupStart: config.groupStart };
+  const finder = new RecordFinder(() => commitLog.history, handle, storage, clock);
+  const lookUps = (tables: BrokerTables) => messageOperations(tables, handle, finder, () => clock.monotonicMs());
+  const options = { ...identity, runId, bootId: clock.bootId, start: now(), groupStart: config.groupStart, lookUps };
   const { state, from } = await restoreState(deps, handle, receives, options);
   let disk: "sound" | "failed" = "sound";
   const { log: commitLog } = await openCommitLog({
@@ -94,6 +100,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     },
     { storage, clock, log, everyBytes: config.checkpointEvery, lastPosition: from ?? 0 },
   );
+  const indexer = new StretchIndexer(commitLog.history, { storage, clock, log });
   let isStopping = false;
   const admin = new AdminServer({ log });
   defineAdminRoutes(admin, {
@@ -110,6 +117,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     isStopping = true;
     server.close("the broker ends");
     registrar?.stopNow();
+    indexer.stop();
     commitLog.abandon();
     void checkpointer.stop();
     void admin.close();
@@ -144,6 +152,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
       // GoAway tells the connected sidecars; the registry tells those that are not. Neither waits for the other.
       void registrar?.drain();
       await server.drain(config.drain);
+      indexer.stop();
       await checkpointer.stop();
       const position = state.appliedPosition;
       const image = state.snapshot();

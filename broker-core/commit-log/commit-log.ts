@@ -21,6 +21,7 @@ import { IdleMark } from "./idle-mark.ts";
 import type { LogReader, LogRecord, LogWriter, RecordType } from "./log.ts";
 import { LogCounters } from "./log-counters.ts";
 import { batchHeaderBytes, recordHeaderBytes } from "./log-frame.ts";
+import { LogHistory } from "./log-history.ts";
 import { PositionWaiters } from "./position-waiters.ts";
 import { RecordReader } from "./record-reader.ts";
 import { type Segment, type SegmentHeader, segmentHeaderBytes } from "./segment.ts";
@@ -169,6 +170,11 @@ export class CommitLog implements LogWriter, LogReader {
 
   get takesMessages(): boolean {
     return this.#end < this.#limits.messages;
+  }
+
+  /** The log for those who look through it. */
+  get history(): LogHistory {
+    return new LogHistory(this.#segments, () => this.#written);
   }
 
   get endPosition(): number {

@@ -39,6 +39,10 @@ export class Operations {
     this.#byMethod = new Map(operations.map((entry) => [entry.method, entry]));
   }
 
+  has(method: string): boolean {
+    return this.#byMethod.has(method);
+  }
+
   run(method: string, parameters: unknown, now: Now): Operated | Promise<Operated> {
     const found = this.#byMethod.get(method);
     if (found !== undefined) return found.run(parameters, now);

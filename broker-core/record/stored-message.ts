@@ -55,6 +55,11 @@ export function holderPosition(record: LogRecord): number {
   return target < 0 || messageStart(record.type, record.body) >= 0 ? record.position : target;
 }
 
+/** Whether the record holds a message itself. */
+export function holdsMessage(record: LogRecord): boolean {
+  return messageStart(record.type, record.body) >= 0;
+}
+
 /** Where a record's own message begins; -1: it has none. */
 function messageStart(type: RecordType, body: Buffer): number {
   switch (type) {

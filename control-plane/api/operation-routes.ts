@@ -35,6 +35,9 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator)
     ["groups/:name/dead-letters/list", "dlq.list"],
     ["groups/:name/dead-letters/show", "dlq.show"],
     ["groups/:name/dead-letters/redrive", "dlq.redrive"],
+    ["messages/get", "message.get"],
+    ["messages/find", "message.find"],
+    ["messages/trace", "message.trace"],
   ] as const) {
     route("POST", `/v1/namespaces/:namespace/${path}`, async (request) => {
       const namespace = request.parameters["namespace"] ?? "";
@@ -42,7 +45,9 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator)
       const topic = body["topic"];
       const order = {
         ...body,
-        group: qualifiedName(namespace, request.parameters["name"] ?? ""),
+        ...(request.parameters["name"] === undefined
+          ? {}
+          : { group: qualifiedName(namespace, request.parameters["name"]) }),
         ...(typeof topic === "string" ? { topic: qualifiedName(namespace, topic) } : {}),
       };
       const only = request.query.get("broker");

@@ -6,6 +6,7 @@ import { register as registerDlq } from "./dlq.ts";
 import { register as registerForgetBroker } from "./forget-broker.ts";
 import { register as registerGet } from "./get.ts";
 import { register as registerGroup } from "./group.ts";
+import { register as registerMessage } from "./message.ts";
 import { printError } from "./output.ts";
 import { becomeProcess, processNames } from "./process-entry.ts";
 import { register as registerTopic } from "./topic.ts";
@@ -32,6 +33,7 @@ registerDescribe(program);
 registerTopic(program);
 registerGroup(program);
 registerDlq(program);
+registerMessage(program);
 registerForgetBroker(program);
 
 try {

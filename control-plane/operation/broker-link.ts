@@ -53,6 +53,10 @@ export class BrokerLink implements FrameConnectionHandler {
 
   /** Rejects with `MeshError`: the broker's refusal, or PROXY_TIMEOUT when it cannot be reached or says nothing. */
   call(method: string, parameters: object, timeoutMs: number): Promise<unknown> {
+    if (this.#frames.isClosed) {
+      const text = `broker "${this.#brokerName}" cannot be asked: the connection was closed`;
+      return Promise.reject(new MeshError(Code.ProxyTimeout, text));
+    }
     this.#idle?.cancel();
     const correlation = this.#nextCorrelation++;
     const body = popmesh.v1.OperateRequest.encode({ method, arguments: JSON.stringify(parameters) }).finish();

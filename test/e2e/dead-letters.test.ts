@@ -75,6 +75,17 @@ describe("an operator of dead letters and positions", function () {
     assert.match(await popmesh("dlq", "redrive", "billing", "--dry-run"), /2 dead letters would be redriven/);
     assert.match(await popmesh("dlq", "redrive", "billing", "--reason", "forwarded"), /^0 dead letters redriven/);
 
+    const trace = await popmesh("message", "trace", poison[0]!);
+    assert.match(trace, /stored in queue \d+ of default\/payments at offset \d+\n/);
+    assert.match(trace, /handed out to \S+, attempt 1.*handed out to \S+, attempt 2/s);
+    assert.match(trace, /moved to the dead-letter queue: attempts exhausted \(attempt 2, last held by \S+\)/);
+    assert.match(await popmesh("message", "get", poison[0]!), /body +8 bytes: poison 1\n.*in its dead-letter queue/s);
+    const found = await popmesh("message", "find", "--topic", "payments", "--tag", "created", "--since", "10m");
+    assert.deepEqual(
+      [...fine, ...poison].filter((id) => !found.includes(id)),
+      [],
+    );
+
     const mended = await consumer(() => false);
     assert.match(await popmesh("dlq", "redrive", "billing", "--rate", "50/s"), /^2 dead letters redriven/);
     await waitUntil("both are handled", () => mended.handled.length === 2, 30_000);

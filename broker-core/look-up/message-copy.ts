@@ -1,0 +1,131 @@
+import { type LogReader, type LogRecord, RecordType } from "../commit-log/log.ts";
+import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import { type MessageView, messageViewAt } from "../operation/stored-message.ts";
+import { LeaseState, none } from "../pop/lease-table.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import { messageOffset, messageQueueId, messageStoreMs, messageTopicId } from "../record/message-record.ts";
+import { readReleaseRecord } from "../record/release-record.ts";
+import { readRollbackRecord } from "../record/rollback-record.ts";
+import { storedMessageOf } from "../record/stored-message.ts";
+
+/** Where a stored message is: visible in a queue, waiting unseen for its time or its transaction, or never to be seen. */
+export type Standing = "visible" | "waiting" | "rolled back";
+
+/** A message as it was stored once. A message that was sent twice is two of these. */
+export interface MessageCopy {
+  /** Log position of the record that stored it. */
+  readonly position: number;
+  readonly topicId: number;
+  /** Wall time at which it was stored. */
+  readonly storedMs: number;
+  standing: Standing;
+  /** Its place, once it is visible. */
+  queueId: number;
+  offset: number;
+  /** What made it visible, or ended it: position of that record. */
+  releasedBy: LogRecordSummary | undefined;
+}
+
+/** What of a record is kept beyond the call that read it. */
+export interface LogRecordSummary {
+  readonly position: number;
+  readonly type: RecordType;
+  readonly atMs: number;
+  readonly reason: number;
+}
+
+/** A copy from the record that stores a message; undefined for a Carry, which repeats one. */
+export function copyOf(log: LogReader, record: LogRecord): MessageCopy | undefined {
+  if (record.type === RecordType.Carry) return undefined;
+  const { body, start } = storedMessageOf(log, record);
+  const isVisible = record.type === RecordType.Message;
+  return {
+    position: record.position,
+    topicId: messageTopicId(body, start),
+    storedMs: messageStoreMs(body, start),
+    standing: isVisible ? "visible" : "waiting",
+    queueId: isVisible ? messageQueueId(body, start) : -1,
+    offset: isVisible ? messageOffset(body, start) : -1,
+    releasedBy: undefined,
+  };
+}
+
+/** Applies a release or rollback that points at the copy. */
+export function release(copy: MessageCopy, record: LogRecord): void {
+  if (record.type === RecordType.Rollback) {
+    const { wallMs, reason } = readRollbackRecord(record.body, 0, record.body.length);
+    copy.standing = "rolled back";
+    copy.releasedBy = { position: record.position, type: record.type, atMs: wallMs, reason };
+    return;
+  }
+  const { queueId, offset, releasedMs, cause } = readReleaseRecord(record.body, 0, record.body.length);
+  copy.standing = "visible";
+  copy.queueId = queueId;
+  copy.offset = offset;
+  copy.releasedBy = { position: record.position, type: record.type, atMs: releasedMs, reason: cause };
+}
+
+/** What a group has done with a message until now. */
+export interface GroupState {
+  readonly group: string;
+  /**
+   * "done": acknowledged, or passed by the group's filter; "not reached": the group's position is before it.
+   */
+  readonly state: "done" | "not reached" | "in flight" | "ready again" | "dead";
+  readonly attempt?: number;
+  readonly holder?: string;
+  readonly lane?: string;
+  /** Left of the holder's time. */
+  readonly leftMs?: number;
+}
+
+/** What each group that reads the topic has done with it. */
+export function groupStates(tables: BrokerTables, copy: MessageCopy, monotonicMs: number): GroupState[] {
+  const subscriptions = tables.topics.byId(copy.topicId)?.subscriptions;
+  if (subscriptions === undefined || copy.standing !== "visible") return [];
+  return Array.from(subscriptions.values(), (subscription) => groupState(tables, subscription, copy, monotonicMs));
+}
+
+function groupState(
+  { leases, holders, lanes }: BrokerTables,
+  subscription: Subscription,
+  { queueId, offset }: MessageCopy,
+  monotonicMs: number,
+): GroupState {
+  const group = subscription.group.name;
+  const slot = leases.find(subscription.slot, queueId, offset);
+  if (slot === none) return { group, state: offset < (subscription.cursors[queueId] ?? 0) ? "done" : "not reached" };
+  const attempt = leases.attempt[slot]!;
+  switch (leases.state[slot]) {
+    case LeaseState.InFlight:
+      return {
+        ...{ group, state: "in flight", attempt },
+        holder: holders.text(leases.holder[slot]!),
+        lane: lanes.text(leases.lane[slot]!),
+        leftMs: Math.max(0, Math.round(leases.endMs[slot]! - monotonicMs)),
+      };
+    case LeaseState.Ready:
+      return { group, state: "ready again", attempt };
+    default:
+      return { group, state: "dead", attempt };
+  }
+}
+
+/** A copy with all that is known of it, as operators see it. */
+export function copyView(tables: BrokerTables, log: LogReader, copy: MessageCopy, monotonicMs: number): object {
+  const message: MessageView | null = messageViewAt(log, copy.position) ?? null;
+  return {
+    topic: topicName(tables, copy.topicId),
+    standing: copy.standing,
+    queueId: copy.queueId < 0 ? null : copy.queueId,
+    offset: copy.offset < 0 ? null : copy.offset,
+    storedMs: copy.storedMs,
+    position: copy.position,
+    groups: groupStates(tables, copy, monotonicMs),
+    message,
+  };
+}
+
+export function topicName(tables: BrokerTables, topicId: number): string {
+  return tables.topics.byId(topicId)?.name ?? `topic ${topicId}, which was deleted`;
+}

@@ -1,0 +1,209 @@
+import { z } from "zod";
+import { Code } from "../../proto/code.ts";
+import { type Now, noPosition, type Operated } from "../broker-port.ts";
+import { type LogReader, RecordType } from "../commit-log/log.ts";
+import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import { offsetAtTime } from "../operation/group-reset.ts";
+import { type Operation, operation } from "../operation/operations.ts";
+import { messageIdAt, messageViewAt, storeMsAt } from "../operation/stored-message.ts";
+import { idKey, messageKeyKey, placeKey, targetKey } from "./index-key.ts";
+import { copyOf, copyView, type MessageCopy, release, topicName } from "./message-copy.ts";
+import { eventOf, type MessageEvent } from "./message-event.ts";
+import type { RecordFinder } from "./record-finder.ts";
+
+/** Copies of one id: more is no message, it is a program that gives every message the same id. */
+const copiesMax = 16;
+const findCountMax = 200;
+
+const find = z.object({
+  topic: z.string(),
+  /** One of the message's keys. Left out: all messages of the time. */
+  key: z.string().optional(),
+  tag: z.string().optional(),
+  /** Stored at or after, and before; wall clock, milliseconds since 1970. */
+  sinceMs: z.number().optional(),
+  untilMs: z.number().optional(),
+  count: z.number().int().min(1).max(findCountMax).default(50),
+  /** Where the last page ended. */
+  from: z.object({ queueId: z.number().int(), offset: z.number().int() }).optional(),
+});
+type Find = z.infer<typeof find>;
+
+/** Looks at so many messages by time in one call; whoever wants more goes on at `next`. */
+const examinedMax = 5_000;
+
+/**
+ * `message.get`, `message.find` and `message.trace`. They read the log between the calls that serve messages; what they say of
+ * groups is true at the moment they end.
+ */
+export function messageOperations(
+  tables: BrokerTables,
+  log: LogReader,
+  finder: RecordFinder,
+  monotonicMs: () => number,
+): Operation[] {
+  const byId = z.object({ id: z.string().min(1), topic: z.string().optional() });
+  return [
+    operation("message.get", byId, (order) =>
+      finder.session(async (): Promise<Operated> => {
+        const copies = await copiesOf(tables, log, finder, order.id, order.topic);
+        if (copies.length === 0) return absent(order.id);
+        const items = copies.map((copy) => copyView(tables, log, copy, monotonicMs()));
+        return { ok: true, result: { id: order.id, items }, position: noPosition };
+      }),
+    ),
+    operation("message.trace", byId, (order) =>
+      finder.session(async (): Promise<Operated> => {
+        const copies = await copiesOf(tables, log, finder, order.id, order.topic);
+        if (copies.length === 0) return absent(order.id);
+        const items: object[] = [];
+        for (const copy of copies) {
+          const events = await eventsOf(tables, finder, copy);
+          items.push({ ...copyView(tables, log, copy, monotonicMs()), events: [...birth(tables, copy), ...events] });
+        }
+        return { ok: true, result: { id: order.id, items }, position: noPosition };
+      }),
+    ),
+    operation("message.find", find, (order, now) =>
+      finder.session(async (): Promise<Operated> => {
+        const topic = tables.topics.byName(order.topic);
+        if (topic === undefined) {
+          return { ok: false, code: Code.TopicNotFound, message: `this broker holds no topic "${order.topic}"` };
+        }
+        const result =
+          order.key === undefined
+            ? byTime(tables, log, order, now)
+            : await byKey(tables, log, finder, order, order.key, topic.id);
+        return { ok: true, result, position: noPosition };
+      }),
+    ),
+  ];
+}
+
+function absent(id: string): Operated {
+  const message = `this broker holds no message "${id}"; it was never stored here, or retention has taken it`;
+  return { ok: false, code: Code.MessageNotFound, message };
+}
+
+async function copiesOf(
+  tables: BrokerTables,
+  log: LogReader,
+  finder: RecordFinder,
+  id: string,
+  topic: string | undefined,
+): Promise<MessageCopy[]> {
+  const copies: MessageCopy[] = [];
+  await finder.each([idKey(Buffer.from(id))], 0, (record) => {
+    if (messageIdAt(log, record.position) !== id) return true;
+    const copy = copyOf(log, log.read(record.position));
+    const isMeant = copy !== undefined && (topic === undefined || topicName(tables, copy.topicId) === topic);
+    if (isMeant) copies.push(copy);
+    return copies.length < copiesMax;
+  });
+  for (const copy of copies) {
+    if (copy.standing !== "waiting") continue;
+    await finder.each([targetKey(copy.position)], copy.position, (record) => {
+      release(copy, record);
+      return false;
+    });
+  }
+  return copies;
+}
+
+/** Everything that happened to a copy after it became visible, group by group in the order of the log. */
+async function eventsOf(tables: BrokerTables, finder: RecordFinder, copy: MessageCopy): Promise<MessageEvent[]> {
+  const events: MessageEvent[] = [];
+  if (copy.standing !== "visible") return events;
+  await finder.each([placeKey(copy.topicId, copy.queueId, copy.offset)], copy.position, (record) => {
+    const event = eventOf(tables, record, copy);
+    if (event !== undefined) events.push(event);
+    return true;
+  });
+  return events;
+}
+
+/** How it came into being, as events without a group. */
+function birth(tables: BrokerTables, copy: MessageCopy): object[] {
+  const { releasedBy, storedMs, position } = copy;
+  const queue = `queue ${copy.queueId} of ${topicName(tables, copy.topicId)} at offset ${copy.offset}`;
+  if (releasedBy === undefined) {
+    const event = copy.standing === "waiting" ? "stored, not visible yet" : `stored in ${queue}`;
+    return [{ atMs: storedMs, event, position }];
+  }
+  return [
+    { atMs: storedMs, event: "stored, not visible yet", position },
+    { atMs: releasedBy.atMs, event: releaseText(releasedBy.type, queue), position: releasedBy.position },
+  ];
+}
+
+function releaseText(type: RecordType, queue: string): string {
+  switch (type) {
+    case RecordType.Commit:
+      return `its transaction was committed: visible in ${queue}`;
+    case RecordType.Rollback:
+      return "its transaction was rolled back";
+    default:
+      return `its time came: visible in ${queue}`;
+  }
+}
+
+async function byKey(
+  tables: BrokerTables,
+  log: LogReader,
+  finder: RecordFinder,
+  order: Find,
+  key: string,
+  topicId: number,
+): Promise<object> {
+  const items: object[] = [];
+  let hasMore = false;
+  await finder.each([messageKeyKey(Buffer.from(key))], 0, (record) => {
+    const copy = copyOf(log, record);
+    if (copy === undefined || copy.topicId !== topicId || !isInTime(order, copy.storedMs)) return true;
+    const message = messageViewAt(log, record.position);
+    if (message === undefined || !message.keys.includes(key)) return true;
+    if (order.tag !== undefined && message.tag !== order.tag) return true;
+    hasMore = items.length === order.count;
+    if (!hasMore) items.push({ ...copyLine(tables, copy), ...message, storedMs: copy.storedMs });
+    return !hasMore;
+  });
+  return { topic: order.topic, items, next: null, hasMore };
+}
+
+/** The messages of a time, queue by queue in order of offset. */
+function byTime(tables: BrokerTables, log: LogReader, order: Find, now: Now): object {
+  const { queues } = tables;
+  const topic = tables.topics.byName(order.topic)!;
+  const items: object[] = [];
+  let examined = 0;
+  for (let queueId = order.from?.queueId ?? 0; queueId < topic.queues.length; queueId++) {
+    const queue = topic.queues[queueId]!;
+    const end = offsetAtTime(queues, log, queue, order.untilMs ?? now.wallMs + 1);
+    const begin = offsetAtTime(queues, log, queue, order.sinceMs ?? 0);
+    const resumeAt = order.from?.queueId === queueId ? order.from.offset : begin;
+    for (let offset = Math.max(begin, resumeAt); offset < end; offset++) {
+      if (items.length === order.count || examined++ === examinedMax) {
+        return { topic: order.topic, items, next: { queueId, offset }, hasMore: true };
+      }
+      const position = queues.position(queues.entry(queue, offset));
+      const message = messageViewAt(log, position);
+      if (message === undefined || (order.tag !== undefined && message.tag !== order.tag)) continue;
+      const storedMs = storeMsAt(log, position) ?? message.storedMs;
+      items.push({ topic: order.topic, standing: "visible", queueId, offset, position, ...message, storedMs });
+    }
+  }
+  return { topic: order.topic, items, next: null, hasMore: false };
+}
+
+function isInTime({ sinceMs = Number.NEGATIVE_INFINITY, untilMs = Number.POSITIVE_INFINITY }: Find, ms: number) {
+  return ms >= sinceMs && ms < untilMs;
+}
+
+function copyLine(tables: BrokerTables, copy: MessageCopy): object {
+  const { standing, queueId, offset, position } = copy;
+  return {
+    ...{ topic: topicName(tables, copy.topicId), standing, position },
+    queueId: queueId < 0 ? null : queueId,
+    offset: offset < 0 ? null : offset,
+  };
+}
