@@ -1,5 +1,5 @@
 import { type AdminServer, jsonAnswer, textAnswer } from "../proto/runtime/admin-server.ts";
-import type { MetricRegistry } from "../proto/runtime/metric.ts";
+import type { Gauge, MetricRegistry } from "../proto/runtime/metric.ts";
 import type { BrokerPort } from "./broker-port.ts";
 import type { BrokerConfig } from "./config.ts";
 
@@ -14,13 +14,15 @@ export interface AdminSubject {
 
 /** The routes of the broker's admin port; the same conventions as the sidecar's. */
 export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): void {
+  /** Topics that have had open transactions: their gauge goes back to 0. */
+  const transactionTopics = new Set<string>();
   server.route("GET", "/ready", () => {
     const reason = subject.notReadyBecause();
     return reason === undefined ? textAnswer(200, "ready") : textAnswer(503, reason);
   });
   server.route("GET", "/healthz", () => textAnswer(200, "alive"));
   server.route("GET", "/stats/prometheus", () => {
-    refreshLag(subject);
+    refreshLag(subject, transactionTopics);
     return {
       status: 200,
       contentType: "text/plain; version=0.0.4; charset=utf-8",
@@ -34,11 +36,21 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
 }
 
 /** Lag is read when somebody asks: counting it on every message would cost every message. */
-function refreshLag({ metrics, port }: AdminSubject): void {
+function refreshLag({ metrics, port }: AdminSubject, transactionTopics: Set<string>): void {
   for (const { group, topic, ready, inFlight, deadLetters } of port.subscriptions()) {
     const labels = { group, topic };
     metrics.gauge("popmesh_broker_ready_messages", "Messages a group could get now.", labels).set(ready);
     metrics.gauge("popmesh_broker_in_flight_messages", "Messages handed out and not settled.", labels).set(inFlight);
     metrics.gauge("popmesh_broker_dead_letters", "Messages moved to the dead-letter queue.", labels).set(deadLetters);
   }
+  for (const topic of transactionTopics) openTransactionsOf(metrics, topic).set(0);
+  for (const { topic, count } of port.openTransactions()) {
+    transactionTopics.add(topic);
+    openTransactionsOf(metrics, topic).set(count);
+  }
+}
+
+function openTransactionsOf(metrics: MetricRegistry, topic: string): Gauge {
+  const help = "Half messages whose transactions are open.";
+  return metrics.gauge("popmesh_broker_open_transactions", help, { topic });
 }

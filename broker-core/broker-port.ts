@@ -29,6 +29,15 @@ export interface BrokerPort {
   change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled;
   /** Moves held messages to the group's dead-letter queue now; one that this receipt has moved or acked already is OK. */
   deadLetter(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled;
+  /** Commits or rolls back a transaction, or notes that the producer does not know yet. */
+  endTransaction(call: TransactionEnd, now: Now): Ended;
+  /** `OrphanSink.canAsk` has become true for a topic ("<namespace>/<topic>"): what waits for that is asked soon. */
+  producersCame(topic: string, now: Now): void;
+  /**
+   * Writes every message that waits unseen and lies below `position` again at the end of the log, so that the segments below
+   * can go once the outcome's `position` is durable. Does a few megabytes in one call: to be called until it is finished.
+   */
+  carryBefore(position: number, now: Now): Carried;
   /** To be called after each advance of the log's durable position: messages become visible, waiters are woken. */
   onDurable(durablePosition: number, now: Now): void;
   /** Ends leases and waits whose time has come and goes on with unfinished scans. */
@@ -58,6 +67,8 @@ export interface BrokerPort {
   /** Figures for the admin port and metrics; one entry per (group, topic). */
   subscriptions(): SubscriptionFigures[];
   topics(): TopicFigures[];
+  /** Topics with open transactions. */
+  openTransactions(): { readonly topic: string; readonly count: number }[];
 }
 
 /** The outcome depends on no record. */
@@ -131,8 +142,65 @@ export type Sent =
       readonly firstOffset: number;
       readonly storeMs: number;
       readonly position: number;
+      /** Of a half message, which has no queue and offset yet (both are 0); else "". */
+      readonly transactionId: string;
     }
   | Refused;
+
+export interface TransactionEnd {
+  /** "<namespace>/<topic>" of the half message. */
+  readonly topic: string;
+  /** As the send was answered. */
+  readonly transactionId: string;
+  /** A number of enum TransactionResolution; unspecified: the producer does not know yet. */
+  readonly resolution: number;
+  /** A number of enum TransactionSource. */
+  readonly source: number;
+}
+
+/** `position`: durable when the answer leaves. */
+export type Ended = { readonly ok: true; readonly position: number } | Refused;
+
+/** `position` of the last record written; `noPosition`: there was nothing to carry. */
+export interface Carried {
+  readonly position: number;
+  readonly isFinished: boolean;
+}
+
+/**
+ * Where questions about open transactions go. Called synchronously from within `advance`; must not call back into the port.
+ * What it answers decides when producers are asked, and is no part of the derived state.
+ */
+export interface OrphanSink {
+  /** Whether a live producer of the topic ("<namespace>/<topic>") can be asked now. */
+  canAsk(topic: string): boolean;
+  /** Asks one of them. The question is counted already. */
+  ask(orphan: OrphanedTransaction): void;
+  /** A transaction was rolled back without a word of its producer. */
+  givenUp(transaction: GivenUpTransaction): void;
+}
+
+export interface OrphanedTransaction {
+  readonly topic: string;
+  readonly transactionId: string;
+  /** apache.rocketmq.v2.Message, as the client wrote it; the receiver's to keep. */
+  readonly message: Buffer;
+  readonly storeMs: number;
+  readonly bornHost: string;
+  readonly laneMark: string;
+  /** Times that it was asked about, this one included. */
+  readonly checks: number;
+  /** The question leaves when this is written. */
+  readonly position: number;
+}
+
+export interface GivenUpTransaction {
+  readonly topic: string;
+  /** "" when the message's bytes are damaged. */
+  readonly messageId: string;
+  readonly reason: "checks exhausted" | "too old";
+  readonly checks: number;
+}
 
 export interface ReceiveCall {
   readonly topicId: number;
@@ -255,4 +323,6 @@ export interface TopicFigures {
   readonly queueCount: number;
   /** Messages in its queues. */
   readonly messages: number;
+  /** Half messages whose transactions are open. */
+  readonly openTransactions: number;
 }

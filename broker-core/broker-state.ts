@@ -1,11 +1,14 @@
 import { MeshError } from "../proto/runtime/mesh-error.ts";
 import type {
   BrokerPort,
+  Carried,
   ChangeCall,
+  Ended,
   GroupOpening,
   Now,
   Opened,
   Operated,
+  OrphanSink,
   ReceiveCall,
   ReceiveSink,
   SendCall,
@@ -14,6 +17,7 @@ import type {
   SubscriptionFigures,
   TopicFigures,
   TopicOpening,
+  TransactionEnd,
 } from "./broker-port.ts";
 import type { LogReader, LogRecord, LogWriter } from "./commit-log/log.ts";
 import { Burier } from "./dead-letter/burier.ts";
@@ -35,6 +39,8 @@ import { DeadLetterReason } from "./record/dead-letter-record.ts";
 import { bootNumber } from "./record/granted-at.ts";
 import { Opener } from "./topic/opener.ts";
 import type { Topic } from "./topic/topic.ts";
+import { type CheckPolicy, defaultCheckPolicy, TransactionCoordinator } from "./transaction/transaction-coordinator.ts";
+import { TransactionIdSealer } from "./transaction/transaction-id.ts";
 
 export interface BrokerStateOptions {
   /** Operator calls that look through the log and read the state; they never change it. */
@@ -53,11 +59,15 @@ export interface BrokerStateOptions {
   readonly inFlightMaxDefault?: number;
   /** Default "end". */
   readonly groupStart?: GroupStart;
-  /** Topics in use before idle ones are put away; default 1 024. */
-  readonly topicsInUseMin?: number;
+  /** Who asks producers about their open transactions. Without it nobody does, and they end by their age. */
+  readonly orphans?: OrphanSink;
+  readonly checkPolicy?: CheckPolicy;
 }
 
 const inFlightMaxDefault = 20_000;
+
+/** Knows no producers. */
+const nobody: OrphanSink = { canAsk: () => false, ask() {}, givenUp() {} };
 
 /** Leases ended in one `advance`; more than that (a whole fleet died at once) take several turns. */
 const endedLeasesMax = 4_096;
@@ -72,6 +82,7 @@ export class BrokerState implements BrokerPort {
   readonly #dispatcher: Dispatcher;
   readonly #journal: Journal;
   readonly #opener: Opener;
+  readonly #transactions: TransactionCoordinator;
   readonly #sender: Sender;
   readonly #burier: Burier;
   readonly #receiver: Receiver;
@@ -84,17 +95,25 @@ export class BrokerState implements BrokerPort {
 
   /** `image`: a snapshot to start from; the log is then replayed from `appliedPosition`. Throws `StateImageError`. */
   constructor(log: LogWriter & LogReader, sink: ReceiveSink, options: BrokerStateOptions, image?: Buffer) {
-    const { bootId, start } = options;
-    this.#tables = new BrokerTables(
-      { boot: bootNumber(bootId), startMonotonicMs: start.monotonicMs, startWallMs: start.wallMs },
-      options.topicsInUseMin,
-    );
+    this.#tables = new BrokerTables({
+      boot: bootNumber(options.bootId),
+      startMonotonicMs: options.start.monotonicMs,
+      startWallMs: options.start.wallMs,
+    });
     if (image !== undefined) readStateImage(image, this.#tables);
     const sealer = new ReceiptSealer(options.brokerName, options.receiptKey);
     this.#dispatcher = new Dispatcher(this.#tables);
     this.#journal = new Journal(log, this.#tables, this.#dispatcher, options.runId >>> 0);
     this.#opener = new Opener(this.#tables, this.#journal);
-    this.#sender = new Sender(this.#tables, this.#journal);
+    this.#transactions = new TransactionCoordinator(
+      this.#tables,
+      log,
+      this.#journal,
+      new TransactionIdSealer(options.brokerName, options.receiptKey),
+      options.orphans ?? nobody,
+      options.checkPolicy ?? defaultCheckPolicy,
+    );
+    this.#sender = new Sender(this.#tables, this.#journal, this.#transactions);
     this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
     this.#settler = new Settler(this.#tables, this.#journal, this.#burier, sealer);
     this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, {
@@ -113,14 +132,15 @@ export class BrokerState implements BrokerPort {
   replay(record: LogRecord): void {
     this.#dispatcher.apply(record.type, record.position, record.body, 0, record.body.length);
     this.#tables.appliedPosition = record.nextPosition;
-    this.#tables.topics.putAwayIdle();
   }
 
   goLive(now: Now): void {
-    const { queues, undurable } = this.#tables;
+    const { topics, queues, undurable } = this.#tables;
     // What was read from the log at start-up is on disk: recovery has seen to that.
     while (undurable.take(Number.POSITIVE_INFINITY) >= 0);
-    queues.showAll();
+    for (const topic of topics.all()) {
+      for (const queue of topic.queues) queues.setVisibleEnd(queue, queues.endOffset(queue));
+    }
     this.advance(now);
   }
 
@@ -171,9 +191,20 @@ export class BrokerState implements BrokerPort {
     return settled;
   }
 
+  endTransaction(call: TransactionEnd, now: Now): Ended {
+    return this.#transactions.end(call, now);
+  }
+
+  producersCame(topic: string, now: Now): void {
+    this.#transactions.producersCame(topic, now);
+  }
+
+  carryBefore(position: number, _now: Now): Carried {
+    return this.#transactions.carryBefore(position);
+  }
+
   onDurable(durablePosition: number, now: Now): void {
     const { topics, queues, undurable } = this.#tables;
-    topics.putAwayIdle();
     for (let queue = undurable.take(durablePosition); queue >= 0; queue = undurable.take(durablePosition)) {
       queues.setVisibleEnd(queue, queues.visibleEnd(queue) + 1);
       const topic = topics.byId(queues.topicId(queue));
@@ -187,21 +218,20 @@ export class BrokerState implements BrokerPort {
   #wakeTopic(topic: Topic): void {
     topic.isWoken = true;
     this.#wokenTopics.push(topic);
-    const { inUse } = topic.subscriptions;
-    if (inUse === undefined) return;
-    for (const subscription of inUse.values()) this.#wake(subscription);
+    for (const subscription of topic.subscriptions.values()) this.#wake(subscription);
   }
 
   advance(now: Now): void {
-    this.#tables.topics.putAwayIdle();
     this.#endLeases(now);
     this.#serveWoken(now);
     this.#receiver.advance(now);
+    this.#transactions.advance(now);
   }
 
   nextTimerMs(): number {
     if (this.#isBehind) return Number.NEGATIVE_INFINITY;
-    return Math.min(this.#tables.leaseTimers.nextMs(), this.#receiver.nextTimerMs());
+    const { leaseTimers } = this.#tables;
+    return Math.min(leaseTimers.nextMs(), this.#receiver.nextTimerMs(), this.#transactions.nextTimerMs());
   }
 
   get appliedPosition(): number {
@@ -236,14 +266,20 @@ export class BrokerState implements BrokerPort {
   }
 
   topics(): TopicFigures[] {
-    const { queues } = this.#tables;
+    const { queues, transactions } = this.#tables;
     return Array.from(this.#tables.topics.all(), (topic) => ({
       name: topic.name,
       id: topic.id,
       incarnation: topic.incarnation,
       queueCount: topic.queues.length,
       messages: topic.queues.reduce((sum, queue) => sum + queues.endOffset(queue), 0),
+      openTransactions: transactions.countOf(topic.id),
     }));
+  }
+
+  openTransactions(): { readonly topic: string; readonly count: number }[] {
+    const { topics, transactions } = this.#tables;
+    return Array.from(transactions.counts, ([topicId, count]) => ({ topic: topics.byId(topicId)?.name ?? "", count }));
   }
 
   /** Leases whose end has come: their messages are visible again at once, or dead after the last attempt (B6). */

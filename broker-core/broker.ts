@@ -1,11 +1,12 @@
+import type { SocketSource } from "../proto/frame/frame-socket.ts";
 import { AdminServer } from "../proto/runtime/admin-server.ts";
 import type { Clock } from "../proto/runtime/clock.ts";
 import type { Log } from "../proto/runtime/log.ts";
 import { MetricRegistry } from "../proto/runtime/metric.ts";
 import type { Randomness } from "../proto/runtime/randomness.ts";
 import { defineAdminRoutes } from "./admin-routes.ts";
-import type { Now } from "./broker-port.ts";
-import { BrokerState } from "./broker-state.ts";
+import type { BrokerPort, Now } from "./broker-port.ts";
+import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
 import { readNewestCheckpoint, writeCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
@@ -19,6 +20,7 @@ import { RecordFinder } from "./look-up/record-finder.ts";
 import { StretchIndexer } from "./look-up/stretch-indexer.ts";
 import { Registrar } from "./registration/registrar.ts";
 import { FrameServer } from "./service/frame-server.ts";
+import { ProducerDirectory } from "./service/producer-directory.ts";
 import { ReceiveTable } from "./service/receive-table.ts";
 import type { Storage, StorageError } from "./storage/storage.ts";
 
@@ -28,6 +30,8 @@ export interface BrokerDeps {
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly log: Log;
+  /** Where connections come from. Left out: the TCP port of the configuration, with the admin port beside it. */
+  readonly sockets?: SocketSource;
   /** The disk failed: what is open was refused, nothing more is acknowledged, and the process must end with code 74. */
   readonly onDiskFailure: (error: StorageError) => void;
 }
@@ -37,6 +41,10 @@ export interface Broker {
   /** Where it listens, with the real ports. */
   readonly port: number;
   readonly adminPort: number;
+  /** What is behind the port: the state machine, for checks that look further than the wire. */
+  readonly state: BrokerPort;
+  /** How it was made: the same options and the same log make the same state (B11). */
+  readonly stateOptions: BrokerStateOptions;
   /** Drains, writes a last checkpoint, closes everything. */
   stop(): Promise<void>;
   /** Ends everything now, as the death of the process would; idempotent. */
@@ -65,9 +73,19 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const runId = randomness.uint32();
   const handle = new LogHandle();
   const receives = new ReceiveTable();
+  const producers = new ProducerDirectory();
   const finder = new RecordFinder(() => commitLog.history, handle, storage, clock);
   const lookUps = (tables: BrokerTables) => messageOperations(tables, handle, finder, () => clock.monotonicMs());
-  const options = { ...identity, runId, bootId: clock.bootId, start: now(), groupStart: config.groupStart, lookUps };
+  const options = {
+    ...{ ...identity, runId, bootId: clock.bootId, start: now(), groupStart: config.groupStart, lookUps },
+    orphans: producers,
+    checkPolicy: {
+      firstCheckMs: config.transactionFirstCheck,
+      checkIntervalMs: config.transactionCheckInterval,
+      checksMax: config.transactionChecksMax,
+      ageMsMax: config.transactionAgeMax,
+    },
+  };
   const { state, from } = await restoreState(deps, handle, receives, options);
   let disk: "sound" | "failed" = "sound";
   const { log: commitLog } = await openCommitLog({
@@ -89,7 +107,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
 
   // Who asks it.
   const server = new FrameServer(receives, {
-    ...{ port: state, log: commitLog, clock, diagnostics: log, metrics, runId },
+    ...{ port: state, log: commitLog, clock, diagnostics: log, metrics, runId, producers },
     brokerName: identity.brokerName,
   });
   const checkpointer = new Checkpointer(
@@ -126,8 +144,14 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   let port: number;
   let adminPort: number;
   try {
-    port = await server.listen(config.listen);
-    adminPort = await admin.listen(config.admin);
+    if (deps.sockets === undefined) {
+      port = await server.listen(config.listen);
+      adminPort = await admin.listen(config.admin);
+    } else {
+      server.listenTo(deps.sockets);
+      port = 0;
+      adminPort = 0;
+    }
   } catch (error) {
     stopNow();
     throw error;
@@ -146,6 +170,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   return {
     port,
     adminPort,
+    state,
+    stateOptions: options,
     stop: async () => {
       if (isStopping) return;
       isStopping = true;

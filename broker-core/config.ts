@@ -4,6 +4,7 @@ import {
   choice,
   describeSettings,
   durationMs,
+  integer,
   optionalAddress,
   readSettings,
   type Settings,
@@ -23,6 +24,10 @@ const table = {
   groupStart: choice("where a group starts in a topic it reads for the first time", "beginning", ["end", "beginning"]),
   segmentSize: bytes("size of a log file", "64MiB"),
   checkpointEvery: bytes("log written between two checkpoints of the derived state", "64MiB"),
+  transactionFirstCheck: durationMs("from a half message to the first question to its producer", "6s"),
+  transactionCheckInterval: durationMs("from one question to the next", "30s"),
+  transactionChecksMax: integer("questions before a transaction is rolled back", 15, 1, 65_535),
+  transactionAgeMax: durationMs("a transaction open for longer is rolled back, asked or not", "24h"),
   drain: durationMs("how long open requests are waited for after SIGTERM", "5s"),
   logLevel: choice("least level of log lines", "info", ["debug", "info", "warn", "error", "silent"]),
   supervised: toggle("end when standard input ends", false),
@@ -35,6 +40,8 @@ export type BrokerConfig = Settings<typeof table>;
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const segmentBytesMin = 16 * 1024 * 1024;
 const segmentBytesMax = 1024 * 1024 * 1024;
+/** What the records hold with room to spare. */
+const transactionMsMax = 40 * 24 * 3_600_000;
 const wildcardHosts: readonly string[] = ["0.0.0.0", "::"];
 
 /** Reads flags, environment (`POPMESH_BROKER_*`) and config file. Throws `SettingsError` naming every mistake. */
@@ -55,6 +62,13 @@ export function readBrokerConfig(argv: readonly string[], environment = process.
     wildcardHosts.includes(config.listen.host)
   ) {
     mistakes.push(`--advertise is needed with --listen ${config.listen.host}: no sidecar can connect to that`);
+  }
+  for (const [flag, ms] of [
+    ["--transaction-first-check", config.transactionFirstCheck],
+    ["--transaction-check-interval", config.transactionCheckInterval],
+    ["--transaction-age-max", config.transactionAgeMax],
+  ] as const) {
+    if (ms < 1 || ms > transactionMsMax) mistakes.push(`${flag}: 1ms to 40 days; this is ${ms} ms`);
   }
   if (config.advertise?.port === 0) mistakes.push("--advertise needs a port");
   if (mistakes.length > 0) throw new SettingsError("broker", mistakes);

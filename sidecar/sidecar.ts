@@ -18,7 +18,9 @@ import { AutoRenewal } from "./listener/auto-renewal.ts";
 import { CallEntry } from "./listener/call-entry.ts";
 import { ClientSessions } from "./listener/client-session.ts";
 import { GrpcServer, type TlsMaterial } from "./listener/http2/server.ts";
+import { LiveProducers } from "./listener/live-producers.ts";
 import { messagingService } from "./listener/messaging-service.ts";
+import { OrphanRecovery } from "./listener/orphan-recovery.ts";
 import { StallWatch } from "./listener/stall-watch.ts";
 import { RouteTable } from "./route/route-table.ts";
 import { BrokerCoreUpstream } from "./upstream/broker-core/broker-core-upstream.ts";
@@ -114,6 +116,8 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   // What applications connect to.
   const sessions = new ClientSessions(clock);
   const renewal = new AutoRenewal(sessions, router, clock, log, metrics);
+  const producers = new LiveProducers();
+  const recovery = new OrphanRecovery(producers, log, metrics);
   const stalls = new StallWatch(clock, metrics);
   let port = config.listen.port;
   const service = messagingService({
@@ -121,6 +125,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     router,
     sessions,
     renewal,
+    producers,
     stalls,
     log,
     metrics,
@@ -147,7 +152,12 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     topics: [...sessions].flatMap((session) => session.topics),
     groups: [...sessions].map((session) => session.group),
   });
-  sessions.onGone = (session) => renewal.releaseAll(session);
+  sessions.onGone = (session) => {
+    renewal.releaseAll(session);
+    producers.update(session, true);
+  };
+  producers.onChange = (topic, isLive) => clusters.announceProducer(topic, isLive);
+  clusters.onOrphan = (orphan) => recovery.recover(orphan);
   metrics.gaugeOf("popmesh_sidecar_clients", "Clients known.", () => sessions.count);
   metrics.gaugeOf("popmesh_sidecar_telemetry_streams", "Open Telemetry streams.", () => service.telemetry.streamCount);
   metrics.gaugeOf(

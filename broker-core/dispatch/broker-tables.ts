@@ -2,24 +2,27 @@ import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { UndurableEntries } from "../consume-queue/undurable-entries.ts";
 import type { LeaseClock } from "../pop/lease-clock.ts";
 import { LeaseTable } from "../pop/lease-table.ts";
-import type { Subscription } from "../pop/subscription.ts";
-import { SubscriptionTable } from "../pop/subscription-table.ts";
+import { type Subscription, SubscriptionTable } from "../pop/subscription.ts";
 import { TextTable } from "../pop/text-table.ts";
 import { TimerWheel } from "../pop/timer-wheel.ts";
 import { GroupTable } from "../topic/consumer-group.ts";
-import { TopicTable } from "../topic/topic-table.ts";
+import { TopicTable } from "../topic/topic.ts";
+import { TransactionTable } from "../transaction/transaction-table.ts";
 
 /** Everything that is derived from the log. Written by the dispatcher and by the end of leases, read by the decisions. */
 export class BrokerTables {
   readonly clock: LeaseClock;
-  readonly topics: TopicTable;
+  readonly topics = new TopicTable();
   readonly groups = new GroupTable();
   readonly queues = new ConsumeQueueTable();
   readonly undurable = new UndurableEntries();
+  readonly subscriptions = new SubscriptionTable();
   readonly leases = new LeaseTable();
-  readonly subscriptions: SubscriptionTable;
   /** Ends of the leases in flight, by lease slot. */
   readonly leaseTimers: TimerWheel;
+  readonly transactions = new TransactionTable();
+  /** Next checks of the open transactions, by slot. */
+  readonly transactionTimers: TimerWheel;
   /** Client ids of the holders. */
   readonly holders = new TextTable();
   readonly lanes = new TextTable();
@@ -28,12 +31,10 @@ export class BrokerTables {
   /** Log position behind the last record that was applied. */
   appliedPosition = 0;
 
-  /** `topicsInUseMin`: as of `TopicTable`. */
-  constructor(clock: LeaseClock, topicsInUseMin?: number) {
+  constructor(clock: LeaseClock) {
     this.clock = clock;
-    this.topics = new TopicTable(topicsInUseMin);
-    this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases);
     this.leaseTimers = new TimerWheel(clock.startMonotonicMs);
+    this.transactionTimers = new TimerWheel(clock.startMonotonicMs);
   }
 
   subscription(groupId: number, topicId: number): Subscription | undefined {

@@ -6,6 +6,7 @@ import { leaseEndMs } from "../pop/lease-clock.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import * as ack from "../record/ack-record.ts";
+import { carryKind, carryNumber, expectCarryRecord } from "../record/carry-record.ts";
 import { changeReadBlank, readChangeRecord } from "../record/change-record.ts";
 import { readCursorOpened } from "../record/cursor-record.ts";
 import { readCursorReset } from "../record/cursor-reset-record.ts";
@@ -16,8 +17,10 @@ import * as message from "../record/message-record.ts";
 import * as pop from "../record/pop-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { readRedriveRecord } from "../record/redrive-record.ts";
+import { type ReleaseRecord, readReleaseRecord } from "../record/release-record.ts";
 import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
 import type { Topic } from "../topic/topic.ts";
+import { TransactionFollower } from "../transaction/transaction-follower.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 
 /**
@@ -27,11 +30,13 @@ import type { BrokerTables } from "./broker-tables.ts";
  */
 export class Dispatcher {
   readonly #tables: BrokerTables;
+  readonly #transactions: TransactionFollower;
   readonly #pop = pop.popReadBlank();
   readonly #change = changeReadBlank();
 
   constructor(tables: BrokerTables) {
     this.#tables = tables;
+    this.#transactions = new TransactionFollower(tables);
   }
 
   /** Applies the record with body `bytes[start, end)` that lies at `position`. */
@@ -39,6 +44,21 @@ export class Dispatcher {
     switch (type) {
       case RecordType.Message:
         this.#message(position, bytes, start, end);
+        break;
+      case RecordType.HalfMessage:
+        this.#transactions.half(position, bytes, start, end);
+        break;
+      case RecordType.Commit:
+        this.#transactions.committed(this.#released(position, bytes, start, end));
+        break;
+      case RecordType.Rollback:
+        this.#transactions.rolledBack(bytes, start, end);
+        break;
+      case RecordType.CheckBack:
+        this.#transactions.checkBack(bytes, start, end);
+        break;
+      case RecordType.Carry:
+        this.#carried(position, bytes, start, end);
         break;
       case RecordType.Pop:
         this.#popped(bytes, start, end);
@@ -86,7 +106,7 @@ export class Dispatcher {
     topic.incarnation = record.incarnation;
     topic.messageTypes = record.messageTypes;
     topic.openedPosition = position;
-    while (topic.queues.length < record.queueCount) topics.addQueue(topic, queues.add(topic.id, topic.queues.length));
+    while (topic.queues.length < record.queueCount) topic.queues.push(queues.add(topic.id, topic.queues.length));
     for (const subscription of topic.subscriptions.values()) subscription.widen();
   }
 
@@ -95,10 +115,11 @@ export class Dispatcher {
     const topic = this.#topicById(readTopicDropped(bytes, start, end));
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free) continue;
-      const subscription = leases.subscription[slot]!;
-      if (subscriptions.topicId(subscription) === topic.id) this.#forget(slot, subscriptions.at(subscription)!);
+      const subscription = subscriptions.at(leases.subscription[slot]!);
+      if (subscription?.topic === topic) this.#forget(slot, subscription);
     }
     for (const subscription of [...topic.subscriptions.values()]) subscriptions.remove(subscription);
+    this.#transactions.topicDropped(topic);
     for (const queue of topic.queues) {
       undurable.forget(queue);
       queues.remove(queue);
@@ -119,6 +140,29 @@ export class Dispatcher {
       message.messageGroupHash(bytes, start),
       0,
     );
+  }
+
+  /** A message that was stored unseen enters its queue. */
+  #released(position: number, bytes: Buffer, start: number, end: number): ReleaseRecord {
+    const release = readReleaseRecord(bytes, start, end);
+    this.#index(
+      this.#topicById(release.topicId),
+      release.queueId,
+      release.offset,
+      position,
+      release.messageBytes,
+      release.tagHash,
+      release.groupHash,
+      EntryFlag.Reference,
+    );
+    return release;
+  }
+
+  #carried(position: number, bytes: Buffer, start: number, end: number): void {
+    expectCarryRecord(start, end);
+    const kind = carryKind(bytes, start);
+    if (kind !== RecordType.HalfMessage) throw new RecordFault(`a carry of record type ${kind} at ${position}`);
+    this.#transactions.carried(carryNumber(bytes, start), position);
   }
 
   #index(
@@ -144,12 +188,12 @@ export class Dispatcher {
   }
 
   #cursorOpened(bytes: Buffer, start: number, end: number): void {
-    const { subscriptions, groups } = this.#tables;
+    const { subscriptions, groups, leases } = this.#tables;
     const opened = readCursorOpened(bytes, start, end);
     const group = groups.byId(opened.groupId);
     if (group === undefined) throw new RecordFault(`a cursor of the unknown group ${opened.groupId}`);
-    const { cursors } = subscriptions.add(group, this.#topicById(opened.topicId));
-    for (let i = 0; i < cursors.length; i++) cursors[i] = opened.offsets[i] ?? 0;
+    const subscription = subscriptions.add(group, this.#topicById(opened.topicId), leases);
+    subscription.cursors.set(opened.offsets.slice(0, subscription.cursors.length));
   }
 
   #cursorReset(bytes: Buffer, start: number, end: number): void {

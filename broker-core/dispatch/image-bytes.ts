@@ -1,5 +1,3 @@
-type Column = Float64Array | Uint32Array | Int32Array | Uint16Array | Uint8Array;
-
 /** A growing buffer for state images. */
 export class ImageWriter {
   #bytes = Buffer.allocUnsafe(64 * 1024);
@@ -44,13 +42,6 @@ export class ImageWriter {
     this.#bytes.writeDoubleLE(value, at);
   }
 
-  /** A column as it lies in memory. */
-  column(column: Column): void {
-    const { byteLength } = column;
-    const at = this.#room(byteLength);
-    Buffer.from(column.buffer, column.byteOffset, byteLength).copy(this.#bytes, at);
-  }
-
   text(value: string): void {
     const length = Buffer.byteLength(value);
     this.u16(length);
@@ -77,10 +68,10 @@ export class ImageReader {
   }
 
   /** Lets `read` take `count` bytes at `at`. */
-  take(count: number, read: (from: Buffer, at: number) => void): void {
+  take(count: number, read: (from: Buffer, at: number, count: number) => void): void {
     const at = this.#move(count);
     if (this.#at > this.#bytes.length) throw new RangeError("a part reaches beyond the end of the image");
-    read(this.#bytes, at);
+    read(this.#bytes, at, count);
   }
 
   u8(): number {
@@ -97,14 +88,6 @@ export class ImageReader {
 
   f64(): number {
     return this.#bytes.readDoubleLE(this.#move(8));
-  }
-
-  /** Fills a column of the length that was written. */
-  column(column: Column): void {
-    const { byteLength } = column;
-    const at = this.#move(byteLength);
-    if (this.#at > this.#bytes.length) throw new RangeError("a column reaches beyond the end of the image");
-    this.#bytes.copy(Buffer.from(column.buffer, column.byteOffset, byteLength), 0, at, this.#at);
   }
 
   text(): string {

@@ -16,6 +16,8 @@ export const messageFactsBlank = (): MessageFacts => ({
   idLength: 0,
   messageType: 0,
   isTimed: false,
+  recoveryMs: 0,
+  hasLiteTopic: false,
 });
 
 /** Takes from a scan what the record keeps; ranges become relative to the message. An empty tag or group is none. */
@@ -30,4 +32,6 @@ export function readMessageFacts(scan: MessageScan, into: MessageFacts): void {
   into.idStart = into.idLength === 0 ? 0 : scan.messageIdStart - scan.start;
   into.messageType = scan.messageType;
   into.isTimed = scan.hasDeliveryTimestamp;
+  into.recoveryMs = scan.hasRecoveryDuration ? Math.max(0, Math.floor(scan.recoveryMs)) : 0;
+  into.hasLiteTopic = scan.liteTopicEnd > scan.liteTopicStart;
 }

@@ -1,6 +1,14 @@
 import { mix } from "../pop/slot-index.ts";
+import type { Topic } from "../topic/topic.ts";
 
 /** Queue of a message group: the same one as long as the number of queues is the same. */
 export function queueOfGroup(groupHash: number, queueCount: number): number {
   return mix(groupHash, 0) % queueCount;
+}
+
+/** Messages without a group go round the queues. */
+export function nextQueueOf(topic: Topic): number {
+  const queueId = topic.nextQueue % topic.queues.length;
+  topic.nextQueue = queueId + 1;
+  return queueId;
 }

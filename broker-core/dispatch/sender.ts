@@ -4,10 +4,11 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Now, Refused, SendCall, Sent } from "../broker-port.ts";
 import type { MessageFacts } from "../record/message-record.ts";
 import type { Topic } from "../topic/topic.ts";
+import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { Journal } from "./journal.ts";
 import { factBytesMax, messageFactsBlank, readMessageFacts } from "./message-facts.ts";
-import { queueOfGroup } from "./queue-choice.ts";
+import { nextQueueOf, queueOfGroup } from "./queue-choice.ts";
 
 /** Body limit of the local API (4 MiB) with room for properties. */
 export const messageBytesMax = 5 * 1024 * 1024;
@@ -20,14 +21,16 @@ const typeNames = ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION"];
 export class Sender {
   readonly #tables: BrokerTables;
   readonly #journal: Journal;
+  readonly #transactions: TransactionCoordinator;
   readonly #scan = new MessageScan();
   /** Of the messages of the call at hand. */
   readonly #facts: MessageFacts[] = [];
   readonly #bodies: Buffer[] = [];
 
-  constructor(tables: BrokerTables, journal: Journal) {
+  constructor(tables: BrokerTables, journal: Journal, transactions: TransactionCoordinator) {
     this.#tables = tables;
     this.#journal = journal;
+    this.#transactions = transactions;
   }
 
   send(call: SendCall, now: Now): Sent {
@@ -40,7 +43,11 @@ export class Sender {
     for (let i = 0; i < call.messages.length; i++) {
       const failure = this.#check(topic, call.messages[i]!, i);
       if (failure !== undefined) return failure;
+      if (this.#facts[i]!.messageType === MessageType.Transaction && call.messages.length > 1) {
+        return refused(Code.BadRequest, "a half message is sent by itself: one message, one transaction");
+      }
     }
+    if (this.#facts[0]!.messageType === MessageType.Transaction) return this.#sendHalf(topic, call, now);
     const queueId = this.#chooseQueue(topic);
     const queue = topic.queues[queueId]!;
     const firstOffset = this.#tables.queues.endOffset(queue);
@@ -69,7 +76,21 @@ export class Sender {
     } finally {
       this.#bodies.length = 0;
     }
-    return { ok: true, queueId, firstOffset, storeMs, position };
+    return { ok: true, queueId, firstOffset, storeMs, position, transactionId: "" };
+  }
+
+  #sendHalf(topic: Topic, { laneMark, bornHost }: SendCall, now: Now): Sent {
+    try {
+      const begun = this.#transactions.begin(topic, this.#facts[0]!, laneMark, bornHost, this.#bodies[0]!, now);
+      if (!begun.ok) return begun;
+      const { transactionId, position } = begun;
+      return { ok: true, queueId: 0, firstOffset: 0, storeMs: Math.floor(now.wallMs), position, transactionId };
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      return refused(error.code, error.message);
+    } finally {
+      this.#bodies.length = 0;
+    }
   }
 
   /** Fills row `index` of what is to be stored, or says why it cannot be. */
@@ -104,9 +125,7 @@ export class Sender {
   #chooseQueue(topic: Topic): number {
     const { groupHash } = this.#facts[0]!;
     if (groupHash !== 0) return queueOfGroup(groupHash, topic.queues.length);
-    const queueId = topic.nextQueue % topic.queues.length;
-    topic.nextQueue = queueId + 1;
-    return queueId;
+    return nextQueueOf(topic);
   }
 }
 
@@ -118,7 +137,13 @@ function checkType(topic: Topic, facts: MessageFacts): Refused | undefined {
       `topic ${topic.name} does not take ${typeNames[type]} messages; send them to a topic of that type`,
     );
   }
-  if (type === MessageType.Delay || type === MessageType.Transaction) {
+  if (type === MessageType.Transaction && (facts.isTimed || facts.groupHash !== 0 || facts.hasLiteTopic)) {
+    return refused(
+      Code.MessagePropertyConflictWithType,
+      "a transactional message has no message group, delivery time or lite topic; leave it out, or send another type",
+    );
+  }
+  if (type === MessageType.Delay) {
     return refused(Code.NotImplemented, `this broker does not store ${typeNames[type]} messages yet`);
   }
   return undefined;

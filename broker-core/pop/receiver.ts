@@ -177,7 +177,7 @@ export class Receiver {
         this.#sink.receiveRefused(ticket, Code.TopicNotFound, `topic ${topic.name} was deleted; fetch its route again`);
       }
     }
-    this.#scanning = this.#scanning.filter((subscription) => subscription.topic.id !== topic.id);
+    this.#scanning = this.#scanning.filter((subscription) => subscription.topic !== topic);
   }
 
   inFlightMax(subscription: Subscription): number {

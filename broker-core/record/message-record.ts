@@ -38,6 +38,9 @@ export interface MessageFacts {
   messageType: number;
   /** A delivery timestamp is set. */
   isTimed: boolean;
+  /** What a transactional message asks to be left alone for, in milliseconds; 0: nothing. */
+  recoveryMs: number;
+  hasLiteTopic: boolean;
 }
 
 export function messageRecordBytes(laneMark: string, bornHost: string, message: Uint8Array): number {

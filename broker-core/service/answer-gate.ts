@@ -14,6 +14,7 @@ export interface HeldAnswer {
   queueId: number;
   firstOffset: number;
   storeMs: number;
+  transactionId: string;
   /** Of a send that is measured: when it came; else 0. */
   startedMs: number;
   /** Of everything else: the encoded body. */
@@ -135,6 +136,7 @@ function emptyAnswer(): HeldAnswer {
     queueId: 0,
     firstOffset: 0,
     storeMs: 0,
+    transactionId: "",
     startedMs: 0,
     body: undefined,
     handedOut: undefined,

@@ -50,7 +50,8 @@ export function releaseAnswer(held: HeldAnswer): void {
   if (connection.isClosed) {
     if (held.handedOut !== undefined) connection.handBack(held.handedOut);
   } else if (held.kind === FrameKind.Send) {
-    answerSend(connection, held.correlation, held.queueId, held.firstOffset, held.storeMs, held.requestBytes);
+    const { correlation, queueId, firstOffset, storeMs, transactionId, requestBytes } = held;
+    answerSend(connection, correlation, queueId, firstOffset, storeMs, transactionId, requestBytes);
   } else {
     connection.answer(held.kind, Code.Ok, held.correlation, held.body!, held.handedOut);
   }
@@ -70,9 +71,11 @@ export function answerSend(
   queueId: number,
   firstOffset: number,
   storeMs: number,
+  transactionId: string,
   requestBytes: number,
 ): void {
-  const at = connection.beginAnswer(FrameKind.Send, Code.Ok, correlation, sendAnswerBytesMax, requestBytes);
+  const bytesMax = sendAnswerBytesMax(transactionId);
+  const at = connection.beginAnswer(FrameKind.Send, Code.Ok, correlation, bytesMax, requestBytes);
   const writer = connection.frames.writer;
-  writer.end(writeSendAnswer(writer.bytes, at, queueId, firstOffset, storeMs));
+  writer.end(writeSendAnswer(writer.bytes, at, queueId, firstOffset, storeMs, transactionId));
 }

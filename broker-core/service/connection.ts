@@ -1,17 +1,19 @@
-import type { Socket } from "node:net";
 import { popmesh } from "#codec/popmesh-v1";
 import { Code, type Code as CodeNumber } from "../../proto/code.ts";
 import { answerBit, FrameKind } from "../../proto/frame/frame.ts";
 import { FrameConnection, type FrameConnectionHandler } from "../../proto/frame/frame-connection.ts";
+import type { FrameSocket } from "../../proto/frame/frame-socket.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { serveAck, serveDeadLetter } from "./ack.ts";
 import { serveCancel } from "./cancel.ts";
 import { serveChange } from "./change.ts";
+import { serveEndTransaction } from "./end-transaction.ts";
 import { type HandedOut, handBack } from "./handed-out.ts";
 import { serveHello } from "./hello.ts";
 import { serveOpenGroup } from "./open-group.ts";
 import { serveOpenTopic } from "./open-topic.ts";
 import { serveOperate } from "./operate.ts";
+import { serveProducers } from "./producers.ts";
 import { serveReceive } from "./receive.ts";
 import { serveSend } from "./send.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -36,7 +38,7 @@ export class Connection implements FrameConnectionHandler {
   /** Hand-outs whose answer is not in the system's hands, oldest first, with the position behind their frame. */
   readonly #untaken: { readonly end: number; readonly handedOut: HandedOut }[] = [];
 
-  constructor(core: ServiceCore, socket: Socket, onClosed: (connection: Connection) => void) {
+  constructor(core: ServiceCore, socket: FrameSocket, onClosed: (connection: Connection) => void) {
     this.#core = core;
     this.#onClosed = onClosed;
     this.#acceptedMs = core.clock.monotonicMs();
@@ -82,6 +84,9 @@ export class Connection implements FrameConnectionHandler {
       case FrameKind.Change:
         if (this.#takeRequest(kind, correlation)) serveChange(core, this, correlation, bytes, start, end);
         return;
+      case FrameKind.EndTransaction:
+        if (this.#takeRequest(kind, correlation)) serveEndTransaction(core, this, correlation, bytes, start, end);
+        return;
       case FrameKind.OpenTopic:
         if (this.#takeRequest(kind, correlation)) serveOpenTopic(core, this, correlation, bytes, start, end);
         return;
@@ -96,6 +101,9 @@ export class Connection implements FrameConnectionHandler {
         return;
       case FrameKind.Cancel:
         serveCancel(core, this, correlation);
+        return;
+      case FrameKind.Producers:
+        serveProducers(core, this, bytes, start, end);
         return;
       case FrameKind.Ping:
         this.frames.writer.write(FrameKind.Ping | answerBit, Code.Ok, correlation, nothing);
@@ -181,6 +189,7 @@ export class Connection implements FrameConnectionHandler {
       core.port.cancelReceive(core.receives.handleOf(ticket));
       core.receives.close(ticket);
     }
+    core.producers.forget(this);
     for (const { handedOut } of this.#untaken.splice(0)) this.handBack(handedOut);
     this.#onClosed(this);
     core.diagnostics.debug({ sidecar: this.sidecarId, address: this.frames.remoteAddress, reason }, "sidecar left");

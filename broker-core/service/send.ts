@@ -43,13 +43,15 @@ export function serveSend(
   }
   core.metrics.messagesStored.add(messages.length);
   if (core.durable.mayPass(sent.position)) {
-    answerSend(connection, correlation, sent.queueId, sent.firstOffset, sent.storeMs, requestBytes);
+    const { queueId, firstOffset, storeMs, transactionId } = sent;
+    answerSend(connection, correlation, queueId, firstOffset, storeMs, transactionId, requestBytes);
     return;
   }
   const held = core.durable.hold(sent.position, connection, FrameKind.Send, correlation);
   held.queueId = sent.queueId;
   held.firstOffset = sent.firstOffset;
   held.storeMs = sent.storeMs;
+  held.transactionId = sent.transactionId;
   held.requestBytes = requestBytes;
   if ((++count & sendSamplingMask) === 0) held.startedMs = core.clock.monotonicMs();
 }

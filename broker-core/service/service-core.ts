@@ -3,6 +3,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import type { BrokerPort, Now } from "../broker-port.ts";
 import type { LogWriter } from "../commit-log/log.ts";
 import type { AnswerGate } from "./answer-gate.ts";
+import type { ProducerDirectory } from "./producer-directory.ts";
 import type { ReceiveTable } from "./receive-table.ts";
 import type { ServiceMetrics } from "./service-metrics.ts";
 import type { StateTimer } from "./state-timer.ts";
@@ -24,6 +25,7 @@ export interface ServiceCore {
   readonly written: AnswerGate;
   readonly durable: AnswerGate;
   readonly receives: ReceiveTable;
+  readonly producers: ProducerDirectory;
   readonly timer: StateTimer;
   /** The process is stopping: nothing is parked any more. */
   isDraining: boolean;

@@ -2,6 +2,7 @@ import {
   fieldHeadBytesMax,
   numberFieldBytesMax,
   readCachedText,
+  readFreshText,
   textFieldBytesMax,
   writeFieldHead,
   writeNumberField,
@@ -112,7 +113,9 @@ export class SendRequestReader {
   }
 }
 
-export const sendAnswerBytesMax = 3 * numberFieldBytesMax;
+export function sendAnswerBytesMax(transactionId: string): number {
+  return 3 * numberFieldBytesMax + textFieldBytesMax(transactionId);
+}
 
 export function writeSendAnswer(
   into: Buffer,
@@ -120,22 +123,26 @@ export function writeSendAnswer(
   queueId: number,
   firstOffset: number,
   storeMs: number,
+  transactionId: string,
 ): number {
   at = writeNumberField(into, at, 1, queueId);
   at = writeNumberField(into, at, 2, firstOffset);
-  return writeNumberField(into, at, 3, storeMs);
+  at = writeNumberField(into, at, 3, storeMs);
+  return writeTextField(into, at, 5, transactionId);
 }
 
 export class SendAnswerReader {
   queueId = 0;
   firstOffset = 0;
   storeMs = 0;
+  transactionId = "";
 
   read(bytes: Buffer, start: number, end: number): void {
     beginReading();
     this.queueId = 0;
     this.firstOffset = 0;
     this.storeMs = 0;
+    this.transactionId = "";
     for (let at = start; at < end; at = next) {
       const tag = readTag(bytes, at, end);
       switch (tag) {
@@ -147,6 +154,9 @@ export class SendAnswerReader {
           break;
         case (3 << 3) | WireType.Varint:
           this.storeMs = readUint64(bytes, next, end);
+          break;
+        case (5 << 3) | WireType.Bytes:
+          this.transactionId = readFreshText(bytes, next, end);
           break;
         default:
           skipValue(bytes, next, end, tag);

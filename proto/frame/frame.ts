@@ -32,8 +32,13 @@ export const FrameKind = {
   Receive: 19,
   Ack: 20,
   Change: 21,
+  EndTransaction: 22,
   /** Moves held messages to the dead-letter queue. Bodies as of an Ack. */
   DeadLetter: 24,
+  /** The sidecar says for which topics it has live producers; not answered. */
+  Producers: 28,
+  /** Broker to sidecar: asks a producer about an open transaction; not answered. */
+  CheckBack: 29,
   /** An operator's question or order: a method by name, arguments and result as JSON. */
   Operate: 30,
 } as const;

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import { fullJitter, type Randomness } from "../../proto/runtime/randomness.ts";
-import type { FailureReach, Upstream } from "../upstream/upstream.ts";
+import type { FailureReach, OrphanedTransaction, Upstream } from "../upstream/upstream.ts";
 import { type CircuitLimits, defaultCircuitLimits, PlaceLimit, RetryBudget } from "./circuit-limits.ts";
 import { brokerNameOf, type ClusterSnapshot, clusterNameOf, type EndpointSnapshot } from "./cluster-snapshot.ts";
 import { Endpoint, endpointAddress } from "./endpoint.ts";
@@ -50,8 +50,12 @@ export class ClusterManager {
   readonly #retiring = new Set<Endpoint>();
   readonly #pickers = new Map<string, Picker>();
   readonly #fraction: () => number;
+  /** Topics with live producers here. */
+  readonly #produced = new Set<string>();
   #returnTimer: Timer | undefined;
   #isClosed = false;
+  /** Called when a broker asks about an open transaction. False: there is no live producer of its topic. */
+  onOrphan: (orphan: OrphanedTransaction) => boolean = () => false;
 
   constructor(deps: ClusterManagerDeps) {
     this.#deps = deps;
@@ -144,6 +148,15 @@ export class ClusterManager {
     this.#scheduleReturn(nowMs);
   }
 
+  /** Tells every broker, also those that come later, whether there is a live producer of a topic here. */
+  announceProducer(topic: string, isLive: boolean): void {
+    if (isLive) this.#produced.add(topic);
+    else this.#produced.delete(topic);
+    for (const endpoints of this.#clusters.values()) {
+      for (const { upstream } of endpoints) upstream.announceProducer(topic, isLive);
+    }
+  }
+
   /** Asks whether a receive may go to the broker now; see `ReceiveAdmission`. */
   admitReceive(
     endpoint: Endpoint,
@@ -177,7 +190,13 @@ export class ClusterManager {
   }
 
   #newEndpoint(cluster: string, at: EndpointSnapshot): Endpoint {
-    return new Endpoint(cluster, at, this.#deps.createUpstream(brokerNameOf(cluster), at));
+    const upstream = this.#deps.createUpstream(brokerNameOf(cluster), at);
+    for (const topic of this.#produced) upstream.announceProducer(topic, true);
+    upstream.onOrphan = (orphan) => {
+      // The question crossed our last word on it, or got lost in a newer process of the broker: it is said again.
+      if (!this.onOrphan(orphan)) upstream.announceProducer(orphan.topic, false);
+    };
+    return new Endpoint(cluster, at, upstream);
   }
 
   #retire(endpoint: Endpoint): void {

@@ -11,12 +11,15 @@ import type { RouteTable } from "../route/route-table.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type {
   GroupRef,
+  Upstream,
   UpstreamChange,
+  UpstreamDone,
   UpstreamFailure,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
   UpstreamSendAnswer,
+  UpstreamTransactionEnd,
 } from "../upstream/upstream.ts";
 import type { MeshCall } from "./filter.ts";
 import { ReceiveRun } from "./receive-run.ts";
@@ -189,7 +192,10 @@ export class Router {
     receipts: readonly string[],
     done: (answer: UpstreamResults) => void,
   ): void {
-    this.#settle("ack", call, group, brokerName, receipts, done);
+    const request = { group, receipts };
+    this.#settle(call, brokerName, done, (upstream, deadlineMs, answered) =>
+      upstream.ack(request, deadlineMs, answered),
+    );
   }
 
   /** Moves the messages of receipts of one broker to the dead-letter queue. */
@@ -200,20 +206,33 @@ export class Router {
     receipts: readonly string[],
     done: (answer: UpstreamResults) => void,
   ): void {
-    this.#settle("deadLetter", call, group, brokerName, receipts, done);
+    const request = { group, receipts };
+    this.#settle(call, brokerName, done, (upstream, deadlineMs, answered) =>
+      upstream.deadLetter(request, deadlineMs, answered),
+    );
   }
 
-  /** Both may be repeated: what the first attempt has done is OK the second time. */
-  #settle(
-    how: "ack" | "deadLetter",
+  /** Ends a transaction of one broker. */
+  endTransaction(
     call: MeshCall,
-    group: GroupRef,
     brokerName: string,
-    receipts: readonly string[],
-    done: (answer: UpstreamResults) => void,
+    request: UpstreamTransactionEnd,
+    done: (answer: UpstreamDone) => void,
+  ): void {
+    this.#settle(call, brokerName, done, (upstream, deadlineMs, answered) =>
+      upstream.endTransaction(request, deadlineMs, answered),
+    );
+  }
+
+  /** For what may be repeated: what the first attempt has done is OK the second time. */
+  #settle<Answer extends { readonly ok: true }>(
+    call: MeshCall,
+    brokerName: string,
+    done: (answer: Answer | UpstreamFailure) => void,
+    ask: (upstream: Upstream, deadlineMs: number, answered: (answer: Answer | UpstreamFailure) => void) => void,
   ): void {
     this.#withBroker(call, brokerName, done, (endpoint, finish) => {
-      endpoint.upstream[how]({ group, receipts }, call.deadlineMs - answerReserveMs, (answer) => {
+      ask(endpoint.upstream, call.deadlineMs - answerReserveMs, (answer) => {
         if (answer.ok || answer.reach === "refused" || answer.code === Code.ProxyTimeout || !this.#hasTime(call)) {
           finish(answer);
           return;
@@ -221,7 +240,7 @@ export class Router {
         this.#retries.add();
         call.attempts++;
         const again = this.#clusters.byBrokerName(brokerName) ?? endpoint;
-        again.upstream[how]({ group, receipts }, call.deadlineMs - answerReserveMs, finish);
+        ask(again.upstream, call.deadlineMs - answerReserveMs, finish);
       });
     });
   }
@@ -285,11 +304,11 @@ export class Router {
     );
   }
 
-  #withBroker(
+  #withBroker<Answer extends { readonly ok: true }>(
     call: MeshCall,
     brokerName: string,
-    done: (answer: UpstreamResults) => void,
-    act: (endpoint: Endpoint, finish: (answer: UpstreamResults) => void) => void,
+    done: (answer: Answer | UpstreamFailure) => void,
+    act: (endpoint: Endpoint, finish: (answer: Answer | UpstreamFailure) => void) => void,
   ): void {
     const endpoint = this.#clusters.byBrokerName(brokerName);
     if (endpoint !== undefined) {

@@ -9,6 +9,7 @@ const namesTopic: ReadonlySet<string> = new Set([
   "ReceiveMessage",
   "AckMessage",
   "ChangeInvisibleDuration",
+  "EndTransaction",
 ]);
 const namesGroup: ReadonlySet<string> = new Set([
   "QueryAssignment",

@@ -33,6 +33,10 @@ export interface OpenPoll {
 
 /** Where commands for a client go. */
 export interface CommandStream {
+  /** The client reads what it is sent: there is room for another command. */
+  readonly takesMore: boolean;
+  /** Writes a TelemetryCommand of `length` bytes. */
+  sendCommand(length: number, write: (into: Buffer, at: number) => void): void;
   pushSettings(): void;
   end(): void;
 }
@@ -57,6 +61,8 @@ export class ClientSession {
   group = "";
   /** "<namespace>/<topic>" of each topic it declared. */
   topics: readonly string[] = [];
+  /** "<namespace>/<topic>" of each topic it declared as a producer or sent half messages to. */
+  readonly produces = new Set<string>();
   /** The newest Telemetry stream; an older one is never a target again. */
   stream: CommandStream | undefined;
   readonly held = new Map<string, HeldReceipt>();

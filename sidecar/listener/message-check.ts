@@ -3,7 +3,7 @@ import { KeyCursor, type MessageScan, PropertyCursor } from "../../proto/codec/m
 import type { SendMessageScan } from "../../proto/codec/send-message.ts";
 import { cachedText, copyBytes, readText } from "../../proto/codec/text.ts";
 import { type Refusal, refuseNamespace, refuseTopicName } from "../filter/resource-name.ts";
-import { type MessageTraits, refuseMessageType } from "../route/route-match.ts";
+import { type MessageTraits, MessageType, refuseMessageType } from "../route/route-match.ts";
 import { isReservedPropertyKey } from "./reserved-property.ts";
 
 /** Limits of the v2 API on a message, all in bytes of UTF-8 where they measure text. */
@@ -30,6 +30,11 @@ export function refuseSend(scan: SendMessageScan, namespace: string, wallMs: num
   const first = scan.messages[0]!;
   const refusal = refuseTopicName(topicOf(first)) ?? refuseNamespace(namespace);
   if (refusal !== undefined) return refusal;
+  for (let i = 0; i < scan.messageCount && scan.messageCount > 1; i++) {
+    if (scan.messages[i]!.messageType !== MessageType.Transaction) continue;
+    const text = `a transaction has one message, this request ${scan.messageCount}; send each in a transaction of its own`;
+    return { code: Code.BadRequest, message: text };
+  }
   for (let i = 1; i < scan.messageCount; i++) {
     if (!hasSameTopic(first, scan.messages[i]!)) {
       return { code: Code.MessageCorrupted, message: "all messages of one request must go to the same topic" };
@@ -49,10 +54,24 @@ export function refuseTypes(scan: SendMessageScan, topicTypes: number): Refusal 
     traits.declaredType = message.messageType;
     traits.hasDeliveryTime = message.hasDeliveryTimestamp;
     traits.hasMessageGroup = message.messageGroupEnd > message.messageGroupStart;
-    const reason = refuseMessageType(traits, topicTypes);
+    const reason = refuseMessageType(traits, topicTypes) ?? refuseTransaction(message);
     if (reason !== undefined) return { code: Code.MessagePropertyConflictWithType, message: reason };
   }
   return undefined;
+}
+
+/** A half message gets its queue with its commit, and is visible then or never. */
+function refuseTransaction(message: MessageScan): string | undefined {
+  if (message.messageType !== MessageType.Transaction) return undefined;
+  const has =
+    message.messageGroupEnd > message.messageGroupStart
+      ? "a message group"
+      : message.hasDeliveryTimestamp
+        ? "a delivery time"
+        : message.liteTopicEnd > message.liteTopicStart
+          ? "a lite topic"
+          : undefined;
+  return has && `a transactional message cannot have ${has}; leave it out, or send a message of another type`;
 }
 
 /** One for all, so that the hot path makes none. */

@@ -8,9 +8,11 @@ import type { AutoRenewal } from "./auto-renewal.ts";
 import type { CallEntry } from "./call-entry.ts";
 import { ChangeInvisibleDurationMethod } from "./change-invisible-duration.ts";
 import type { ClientSessions } from "./client-session.ts";
+import { endTransaction } from "./end-transaction.ts";
 import { forwardToDeadLetterQueue } from "./forward-to-dead-letter-queue.ts";
 import { heartbeat } from "./heartbeat.ts";
 import type { GrpcMethod } from "./http2/grpc-method.ts";
+import type { LiveProducers } from "./live-producers.ts";
 import { notifyClientTermination } from "./notify-client-termination.ts";
 import { queryAssignment } from "./query-assignment.ts";
 import { queryRoute } from "./query-route.ts";
@@ -25,6 +27,7 @@ export interface MessagingServiceDeps {
   readonly router: Router;
   readonly sessions: ClientSessions;
   readonly renewal: AutoRenewal;
+  readonly producers: LiveProducers;
   readonly stalls: StallWatch;
   readonly log: Log;
   readonly metrics: MetricRegistry;
@@ -42,14 +45,14 @@ export interface MessagingService {
 }
 
 export function messagingService(deps: MessagingServiceDeps): MessagingService {
-  const { entry, router, sessions, renewal, stalls, log, metrics, own } = deps;
+  const { entry, router, sessions, renewal, producers, stalls, log, metrics, own } = deps;
   const receive = new ReceiveMessageMethod(entry, router, renewal, stalls, log, metrics);
   const telemetry = new TelemetryMethod({ ...deps, clock: entry.clock });
   return {
     receive,
     telemetry,
     methods: [
-      new SendMessageMethod(entry, router),
+      new SendMessageMethod(entry, router, producers),
       receive,
       new AckMessageMethod(entry, router, renewal),
       new ChangeInvisibleDurationMethod(entry, router, renewal),
@@ -60,9 +63,9 @@ export function messagingService(deps: MessagingServiceDeps): MessagingService {
       ),
       unaryMethod(entry, queryAssignment(router, own)),
       unaryMethod(entry, heartbeat(sessions)),
-      unaryMethod(entry, notifyClientTermination(sessions, renewal)),
+      unaryMethod(entry, notifyClientTermination(sessions, renewal, producers)),
       unaryMethod(entry, forwardToDeadLetterQueue(router, sessions, renewal)),
-      unimplementedMethod("EndTransaction", "unary"),
+      unaryMethod(entry, endTransaction(router)),
       unimplementedMethod("RecallMessage", "unary"),
       unimplementedMethod("SyncLiteSubscription", "unary"),
       unimplementedMethod("PullMessage", "server-streaming"),

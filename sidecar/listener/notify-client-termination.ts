@@ -3,6 +3,7 @@ import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
 import type { ClientSessions } from "./client-session.ts";
+import type { LiveProducers } from "./live-producers.ts";
 import type { UnaryService } from "./unary-method.ts";
 
 const request = new GeneralCodec<apache.rocketmq.v2.NotifyClientTerminationRequest, never>(
@@ -21,6 +22,7 @@ const response = new GeneralCodec<unknown, apache.rocketmq.v2.INotifyClientTermi
 export function notifyClientTermination(
   sessions: ClientSessions,
   renewal: AutoRenewal,
+  producers: LiveProducers,
 ): UnaryService<
   apache.rocketmq.v2.NotifyClientTerminationRequest,
   apache.rocketmq.v2.INotifyClientTerminationResponse
@@ -36,6 +38,7 @@ export function notifyClientTermination(
       if (session !== undefined) {
         for (const poll of [...session.polls]) poll.end();
         renewal.releaseAll(session);
+        producers.update(session, true);
         sessions.forget(session);
       }
       reply(Code.Ok, "OK", { status: { code: Code.Ok, message: "OK" } });

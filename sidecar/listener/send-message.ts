@@ -5,16 +5,21 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import { qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
+import { MessageType } from "../route/route-match.ts";
 import type { TopicRoute } from "../route/topic-route.ts";
 import type { UpstreamSendAnswer } from "../upstream/upstream.ts";
 import type { CallEntry } from "./call-entry.ts";
 import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import type { LiveProducers } from "./live-producers.ts";
 import { answerStatus } from "./local-answer.ts";
 import { copyMessageIds, namespaceOf, refuseSend, refuseTypes, topicOf } from "./message-check.ts";
 import { methodPath } from "./method-path.ts";
 
 /** A message of 4 MiB with its properties, and room for one that is a little too large to be told so. */
 const requestBytesMax = 4 * 1024 * 1024 + 64 * 1024;
+
+/** Topics of half messages remembered of one client; settings declare at most as many. */
+const producedTopicsMax = 1_024;
 
 /** What the answer of a send needs of its request, whose bytes are gone by then. */
 interface SendTicket {
@@ -34,13 +39,15 @@ export class SendMessageMethod implements GrpcMethod {
   readonly requestBytesMax = requestBytesMax;
   readonly #entry: CallEntry;
   readonly #router: Router;
+  readonly #producers: LiveProducers;
   readonly #clock: Clock;
   readonly #scan = new SendMessageScan();
   readonly #response = new SendMessageResponseWriter();
   readonly #copyResponse = (into: Buffer, at: number): void => this.#response.copyTo(into, at);
 
-  constructor(entry: CallEntry, router: Router) {
+  constructor(entry: CallEntry, router: Router, producers: LiveProducers) {
     this.#entry = entry;
+    this.#producers = producers;
     this.#router = router;
     this.#clock = entry.clock;
   }
@@ -115,6 +122,8 @@ export class SendMessageMethod implements GrpcMethod {
     }
     const first = scan.messages[0]!;
     const messageGroup = first.text(first.messageGroupStart, first.messageGroupEnd);
+    // Before it is stored, so that the broker finds somebody to ask.
+    if (first.messageType === MessageType.Transaction) this.#noteProducer(call, route.ref.name);
     this.#router.send(call, route, { messages, messageGroup, bornHost: call.remoteAddress }, (answer) =>
       this.#answer(ticket, answer),
     );
@@ -135,12 +144,28 @@ export class SendMessageMethod implements GrpcMethod {
     let idStart = 0;
     for (let i = 0; i < ticket.messageIdEnds.length; i++) {
       const idEnd = ticket.messageIdEnds[i]!;
-      response.addEntry(Code.Ok, "OK", ticket.messageIds, idStart, idEnd, answer.firstOffset + i, "", "");
+      response.addEntry(
+        Code.Ok,
+        "OK",
+        ticket.messageIds,
+        idStart,
+        idEnd,
+        answer.firstOffset + i,
+        answer.transactionId,
+        "",
+      );
       idStart = idEnd;
     }
     server.sendWith(response.length, this.#copyResponse);
     server.finish(GrpcStatus.Ok);
     this.#entry.leave(call, Code.Ok);
+  }
+
+  #noteProducer(call: MeshCall, topic: string): void {
+    const session = this.#entry.session(call);
+    if (session.produces.has(topic) || session.produces.size >= producedTopicsMax) return;
+    session.produces.add(topic);
+    this.#producers.update(session);
   }
 
   /** Nothing was stored for this call, or nobody knows: no entries, only a status. */

@@ -10,6 +10,7 @@ import type { GroupPolicy } from "../route/topic-route.ts";
 import { clientIdOf } from "./call-entry.ts";
 import type { ClientSession, ClientSessions, CommandStream } from "./client-session.ts";
 import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import type { LiveProducers } from "./live-producers.ts";
 import { methodPath } from "./method-path.ts";
 import { refuseSettings } from "./settings-check.ts";
 import { settingsReply } from "./settings-reply.ts";
@@ -42,6 +43,7 @@ export interface TelemetryDeps {
   readonly router: Router;
   readonly clock: Clock;
   readonly log: Log;
+  readonly producers: LiveProducers;
   readonly defaultNamespace: string;
   /** Of a group about which the control plane says nothing. */
   readonly defaultPolicy: (name: string) => GroupPolicy;
@@ -152,6 +154,7 @@ class TelemetryStream implements CommandStream {
   readonly #openedMs: number;
   #session: ClientSession | undefined;
   #repeatsPlanned = false;
+  #takesMore = true;
   #afterRoute: { cancel(): void } | undefined;
 
   constructor(
@@ -182,6 +185,19 @@ class TelemetryStream implements CommandStream {
     this.#afterRoute = this.#deps.clock.after(nodeJsAfterRouteMs, () => this.pushSettings());
   }
 
+  get takesMore(): boolean {
+    return this.#takesMore;
+  }
+
+  sendCommand(length: number, write: (into: Buffer, at: number) => void): void {
+    if (!this.#server.isOpen) return;
+    this.#takesMore = this.#server.sendWith(length, write);
+    if (this.#takesMore) return;
+    this.#server.onWritable = () => {
+      this.#takesMore = true;
+    };
+  }
+
   pushSettings(): void {
     const session = this.#session;
     if (session?.settings !== undefined && this.#server.isOpen) this.#reply(session, session.settings);
@@ -199,6 +215,7 @@ class TelemetryStream implements CommandStream {
     if (session?.stream === this) {
       session.stream = undefined;
       session.lastSeenMs = this.#deps.clock.monotonicMs();
+      this.#deps.producers.update(session);
     }
   }
 
@@ -227,6 +244,7 @@ class TelemetryStream implements CommandStream {
     this.#learn(session, settings);
     this.#session = session;
     session.stream = this;
+    this.#deps.producers.update(session);
     this.#reply(session, settings);
     if (!session.isNodeJs || this.#repeatsPlanned) return;
     this.#repeatsPlanned = true;
@@ -245,6 +263,10 @@ class TelemetryStream implements CommandStream {
       ...(settings.subscription?.subscriptions ?? []).map(({ topic }) => topic),
     ];
     session.topics = topics.map((topic) => this.#qualified(topic)).filter((name) => name !== "");
+    for (const topic of settings.publishing?.topics ?? []) {
+      const name = this.#qualified(topic);
+      if (name !== "") session.produces.add(name);
+    }
     session.group = this.#qualified(settings.subscription?.group);
   }
 

@@ -21,6 +21,15 @@ export interface Upstream {
   change(request: UpstreamChange, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
   /** Moves held messages to the group's dead-letter queue; may be repeated like an ack. */
   deadLetter(request: UpstreamAck, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
+  /** Commits or rolls back a transaction. May be repeated: it happens once. */
+  endTransaction(request: UpstreamTransactionEnd, deadlineMs: number, done: (answer: UpstreamDone) => void): void;
+  /**
+   * Says whether this sidecar has a live producer of a topic ("<namespace>/<topic>"): the broker asks only such sidecars about
+   * open transactions. The driver keeps it and tells it on every new connection.
+   */
+  announceProducer(topic: string, isLive: boolean): void;
+  /** Called when the broker asks about an open transaction. Nothing is answered: a producer ends it, or it is asked again. */
+  onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
   /** Waits for open requests up to `graceMs`, then closes. */
   close(graceMs: number): Promise<void>;
 }
@@ -72,8 +81,40 @@ export interface UpstreamFailure {
 }
 
 export type UpstreamSendAnswer =
-  | { readonly ok: true; readonly queueId: number; readonly firstOffset: number; readonly storeMs: number }
+  | {
+      readonly ok: true;
+      readonly queueId: number;
+      readonly firstOffset: number;
+      readonly storeMs: number;
+      /** Of a half message, which has no queue and offset yet (both are 0); else "". Begins as receipts do. */
+      readonly transactionId: string;
+    }
   | UpstreamFailure;
+
+export interface UpstreamTransactionEnd {
+  /** "<namespace>/<topic>" of the half message. */
+  readonly topic: string;
+  readonly transactionId: string;
+  /** A number of enum TransactionResolution. */
+  readonly resolution: number;
+  /** A number of enum TransactionSource. */
+  readonly source: number;
+}
+
+/** The answer to a call that gives nothing but success. */
+export type UpstreamDone = { readonly ok: true } | UpstreamFailure;
+
+/** An open transaction whose producer has not said what became of it. */
+export interface OrphanedTransaction {
+  /** "<namespace>/<topic>". */
+  readonly topic: string;
+  readonly transactionId: string;
+  /** apache.rocketmq.v2.Message as stored; the receiver's to keep. */
+  readonly message: Buffer;
+  readonly storeMs: number;
+  readonly bornHost: string;
+  readonly lane: string;
+}
 
 export interface UpstreamReceive {
   readonly topic: TopicRef;

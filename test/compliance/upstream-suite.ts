@@ -22,6 +22,9 @@ export interface UpstreamSubject {
   stop(): Promise<void>;
 }
 
+/** NORMAL and TRANSACTION. */
+const takesTransactions = 0b10010;
+
 /** What every driver of the upstream port must do, whatever the broker behind it (docs/upstream-port.md). */
 export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject>): void {
   describe(`${name} as an upstream`, () => {
@@ -323,6 +326,59 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       }
       const results = await Promise.all(deliveries.map(({ receipt }) => client.ack(group, receipt)));
       assert.ok(results.every((result) => result.ok && result.results[0]?.code === Code.Ok));
+    });
+
+    it("stores half messages unseen, and shows them when they are committed, once", async () => {
+      const { topic: ref, group } = names();
+      const topic = { ...ref, messageTypes: takesTransactions };
+      const [committed, rolledBack, open] = await Promise.all(["c", "r", "o"].map((id) => client.begin(topic, id)));
+      assert.ok(committed && rolledBack && open);
+      assert.equal(receiptBrokerName(committed), client.upstream.brokerName);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 300 }), []);
+      const other = subject.connect();
+      assert.deepEqual(await other.endTransaction(topic, committed, "COMMIT"), { ok: true });
+      assert.deepEqual(await client.endTransaction(topic, committed, "COMMIT"), { ok: true }, "again");
+      assert.deepEqual(await client.endTransaction(topic, rolledBack, "ROLLBACK"), { ok: true });
+      assert.deepEqual(await client.endTransaction(topic, open, "UNKNOWN"), { ok: true });
+      assert.deepEqual((await client.take(topic, group)).map(messageIdOf), ["c"]);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 300 }), []);
+      for (const [id, resolution] of [
+        [committed, "ROLLBACK"],
+        [rolledBack, "COMMIT"],
+        ["nonsense", "COMMIT"],
+      ] as const) {
+        const answer = await client.endTransaction(topic, id, resolution);
+        assert.deepEqual([answer.ok, answer.ok ? "" : answer.reach], [false, "refused"]);
+      }
+    });
+
+    it("asks about open transactions where a live producer is announced, also on a new connection", async () => {
+      const topic = { ...names().topic, messageTypes: takesTransactions };
+      const [near, far] = [subject.connect(), subject.connect()];
+      const [asked, unasked] = [near.orphans(), far.orphans()];
+      far.upstream.announceProducer(topic.name, true);
+      far.upstream.announceProducer(topic.name, false);
+      const transactionId = await client.begin(topic, "orphan", { recoveryMs: 300, tag: "a" });
+      near.upstream.announceProducer(topic.name, true);
+      await waitUntil("a question", () => asked.length > 0);
+      const { message, ...orphan } = asked[0]!;
+      assert.deepEqual(
+        { ...orphan, storeMs: 0 },
+        { topic: topic.name, transactionId, storeMs: 0, bornHost: "127.0.0.1", lane: "" },
+      );
+      assert.deepEqual(message, Buffer.from(encodedMessage("orphan", { isHalf: true, recoveryMs: 300, tag: "a" })));
+      assert.deepEqual(unasked, []);
+      assert.deepEqual(await near.endTransaction(topic, transactionId, "ROLLBACK"), { ok: true });
+      // The restarted broker knows nobody until it is told again.
+      await subject.restart();
+      await waitUntil(
+        "the drivers have found the broker again",
+        () => near.upstream.isReady && client.upstream.isReady,
+      );
+      const next = await client.begin(topic, "second", { recoveryMs: 1 });
+      await waitUntil("another question", () => asked.length > 1);
+      assert.equal(asked[1]?.transactionId, next);
+      assert.deepEqual(await client.endTransaction(topic, next, "COMMIT"), { ok: true });
     });
 
     it("tells nobody too early when the broker goes, and goes on when it is back", async () => {

@@ -111,10 +111,13 @@ describe("the hot writers", () => {
         ),
         v1.SendRequest.encode(request).finish(),
       );
-      const answer = { queueId: random.number32(), firstOffset: random.number(), storeMs: random.number() };
+      const answer = {
+        ...{ queueId: random.number32(), firstOffset: random.number(), storeMs: random.number() },
+        transactionId: random.text(),
+      };
       assert.deepEqual(
-        atMost(body.sendAnswerBytesMax, (into, at) =>
-          body.writeSendAnswer(into, at, answer.queueId, answer.firstOffset, answer.storeMs),
+        atMost(body.sendAnswerBytesMax(answer.transactionId), (into, at) =>
+          body.writeSendAnswer(into, at, answer.queueId, answer.firstOffset, answer.storeMs, answer.transactionId),
         ),
         v1.SendAnswer.encode(answer).finish(),
       );

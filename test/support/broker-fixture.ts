@@ -3,9 +3,12 @@ import { apache } from "#codec/rocketmq-v2";
 import {
   type ChangeKind,
   type DeadLetterOrigin,
+  type Ended,
+  type GivenUpTransaction,
   type HandOut,
   type Now,
   noPosition,
+  type OrphanedTransaction,
   type ReceiveCall,
   type SettleResult,
 } from "../../broker-core/broker-port.ts";
@@ -39,15 +42,29 @@ export interface MessageParts {
   readonly group?: string;
   /** user_properties. */
   readonly properties?: Readonly<Record<string, string>>;
+  /** A number of enum MessageType. */
+  readonly type?: number;
+  /** Earliest check of a transaction. */
+  readonly recoveryMs?: number;
 }
+
+export const transactional = 4;
+
+const resolutions = { UNKNOWN: 0, COMMIT: 1, ROLLBACK: 2 } as const;
 
 export const receiptKey = Buffer.alloc(32, 7);
 
 /** The client's bytes of a message. */
-export function messageBytes({ id = "id", body = "body", tag, group, properties = {} }: MessageParts): Buffer {
+export function messageBytes(parts: MessageParts): Buffer {
+  const { id = "id", body = "body", tag, group, properties = {}, type, recoveryMs } = parts;
   const systemProperties: apache.rocketmq.v2.ISystemProperties = { messageId: id };
   if (tag !== undefined) systemProperties.tag = tag;
   if (group !== undefined) systemProperties.messageGroup = group;
+  if (type !== undefined) systemProperties.messageType = type;
+  if (recoveryMs !== undefined) {
+    const seconds = Math.floor(recoveryMs / 1000);
+    systemProperties.orphanedTransactionRecoveryDuration = { seconds, nanos: (recoveryMs % 1000) * 1e6 };
+  }
   const { Message } = apache.rocketmq.v2;
   const userProperties = { ...properties };
   return Buffer.from(
@@ -65,6 +82,12 @@ export class BrokerFixture {
   readonly answers = new Map<number, Answer>();
   /** Sends that leave their answer, in order: what the sink was told. */
   readonly answeredTickets: number[] = [];
+  /** Topics of which a live producer can be asked. */
+  readonly askable = new Set<string>();
+  readonly asked: OrphanedTransaction[] = [];
+  readonly givenUp: GivenUpTransaction[] = [];
+  /** A state is being built for a comparison: it must ask nobody. */
+  #isComparing = false;
   /** After each call the log is synced, unless a test wants to do that itself. */
   isAutoSync = true;
   #nextTicket = 1;
@@ -94,8 +117,11 @@ export class BrokerFixture {
       runId: this.#runId,
       bootId: this.bootId,
       start: this.#anchor,
-      // Whatever is idle is put away between any two calls.
-      topicsInUseMin: 1,
+      orphans: {
+        canAsk: (topic: string) => !this.#isComparing && this.askable.has(topic),
+        ask: (orphan: OrphanedTransaction) => void this.asked.push(orphan),
+        givenUp: (transaction: GivenUpTransaction) => void this.givenUp.push(transaction),
+      },
       ...this.#options,
     };
     return new BrokerState(this.log, sink, options, image);
@@ -184,6 +210,47 @@ export class BrokerFixture {
     assert.ok(sent.ok, sent.ok ? "" : sent.message);
     this.#settle();
     return id;
+  }
+
+  /** Sends a half message and returns the id of its transaction. */
+  sendHalf(topicId: number, parts: MessageParts = {}): string {
+    const message = messageBytes({ ...parts, id: parts.id ?? `m${this.#nextId++}`, type: transactional });
+    const call = { topicId, laneMark: "gray", bornHost: "10.0.0.1:1", messages: [message] };
+    const sent = this.state.send(call, this.now);
+    assert.ok(sent.ok, sent.ok ? "" : sent.message);
+    assert.notEqual(sent.transactionId, "");
+    this.#settle();
+    return sent.transactionId;
+  }
+
+  /** Ends a transaction; "UNKNOWN" is what a producer says that does not know yet. */
+  end(
+    transactionId: string,
+    resolution: keyof typeof resolutions,
+    parts: { readonly topic?: string; readonly isAnswer?: boolean } = {},
+  ): Ended {
+    const { topic = "ns/orders", isAnswer = false } = parts;
+    const call = { topic, transactionId, resolution: resolutions[resolution], source: isAnswer ? 2 : 1 };
+    const ended = this.state.endTransaction(call, this.now);
+    this.#settle();
+    return ended;
+  }
+
+  /** Ends a transaction and requires success. */
+  endOk(...args: Parameters<BrokerFixture["end"]>): void {
+    const ended = this.end(...args);
+    assert.ok(ended.ok, ended.ok ? "" : ended.message);
+  }
+
+  /** A producer of the topic comes, as a sidecar says. */
+  producerCame(topic = "ns/orders"): void {
+    this.askable.add(topic);
+    this.state.producersCame(topic, this.now);
+    this.advance();
+  }
+
+  openCount(topic = "ns/orders"): number {
+    return this.state.topics().find(({ name }) => name === topic)?.openTransactions ?? 0;
   }
 
   sendMany(topicId: number, count: number, parts: MessageParts = {}): string[] {
@@ -279,7 +346,9 @@ export class BrokerFixture {
 
   #rebuiltDump(image: Buffer | undefined): Buffer {
     const records = this.log.recordCount;
+    this.#isComparing = true;
     const dump = this.rebuild(image).dump();
+    this.#isComparing = false;
     assert.equal(this.log.recordCount, records, "a start-up without anything due wrote records");
     return dump;
   }

@@ -281,8 +281,8 @@ function sendAnswerPair(): CodecPair {
       return { ...reader };
     },
     general: (bytes) => {
-      const { queueId, firstOffset, storeMs } = codec.decode(bytes);
-      return { queueId, firstOffset, storeMs };
+      const { queueId, firstOffset, storeMs, transactionId } = codec.decode(bytes);
+      return { queueId, firstOffset, storeMs, transactionId };
     },
   };
 }

@@ -2,15 +2,18 @@ import { Code } from "../../proto/code.ts";
 import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
 import type {
   Delivery,
+  OrphanedTransaction,
   Upstream,
   UpstreamAck,
   UpstreamChange,
+  UpstreamDone,
   UpstreamFailure,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
   UpstreamSend,
   UpstreamSendAnswer,
+  UpstreamTransactionEnd,
 } from "../../sidecar/upstream/upstream.ts";
 
 interface Stored {
@@ -20,6 +23,15 @@ interface Stored {
   readonly bornHost: string;
   readonly storeMs: number;
 }
+
+interface Half {
+  readonly topic: string;
+  readonly stored: Omit<Stored, "offset">;
+  end: "open" | "committed" | "rolled back";
+}
+
+/** MessageType TRANSACTION. */
+const transactional = 4;
 
 interface Lease {
   readonly message: Stored;
@@ -52,6 +64,13 @@ export class FakeUpstream implements Upstream {
   receiveFailure: UpstreamFailure | undefined;
   /** Fails that many acks, then works again. */
   ackFailures = 0;
+  /** Half messages by transaction id. */
+  readonly halves = new Map<string, Half>();
+  readonly ends: UpstreamTransactionEnd[] = [];
+  /** Loses the connection over that many ends of transactions, then works again. */
+  endFailures = 0;
+  readonly announced: [topic: string, isLive: boolean][] = [];
+  onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
   /** Holds the answers of receives back; see `releaseReceives`. */
   holdReceives = false;
   readonly #held: (() => void)[] = [];
@@ -102,16 +121,18 @@ export class FakeUpstream implements Upstream {
     const scan = new MessageScan();
     for (const bytes of messages) {
       scanMessage(bytes, 0, bytes.length, scan);
-      log.push({
-        bytes,
-        offset: log.length,
-        tag: scan.text(scan.tagStart, scan.tagEnd),
-        bornHost: request.bornHost,
-        storeMs: Date.now(),
-      });
+      const { bornHost } = request;
+      const stored = { bytes, tag: scan.text(scan.tagStart, scan.tagEnd), bornHost, storeMs: Date.now() };
+      if (scan.messageType === transactional) {
+        const transactionId = `${this.brokerName}.t${this.halves.size + 1}`;
+        this.halves.set(transactionId, { topic: request.topic.name, stored, end: "open" });
+        setImmediate(() => answer({ ok: true, queueId: 0, firstOffset: 0, storeMs: stored.storeMs, transactionId }));
+        return;
+      }
+      log.push({ ...stored, offset: log.length });
     }
     setImmediate(() => {
-      answer({ ok: true, queueId: 0, firstOffset, storeMs: Date.now() });
+      answer({ ok: true, queueId: 0, firstOffset, storeMs: Date.now(), transactionId: "" });
       this.#wake();
     });
   }
@@ -197,6 +218,35 @@ export class FakeUpstream implements Upstream {
       return { code: Code.Ok, message: "OK", receipt: this.#newReceipt(known.group, known.topic, lease) };
     });
     setImmediate(() => done({ ok: true, results }));
+  }
+
+  endTransaction(request: UpstreamTransactionEnd, _deadlineMs: number, done: (answer: UpstreamDone) => void): void {
+    this.ends.push(request);
+    const half = this.halves.get(request.transactionId);
+    const failure = this.endFailures > 0 ? connectionLost : half === undefined ? unknownTransaction : undefined;
+    if (this.endFailures > 0) this.endFailures--;
+    if (half !== undefined && failure === undefined && half.end === "open") {
+      half.end = request.resolution === 1 ? "committed" : request.resolution === 2 ? "rolled back" : "open";
+      const log = this.#logOf(half.topic);
+      if (half.end === "committed") log.push({ ...half.stored, offset: log.length });
+    }
+    setImmediate(() => {
+      done(failure ?? { ok: true });
+      this.#wake();
+    });
+  }
+
+  announceProducer(topic: string, isLive: boolean): void {
+    this.announced.push([topic, isLive]);
+  }
+
+  /** Asks about a transaction, as the broker does when its time has come. */
+  checkBack(transactionId: string): void {
+    const half = this.halves.get(transactionId);
+    if (half === undefined) throw new Error(`no transaction ${transactionId}`);
+    const { topic, stored } = half;
+    const { storeMs, bornHost } = stored;
+    this.onOrphan?.({ topic, transactionId, message: Buffer.from(stored.bytes), storeMs, bornHost, lane: "base" });
   }
 
   close(): Promise<void> {
@@ -287,6 +337,7 @@ export function failed(code: Code, message: string, reach: UpstreamFailure["reac
 }
 
 const connectionLost = failed(Code.InternalServerError, "connection lost", "unknown");
+const unknownTransaction = failed(Code.InvalidTransactionId, "the transaction is unknown", "refused");
 const invalidReceipt = { code: Code.InvalidReceiptHandle, message: "the receipt handle is expired", receipt: "" };
 
 function matches(filter: string, tag: string): boolean {

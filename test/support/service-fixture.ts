@@ -2,6 +2,7 @@ import { connect, type Socket } from "node:net";
 import { popmesh } from "#codec/popmesh-v1";
 import { BrokerState } from "../../broker-core/broker-state.ts";
 import { FrameServer } from "../../broker-core/service/frame-server.ts";
+import { ProducerDirectory } from "../../broker-core/service/producer-directory.ts";
 import { ReceiveTable } from "../../broker-core/service/receive-table.ts";
 import { defaultWindows, type Windows } from "../../broker-core/service/window.ts";
 import { answerBit, FrameKind } from "../../proto/frame/frame.ts";
@@ -32,15 +33,17 @@ export class ServiceFixture {
 
   constructor(windows: Partial<Windows> = {}) {
     const receives = new ReceiveTable();
+    const producers = new ProducerDirectory();
     const { clock } = this;
     const now = { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
     this.state = new BrokerState(this.log, receives, {
       ...{ brokerName: "broker-a", receiptKey, runId: 7, bootId: clock.bootId, start: now, groupStart: "beginning" },
+      orphans: producers,
     });
     this.state.goLive(now);
     this.server = new FrameServer(receives, {
       ...{ port: this.state, log: this.log, clock, diagnostics: silentLog, metrics: this.metrics },
-      ...{ brokerName: "broker-a", runId: 7, windows: { ...defaultWindows, ...windows } },
+      ...{ brokerName: "broker-a", runId: 7, windows: { ...defaultWindows, ...windows }, producers },
     });
   }
 

@@ -3,8 +3,10 @@ import { apache } from "#codec/rocketmq-v2";
 import type {
   Delivery,
   GroupRef,
+  OrphanedTransaction,
   TopicRef,
   Upstream,
+  UpstreamDone,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -13,6 +15,8 @@ import type {
 } from "../../sidecar/upstream/upstream.ts";
 
 const callMsMax = 10_000;
+
+const transactional = 4;
 
 /** Messages of type NORMAL and FIFO. */
 export function topicRef(name: string, parts: Partial<TopicRef> = {}): TopicRef {
@@ -27,7 +31,13 @@ export function groupRef(name: string, parts: Partial<GroupRef> = {}): GroupRef 
 /** A message as a client encodes it. */
 export function encodedMessage(
   id: string,
-  parts: { readonly body?: Uint8Array | string; readonly tag?: string; readonly messageGroup?: string } = {},
+  parts: {
+    readonly body?: Uint8Array | string;
+    readonly tag?: string;
+    readonly messageGroup?: string;
+    readonly isHalf?: boolean;
+    readonly recoveryMs?: number;
+  } = {},
 ): Uint8Array {
   const { Message } = apache.rocketmq.v2;
   const systemProperties: apache.rocketmq.v2.ISystemProperties = { messageId: id, messageType: 1 };
@@ -35,6 +45,11 @@ export function encodedMessage(
   if (parts.messageGroup !== undefined) {
     systemProperties.messageGroup = parts.messageGroup;
     systemProperties.messageType = 2;
+  }
+  if (parts.isHalf === true) systemProperties.messageType = transactional;
+  if (parts.recoveryMs !== undefined) {
+    const seconds = Math.floor(parts.recoveryMs / 1_000);
+    systemProperties.orphanedTransactionRecoveryDuration = { seconds, nanos: (parts.recoveryMs % 1_000) * 1e6 };
   }
   return Message.encode({
     topic: { name: "t" },
@@ -121,6 +136,30 @@ export class UpstreamClient {
   ): Promise<UpstreamResults> {
     const changes = [{ receipt, kind, invisibleMs }];
     return new Promise((resolve) => this.upstream.change({ group, changes }, deadline(callMsMax), resolve));
+  }
+
+  /** Sends one half message and requires success. */
+  async begin(topic: TopicRef, id: string, parts?: Parameters<typeof encodedMessage>[1]): Promise<string> {
+    const { transactionId } = await this.store(topic, id, { ...parts, isHalf: true });
+    assert.notEqual(transactionId, "");
+    return transactionId;
+  }
+
+  endTransaction(
+    topic: TopicRef,
+    transactionId: string,
+    resolution: "COMMIT" | "ROLLBACK" | "UNKNOWN",
+  ): Promise<UpstreamDone> {
+    const number = { UNKNOWN: 0, COMMIT: 1, ROLLBACK: 2 }[resolution];
+    const request = { topic: topic.name, transactionId, resolution: number, source: 1 };
+    return new Promise((resolve) => this.upstream.endTransaction(request, deadline(callMsMax), resolve));
+  }
+
+  /** Questions about open transactions that came. */
+  orphans(): OrphanedTransaction[] {
+    const orphans: OrphanedTransaction[] = [];
+    this.upstream.onOrphan = (orphan) => orphans.push(orphan);
+    return orphans;
   }
 
   /** The codes of an ack or change that reached the broker. */

@@ -6,6 +6,7 @@ import { MeshError } from "../../../proto/runtime/mesh-error.ts";
 import type {
   Delivery,
   FailureReach,
+  UpstreamDone,
   UpstreamFailure,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -17,10 +18,11 @@ const sendReader = new SendAnswerReader();
 const receiveReader = new ReceiveAnswerReader();
 const resultsReader = new ResultsReader();
 
+const done: UpstreamDone = { ok: true };
 export const nothingReceived: UpstreamReceiveAnswer = { ok: true, deliveries: [] };
 
 /** What the callback of a call takes; its kind decides which of them. */
-export type AnyAnswer = UpstreamSendAnswer & UpstreamReceiveAnswer & UpstreamResults;
+export type AnyAnswer = UpstreamSendAnswer & UpstreamReceiveAnswer & UpstreamResults & UpstreamDone;
 
 /** The answer to a call of `kind`. */
 export function readAnswer(kind: number, status: number, bytes: Buffer, start: number, end: number): AnyAnswer {
@@ -33,17 +35,19 @@ function readByKind(
   bytes: Buffer,
   start: number,
   end: number,
-): UpstreamSendAnswer | UpstreamReceiveAnswer | UpstreamResults {
+): UpstreamSendAnswer | UpstreamReceiveAnswer | UpstreamResults | UpstreamDone {
   // A wait that was given up is answered so; for the caller it is an empty answer.
   if (status === Code.MessageNotFound && kind === FrameKind.Receive) return nothingReceived;
   if (status !== Code.Ok) return readFailure(status, bytes, start, end);
   if (kind === FrameKind.Send) return readSendAnswer(bytes, start, end);
+  if (kind === FrameKind.EndTransaction) return done;
   return kind === FrameKind.Receive ? readReceiveAnswer(bytes, start, end) : readResults(bytes, start, end);
 }
 
 function readSendAnswer(bytes: Buffer, start: number, end: number): UpstreamSendAnswer {
   sendReader.read(bytes, start, end);
-  return { ok: true, queueId: sendReader.queueId, firstOffset: sendReader.firstOffset, storeMs: sendReader.storeMs };
+  const { queueId, firstOffset, storeMs, transactionId } = sendReader;
+  return { ok: true, queueId, firstOffset, storeMs, transactionId };
 }
 
 /** The messages are copied out of the frame, once for all of them. */

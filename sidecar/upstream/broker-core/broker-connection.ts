@@ -1,11 +1,11 @@
-import type { Socket } from "node:net";
 import { popmesh } from "#codec/popmesh-v1";
 import { Code, codeName } from "../../../proto/code.ts";
 import { answerBit, FrameKind, frameVersionMax, frameVersionMin } from "../../../proto/frame/frame.ts";
 import { FrameConnection, type FrameConnectionHandler } from "../../../proto/frame/frame-connection.ts";
+import type { FrameSocket } from "../../../proto/frame/frame-socket.ts";
 import type { Clock } from "../../../proto/runtime/clock.ts";
 import { MeshError } from "../../../proto/runtime/mesh-error.ts";
-import type { GroupRef, TopicRef } from "../upstream.ts";
+import type { GroupRef, OrphanedTransaction, TopicRef } from "../upstream.ts";
 import { decodeRare } from "./answer-reader.ts";
 import { groupReplaces, OpenedNames, topicReplaces } from "./opened-names.ts";
 
@@ -34,6 +34,8 @@ export interface BrokerConnectionOwner {
   onGoAway(connection: BrokerConnection): void;
   /** There may be room for waiting calls: larger windows, or a socket that takes more. */
   onRoom(connection: BrokerConnection): void;
+  /** The broker asks about an open transaction. */
+  onOrphan(orphan: OrphanedTransaction): void;
   onClosed(connection: BrokerConnection, reason: string): void;
 }
 
@@ -58,7 +60,7 @@ export class BrokerConnection implements FrameConnectionHandler {
   readonly #brokerName: string;
   #pingedMs: number;
 
-  constructor(socket: Socket, clock: Clock, brokerName: string, hello: HelloFields, owner: BrokerConnectionOwner) {
+  constructor(socket: FrameSocket, clock: Clock, brokerName: string, hello: HelloFields, owner: BrokerConnectionOwner) {
     this.#clock = clock;
     this.#owner = owner;
     this.#brokerName = brokerName;
@@ -124,6 +126,12 @@ export class BrokerConnection implements FrameConnectionHandler {
         this.isGoingAway = true;
         this.#owner.onGoAway(this);
         return;
+      case FrameKind.CheckBack: {
+        const check = decodeRare(popmesh.v1.CheckBack.decode, bytes.subarray(start, end));
+        const { topic, transactionId, storeMs, bornHost, laneMark: lane } = check;
+        this.#owner.onOrphan({ topic, transactionId, message: Buffer.from(check.message), storeMs, bornHost, lane });
+        return;
+      }
       default:
         // What a newer broker says beyond that is of no concern; what it would ask is never answered.
         if ((kind & answerBit) === 0) return;

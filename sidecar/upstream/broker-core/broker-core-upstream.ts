@@ -1,18 +1,22 @@
+import { popmesh } from "#codec/popmesh-v1";
 import { Code } from "../../../proto/code.ts";
 import { sendRequestBytesMax } from "../../../proto/codec/frame-body.ts";
 import { FrameKind, frameBytesMax, frameHeaderBytes } from "../../../proto/frame/frame.ts";
 import type { Clock } from "../../../proto/runtime/clock.ts";
 import type {
   FailureReach,
+  OrphanedTransaction,
   Upstream,
   UpstreamAck,
   UpstreamChange,
+  UpstreamDone,
   UpstreamFailure,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
   UpstreamSend,
   UpstreamSendAnswer,
+  UpstreamTransactionEnd,
 } from "../upstream.ts";
 import { type AnyAnswer, failure, nothingReceived, readAnswer } from "./answer-reader.ts";
 import type { BrokerConnection } from "./broker-connection.ts";
@@ -21,18 +25,10 @@ import { Connector, type ConnectorEvents, type ConnectorOptions } from "./connec
 import { DeadlineWatch } from "./deadline-watch.ts";
 import { deadlineTickMs } from "./deadline-wheel.ts";
 import { type AnyOpening, forgetUnknownName, isOpening, NameOpener, type NamesOf, readOpening } from "./name-opener.ts";
-import { noRoom, withinTime, writeRequest } from "./request-frame.ts";
+import { type BrokerCoreLimits, PendingCalls } from "./pending-calls.ts";
+import { ProducerAnnouncer } from "./producer-announcer.ts";
+import { type EncodedRequest, giveBackCredit, noRoom, withinTime, writeRequest } from "./request-frame.ts";
 import { WaitQueue } from "./wait-queue.ts";
-
-/** What one upstream may have open; `CircuitLimits` of the cluster stage has these fields. */
-export interface BrokerCoreLimits {
-  /** Sends on the wire. */
-  readonly sendsInFlightMax: number;
-  /** Calls, receives apart, that wait for a connection, an opened name or a window. */
-  readonly pendingMax: number;
-  /** Bytes of sends that wait. */
-  readonly pendingBytesMax: number;
-}
 
 export interface BrokerCoreUpstreamOptions extends ConnectorOptions {
   readonly limits: BrokerCoreLimits;
@@ -61,15 +57,15 @@ export class BrokerCoreUpstream implements Upstream {
   readonly #calls: CallTable;
   readonly #deadlines: DeadlineWatch;
   readonly #names: NameOpener;
+  readonly #producers: ProducerAnnouncer;
+  onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
   /** Acks and changes go before sends, sends before receives: giving back must not wait behind new work. */
   readonly #settleQueue: WaitQueue;
   readonly #sendQueue: WaitQueue;
   readonly #receiveQueue: WaitQueue;
   #openRequests = 0;
-  /** Calls in state Waiting, without receives, and the bytes of their copies. */
-  #pending = 0;
-  #pendingReceives = 0;
-  #pendingBytes = 0;
+  /** Calls in state Waiting, and the bytes of their copies. */
+  readonly #pending: PendingCalls;
   #isClosing = false;
   #whenEmpty: (() => void) | undefined;
 
@@ -78,6 +74,8 @@ export class BrokerCoreUpstream implements Upstream {
     this.brokerName = options.brokerName;
     this.#limits = options.limits;
     this.#clock = clock;
+    this.#pending = new PendingCalls(options.limits);
+    this.#producers = new ProducerAnnouncer(clock);
     const deadlines = new DeadlineWatch(clock, (slot) => this.#expired(slot));
     this.#deadlines = deadlines;
     this.#calls = new CallTable((capacity) => deadlines.grow(capacity));
@@ -100,6 +98,7 @@ export class BrokerCoreUpstream implements Upstream {
       onUnready: (why) => this.#unready(why),
       onLost: (connection, reason) => this.#lost(connection, reason),
       onRoom: (connection) => this.#pump(connection),
+      onOrphan: (orphan) => this.onOrphan?.(orphan),
       onAnswer: (connection, kind, status, correlation, bytes, start, end) =>
         this.#answered(connection, kind, status, correlation, bytes, start, end),
     };
@@ -145,6 +144,15 @@ export class BrokerCoreUpstream implements Upstream {
 
   change(request: UpstreamChange, deadlineMs: number, done: Done<UpstreamResults>): void {
     this.#begin(FrameKind.Change, request, 0, deadlineMs, done);
+  }
+
+  endTransaction(request: UpstreamTransactionEnd, deadlineMs: number, done: Done<UpstreamDone>): void {
+    const body = popmesh.v1.EndTransactionRequest.encode(request).finish();
+    this.#begin(FrameKind.EndTransaction, { body }, 0, deadlineMs, done);
+  }
+
+  announceProducer(topic: string, isLive: boolean): void {
+    this.#producers.announce(topic, isLive);
   }
 
   async close(graceMs: number): Promise<void> {
@@ -197,11 +205,8 @@ export class BrokerCoreUpstream implements Upstream {
       const message = `broker ${this.brokerName} left the configuration; ask another one`;
       return failure(Code.InternalServerError, message, "not-sent");
     }
-    if (kind === FrameKind.Receive) return undefined;
-    if (this.#pending >= this.#limits.pendingMax) return this.#tooMany("calls");
-    return this.#pendingBytes + bytesMax > this.#limits.pendingBytesMax && this.#pending > 0
-      ? this.#tooMany("bytes")
-      : undefined;
+    const excess = this.#pending.excess(kind, bytesMax);
+    return excess === undefined ? undefined : this.#tooMany(excess);
   }
 
   #tooMany(what: string): UpstreamFailure {
@@ -217,13 +222,11 @@ export class BrokerCoreUpstream implements Upstream {
   #wait(slot: number, kind: number): void {
     const calls = this.#calls;
     calls.states[slot] = CallState.Waiting;
-    if (kind === FrameKind.Receive) this.#pendingReceives++;
-    else this.#pending++;
+    this.#pending.enter(kind, calls.requestBytes[slot]!);
     if (kind === FrameKind.Send) {
       // The caller's views end with its call.
       const request = calls.requests[slot] as UpstreamSend;
       calls.requests[slot] = { ...request, messages: request.messages.map((message) => Buffer.from(message)) };
-      this.#pendingBytes += calls.requestBytes[slot]!;
     }
     this.#armWaiting(slot);
     this.#route(slot);
@@ -262,12 +265,12 @@ export class BrokerCoreUpstream implements Upstream {
       }
       if (queue.isEmpty && this.#trySend(connection, slot)) return;
     }
-    queue.add(this.#calls.correlation(slot), this.#pending + this.#pendingReceives);
+    queue.add(this.#calls.correlation(slot), this.#pending.count);
   }
 
   /** Sends what waits while there is room; a call whose names are not opened steps aside. */
   #pump(connection: BrokerConnection): void {
-    if (connection !== this.#connector.current || this.#pending + this.#pendingReceives === 0) return;
+    if (connection !== this.#connector.current || this.#pending.count === 0) return;
     this.#pumpQueue(connection, this.#settleQueue);
     this.#pumpQueue(connection, this.#sendQueue);
     this.#pumpQueue(connection, this.#receiveQueue);
@@ -291,11 +294,10 @@ export class BrokerCoreUpstream implements Upstream {
       const leftMs = calls.deadlinesMs[slot]! - this.#clock.monotonicMs();
       calls.requests[slot] = withinTime(calls.requests[slot] as UpstreamReceive, leftMs);
     }
-    const request = calls.requests[slot] as UpstreamSend & UpstreamReceive;
-    if (kind === FrameKind.Send || kind === FrameKind.Receive) {
-      if (!isOpen(connection.topics.find(request.topic))) return false;
-    }
-    if (kind !== FrameKind.Send && !isOpen(connection.groups.find(request.group))) return false;
+    const request = calls.requests[slot] as UpstreamSend & UpstreamReceive & EncodedRequest;
+    const { topic, group } = request as NamesOf;
+    if (topic !== undefined && !isOpen(connection.topics.find(topic))) return false;
+    if (group !== undefined && !isOpen(connection.groups.find(group))) return false;
     const position = writeRequest(
       connection,
       kind,
@@ -308,20 +310,13 @@ export class BrokerCoreUpstream implements Upstream {
     // The messages are in the frame; only the names are wanted again.
     if (kind === FrameKind.Send) calls.requests[slot] = { topic: request.topic };
     if (calls.states[slot] === CallState.Waiting) {
-      this.#leavePending(slot);
+      this.#pending.leave(kind, calls.requestBytes[slot]!);
       this.#deadlines.arm(slot, calls.deadlinesMs[slot]!);
     }
     calls.states[slot] = CallState.Sent;
     calls.connections[slot] = connection;
     calls.positions[slot] = position;
     return true;
-  }
-
-  #leavePending(slot: number): void {
-    const kind = this.#calls.kinds[slot];
-    if (kind === FrameKind.Receive) this.#pendingReceives--;
-    else this.#pending--;
-    if (kind === FrameKind.Send) this.#pendingBytes -= this.#calls.requestBytes[slot]!;
   }
 
   // ---- A call ends ----
@@ -344,13 +339,13 @@ export class BrokerCoreUpstream implements Upstream {
     const hasCaller = calls.states[slot] === CallState.Sent;
     if (isOpening(kind)) {
       const outcome = readOpening(kind, status, bytes, start, end);
-      this.#giveBackCredit(connection, slot);
+      giveBackCredit(connection, kind, 0);
       this.#closeSlot(slot);
       this.#names.answered(connection, kind, request as AnyOpening, outcome);
     } else {
       const answer = readAnswer(kind, status, bytes, start, end);
       const done = calls.dones[slot] as AnyDone;
-      this.#giveBackCredit(connection, slot);
+      giveBackCredit(connection, kind, calls.requestBytes[slot]!);
       if (hasCaller) this.#settled(slot);
       this.#closeSlot(slot);
       if (status !== Code.Ok) forgetUnknownName(connection, status, request as NamesOf);
@@ -367,18 +362,6 @@ export class BrokerCoreUpstream implements Upstream {
     this.change({ group: request.group, changes }, this.#clock.monotonicMs() + handBackMsMax, doNothing);
   }
 
-  #giveBackCredit(connection: BrokerConnection, slot: number): void {
-    const kind = this.#calls.kinds[slot];
-    if (kind === FrameKind.Receive) {
-      connection.receivesInUse--;
-      return;
-    }
-    connection.requestsInUse--;
-    if (kind !== FrameKind.Send) return;
-    connection.sendsInUse--;
-    connection.bytesInUse -= this.#calls.requestBytes[slot]!;
-  }
-
   /** The caller's part is over. */
   #settled(slot: number): void {
     this.#deadlines.disarm(slot);
@@ -393,7 +376,7 @@ export class BrokerCoreUpstream implements Upstream {
   /** Answers a call that waits: nothing of it was sent. */
   #finish(slot: number, answer: UpstreamFailure | UpstreamReceiveAnswer): void {
     const done = this.#calls.dones[slot] as Done<typeof answer>;
-    this.#leavePending(slot);
+    this.#pending.leave(this.#calls.kinds[slot]!, this.#calls.requestBytes[slot]!);
     this.#settled(slot);
     this.#closeSlot(slot);
     done(answer);
@@ -443,11 +426,13 @@ export class BrokerCoreUpstream implements Upstream {
   // ---- The connection comes and goes ----
 
   #ready(connection: BrokerConnection): void {
+    this.#producers.connected(connection);
     for (const slot of this.#waitingSlots()) this.#deadlines.arm(slot, this.#calls.deadlinesMs[slot]!);
     this.#pump(connection);
   }
 
   #unready(why: "broken" | "going away"): void {
+    this.#producers.disconnected();
     if (why === "broken") this.#failWaiting(this.#connector.trouble);
     else for (const slot of this.#waitingSlots()) this.#armWaiting(slot);
   }

@@ -1,7 +1,9 @@
 import { connect } from "node:net";
+import type { OpenSocket } from "../../../proto/frame/frame-socket.ts";
 import type { Clock, Timer } from "../../../proto/runtime/clock.ts";
 import type { Log } from "../../../proto/runtime/log.ts";
 import type { Randomness } from "../../../proto/runtime/randomness.ts";
+import type { OrphanedTransaction } from "../upstream.ts";
 import { BrokerConnection, type BrokerConnectionOwner, type HelloFields } from "./broker-connection.ts";
 import { afterConnection, freshBackoff, nextAttempt, type ReconnectBackoff } from "./reconnect-backoff.ts";
 
@@ -20,10 +22,12 @@ export interface ConnectorOptions {
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly log: Log;
+  /** Left out: TCP. */
+  readonly openSocket?: OpenSocket;
 }
 
 /** What becomes of the connection, as the driver sees it. */
-export interface ConnectorEvents extends Pick<BrokerConnectionOwner, "onAnswer" | "onRoom"> {
+export interface ConnectorEvents extends Pick<BrokerConnectionOwner, "onAnswer" | "onRoom" | "onOrphan"> {
   /** There is a connection for new requests. */
   onReady(connection: BrokerConnection): void;
   /** There is none any more: lost ("broken"), or the broker asked to leave it ("going away", what is open finishes). */
@@ -86,6 +90,10 @@ export class Connector implements BrokerConnectionOwner {
     this.#events.onRoom(connection);
   }
 
+  onOrphan(orphan: OrphanedTransaction): void {
+    this.#events.onOrphan(orphan);
+  }
+
   onWelcome(connection: BrokerConnection): void {
     this.#connectTimeout?.cancel();
     this.#connecting = undefined;
@@ -130,8 +138,8 @@ export class Connector implements BrokerConnectionOwner {
   }
 
   #connect(): void {
-    const { clock, host, port, brokerName, hello } = this.#options;
-    const connection = new BrokerConnection(connect({ host, port }), clock, brokerName, hello, this);
+    const { clock, host, port, brokerName, hello, openSocket = connect } = this.#options;
+    const connection = new BrokerConnection(openSocket({ host, port }), clock, brokerName, hello, this);
     this.#connecting = connection;
     this.#connections.add(connection);
     this.#connectTimeout = clock.after(connectMsMax, () =>

@@ -32,7 +32,7 @@ export function writeRequest(
   connection: BrokerConnection,
   kind: number,
   correlation: number,
-  request: UpstreamSend | UpstreamReceive | UpstreamAck | UpstreamChange,
+  request: UpstreamSend | UpstreamReceive | UpstreamAck | UpstreamChange | EncodedRequest,
   /** Of a send, as `sendRequestBytesMax` tells; charged to the byte window, so never less than the broker counts. */
   bytesMax: number,
   sendsInFlightMax: number,
@@ -45,6 +45,8 @@ export function writeRequest(
     case FrameKind.Ack:
     case FrameKind.DeadLetter:
       return writeReceipts(connection, kind, correlation, request as UpstreamAck);
+    case FrameKind.EndTransaction:
+      return writeEncoded(connection, kind, correlation, request as EncodedRequest);
     default:
       return writeChanges(connection, correlation, request as UpstreamChange);
   }
@@ -110,6 +112,39 @@ function writeChanges(connection: BrokerConnection, correlation: number, request
   writer.end(at);
   connection.requestsInUse++;
   return position;
+}
+
+/** Rare requests are encoded when they are made. */
+export interface EncodedRequest {
+  readonly body: Uint8Array;
+}
+
+function writeEncoded(
+  connection: BrokerConnection,
+  kind: number,
+  correlation: number,
+  { body }: EncodedRequest,
+): number {
+  if (!hasRequestRoom(connection)) return noRoom;
+  const { writer } = connection.frames;
+  const at = writer.begin(kind, 0, correlation, body.length);
+  const position = writer.handedPosition + at - frameHeaderBytes;
+  writer.bytes.set(body, at);
+  writer.end(at + body.length);
+  connection.requestsInUse++;
+  return position;
+}
+
+/** The broker has answered: its share of the windows is free again. */
+export function giveBackCredit(connection: BrokerConnection, kind: number, requestBytes: number): void {
+  if (kind === FrameKind.Receive) {
+    connection.receivesInUse--;
+    return;
+  }
+  connection.requestsInUse--;
+  if (kind !== FrameKind.Send) return;
+  connection.sendsInUse--;
+  connection.bytesInUse -= requestBytes;
 }
 
 /** Left of a receive's time for the way back, when its wait at the broker is cut. */

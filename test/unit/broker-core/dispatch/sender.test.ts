@@ -102,10 +102,9 @@ describe("storing messages", () => {
       assert.equal(!sent.ok && sent.code, Code.MessagePropertyConflictWithType);
     }
     const mixed = opened({ messageTypes: 0b11110 });
-    for (const message of [delay, transaction]) {
-      const sent = mixed.send(message);
-      assert.equal(!sent.ok && sent.code, Code.NotImplemented);
-    }
+    const sent = mixed.send(delay);
+    assert.equal(!sent.ok && sent.code, Code.NotImplemented);
+    assert.equal(mixed.send(transaction).ok, true);
     assert.equal(mixed.send(messageBytes({ group: "g" })).ok, true);
   });
 

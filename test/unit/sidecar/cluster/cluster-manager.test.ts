@@ -27,6 +27,12 @@ class ShownUpstream implements Upstream {
   ack(): void {}
   deadLetter(): void {}
   change(): void {}
+  endTransaction(): void {}
+  readonly announced: [topic: string, isLive: boolean][] = [];
+  announceProducer(topic: string, isLive: boolean): void {
+    this.announced.push([topic, isLive]);
+  }
+  onOrphan: Upstream["onOrphan"];
   close(graceMs: number): Promise<void> {
     this.closedWith = graceMs;
     return new Promise((resolve) => {

@@ -15,7 +15,7 @@ const group: GroupRef = {
   backoff: { kind: "list", delaysMs: [1_000] },
   inflightMax: 0,
 };
-const stream: CommandStream = { pushSettings() {}, end() {} };
+const stream: CommandStream = { takesMore: true, sendCommand() {}, pushSettings() {}, end() {} };
 const minuteMs = 60_000;
 
 /** A broker that does what it is asked, seen from the renewal. */

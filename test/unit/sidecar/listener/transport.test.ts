@@ -4,8 +4,6 @@ import { type RawV2Client, receiveRequest, type UnaryRpc, unaryRpcs } from "../.
 import { SidecarUnderTest } from "../../../support/start-sidecar.ts";
 
 const laterRpcs: readonly UnaryRpc[] = [
-  "ForwardMessageToDeadLetterQueue",
-  "EndTransaction",
   "RecallMessage",
   "SyncLiteSubscription",
   "UpdateOffset",
