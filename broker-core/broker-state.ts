@@ -62,6 +62,8 @@ export interface BrokerStateOptions {
   /** Who asks producers about their open transactions. Without it nobody does, and they end by their age. */
   readonly orphans?: OrphanSink;
   readonly checkPolicy?: CheckPolicy;
+  /** Topics in use before idle ones are put away; default 1 024. */
+  readonly topicsInUseMin?: number;
 }
 
 const inFlightMaxDefault = 20_000;
@@ -95,11 +97,11 @@ export class BrokerState implements BrokerPort {
 
   /** `image`: a snapshot to start from; the log is then replayed from `appliedPosition`. Throws `StateImageError`. */
   constructor(log: LogWriter & LogReader, sink: ReceiveSink, options: BrokerStateOptions, image?: Buffer) {
-    this.#tables = new BrokerTables({
-      boot: bootNumber(options.bootId),
-      startMonotonicMs: options.start.monotonicMs,
-      startWallMs: options.start.wallMs,
-    });
+    const { bootId, start } = options;
+    this.#tables = new BrokerTables(
+      { boot: bootNumber(bootId), startMonotonicMs: start.monotonicMs, startWallMs: start.wallMs },
+      options.topicsInUseMin,
+    );
     if (image !== undefined) readStateImage(image, this.#tables);
     const sealer = new ReceiptSealer(options.brokerName, options.receiptKey);
     this.#dispatcher = new Dispatcher(this.#tables);
@@ -132,15 +134,14 @@ export class BrokerState implements BrokerPort {
   replay(record: LogRecord): void {
     this.#dispatcher.apply(record.type, record.position, record.body, 0, record.body.length);
     this.#tables.appliedPosition = record.nextPosition;
+    this.#tables.topics.putAwayIdle();
   }
 
   goLive(now: Now): void {
-    const { topics, queues, undurable } = this.#tables;
+    const { queues, undurable } = this.#tables;
     // What was read from the log at start-up is on disk: recovery has seen to that.
     while (undurable.take(Number.POSITIVE_INFINITY) >= 0);
-    for (const topic of topics.all()) {
-      for (const queue of topic.queues) queues.setVisibleEnd(queue, queues.endOffset(queue));
-    }
+    queues.showAll();
     this.advance(now);
   }
 
@@ -205,6 +206,7 @@ export class BrokerState implements BrokerPort {
 
   onDurable(durablePosition: number, now: Now): void {
     const { topics, queues, undurable } = this.#tables;
+    topics.putAwayIdle();
     for (let queue = undurable.take(durablePosition); queue >= 0; queue = undurable.take(durablePosition)) {
       queues.setVisibleEnd(queue, queues.visibleEnd(queue) + 1);
       const topic = topics.byId(queues.topicId(queue));
@@ -218,10 +220,13 @@ export class BrokerState implements BrokerPort {
   #wakeTopic(topic: Topic): void {
     topic.isWoken = true;
     this.#wokenTopics.push(topic);
-    for (const subscription of topic.subscriptions.values()) this.#wake(subscription);
+    const { inUse } = topic.subscriptions;
+    if (inUse === undefined) return;
+    for (const subscription of inUse.values()) this.#wake(subscription);
   }
 
   advance(now: Now): void {
+    this.#tables.topics.putAwayIdle();
     this.#endLeases(now);
     this.#serveWoken(now);
     this.#receiver.advance(now);

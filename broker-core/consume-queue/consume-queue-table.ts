@@ -1,3 +1,6 @@
+import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
+import { widened } from "../dispatch/widened.ts";
+
 /**
  * The consume queues of all topics: for each (topic, queue) an index from offset to log position, with what a scan needs
  * without reading the log.
@@ -97,6 +100,11 @@ export class ConsumeQueueTable {
 
   setVisibleEnd(slot: number, offset: number): void {
     this.#visibleEnds[slot] = offset;
+  }
+
+  /** Everything there is is durable: the end of a start. */
+  showAll(): void {
+    this.#visibleEnds.set(this.#endOffsets.subarray(0, this.#queueCount));
   }
 
   append(
@@ -199,6 +207,39 @@ export class ConsumeQueueTable {
     }
   }
 
+  /** For a state image. */
+  writeTo(into: ImageWriter): void {
+    into.u32(this.#queueCount);
+    into.column(this.#topicIds.subarray(0, this.#queueCount));
+    into.column(this.#queueIds.subarray(0, this.#queueCount));
+    into.column(this.#beginOffsets.subarray(0, this.#queueCount));
+    into.column(this.#endOffsets.subarray(0, this.#queueCount));
+    for (let slot = 0; slot < this.#queueCount; slot++) {
+      const count = this.#endOffsets[slot]! - this.#beginOffsets[slot]!;
+      if (count > 0) into.fill(count * entryBytes, (bytes, at) => this.copyEntries(slot, bytes, at));
+    }
+  }
+
+  /** Fills an empty table. */
+  readFrom(from: ImageReader): void {
+    const count = from.u32();
+    this.#growQueues(count);
+    this.#queueCount = count;
+    from.column(this.#topicIds.subarray(0, count));
+    from.column(this.#queueIds.subarray(0, count));
+    from.column(this.#beginOffsets.subarray(0, count));
+    from.column(this.#endOffsets.subarray(0, count));
+    for (let slot = count - 1; slot >= 0; slot--) if (this.#topicIds[slot] === 0) this.#freeQueues.push(slot);
+    for (let slot = 0; slot < count; slot++) {
+      const begin = this.#beginOffsets[slot]!;
+      const end = this.#endOffsets[slot]!;
+      if (!(begin <= end)) throw new RangeError("a queue ends before it begins");
+      if (begin < end) {
+        from.take((end - begin) * entryBytes, (bytes, at) => this.restoreEntries(slot, begin, end, bytes, at));
+      }
+    }
+  }
+
   #columns(): Column[] {
     return [
       new Column(this.#positions, 8),
@@ -233,13 +274,12 @@ export class ConsumeQueueTable {
     }
   }
 
-  #growQueues(): void {
-    const count = this.#topicIds.length * 2;
-    this.#topicIds = widen(this.#topicIds, new Uint32Array(count));
-    this.#queueIds = widen(this.#queueIds, new Uint16Array(count));
-    this.#beginOffsets = widen(this.#beginOffsets, new Float64Array(count));
-    this.#endOffsets = widen(this.#endOffsets, new Float64Array(count));
-    this.#visibleEnds = widen(this.#visibleEnds, new Float64Array(count));
+  #growQueues(count = this.#topicIds.length * 2): void {
+    this.#topicIds = widened(this.#topicIds, count);
+    this.#queueIds = widened(this.#queueIds, count);
+    this.#beginOffsets = widened(this.#beginOffsets, count);
+    this.#endOffsets = widened(this.#endOffsets, count);
+    this.#visibleEnds = widened(this.#visibleEnds, count);
   }
 }
 
@@ -265,9 +305,4 @@ class Column {
     place.end = place.begin + count * this.#width;
     return place;
   }
-}
-
-function widen<T extends Float64Array | Uint32Array | Uint16Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
 }

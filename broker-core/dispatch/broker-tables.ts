@@ -2,22 +2,23 @@ import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { UndurableEntries } from "../consume-queue/undurable-entries.ts";
 import type { LeaseClock } from "../pop/lease-clock.ts";
 import { LeaseTable } from "../pop/lease-table.ts";
-import { type Subscription, SubscriptionTable } from "../pop/subscription.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import { SubscriptionTable } from "../pop/subscription-table.ts";
 import { TextTable } from "../pop/text-table.ts";
 import { TimerWheel } from "../pop/timer-wheel.ts";
 import { GroupTable } from "../topic/consumer-group.ts";
-import { TopicTable } from "../topic/topic.ts";
 import { TransactionTable } from "../transaction/transaction-table.ts";
+import { TopicTable } from "../topic/topic-table.ts";
 
 /** Everything that is derived from the log. Written by the dispatcher and by the end of leases, read by the decisions. */
 export class BrokerTables {
   readonly clock: LeaseClock;
-  readonly topics = new TopicTable();
+  readonly topics: TopicTable;
   readonly groups = new GroupTable();
   readonly queues = new ConsumeQueueTable();
   readonly undurable = new UndurableEntries();
-  readonly subscriptions = new SubscriptionTable();
   readonly leases = new LeaseTable();
+  readonly subscriptions: SubscriptionTable;
   /** Ends of the leases in flight, by lease slot. */
   readonly leaseTimers: TimerWheel;
   readonly transactions = new TransactionTable();
@@ -31,8 +32,11 @@ export class BrokerTables {
   /** Log position behind the last record that was applied. */
   appliedPosition = 0;
 
-  constructor(clock: LeaseClock) {
+  /** `topicsInUseMin`: as of `TopicTable`. */
+  constructor(clock: LeaseClock, topicsInUseMin?: number) {
     this.clock = clock;
+    this.topics = new TopicTable(topicsInUseMin);
+    this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases);
     this.leaseTimers = new TimerWheel(clock.startMonotonicMs);
     this.transactionTimers = new TimerWheel(clock.startMonotonicMs);
   }

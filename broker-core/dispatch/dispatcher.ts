@@ -106,7 +106,7 @@ export class Dispatcher {
     topic.incarnation = record.incarnation;
     topic.messageTypes = record.messageTypes;
     topic.openedPosition = position;
-    while (topic.queues.length < record.queueCount) topic.queues.push(queues.add(topic.id, topic.queues.length));
+    while (topic.queues.length < record.queueCount) topics.addQueue(topic, queues.add(topic.id, topic.queues.length));
     for (const subscription of topic.subscriptions.values()) subscription.widen();
   }
 
@@ -115,8 +115,8 @@ export class Dispatcher {
     const topic = this.#topicById(readTopicDropped(bytes, start, end));
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free) continue;
-      const subscription = subscriptions.at(leases.subscription[slot]!);
-      if (subscription?.topic === topic) this.#forget(slot, subscription);
+      const subscription = leases.subscription[slot]!;
+      if (subscriptions.topicId(subscription) === topic.id) this.#forget(slot, subscriptions.at(subscription)!);
     }
     for (const subscription of [...topic.subscriptions.values()]) subscriptions.remove(subscription);
     this.#transactions.topicDropped(topic);
@@ -188,12 +188,12 @@ export class Dispatcher {
   }
 
   #cursorOpened(bytes: Buffer, start: number, end: number): void {
-    const { subscriptions, groups, leases } = this.#tables;
+    const { subscriptions, groups } = this.#tables;
     const opened = readCursorOpened(bytes, start, end);
     const group = groups.byId(opened.groupId);
     if (group === undefined) throw new RecordFault(`a cursor of the unknown group ${opened.groupId}`);
-    const subscription = subscriptions.add(group, this.#topicById(opened.topicId), leases);
-    subscription.cursors.set(opened.offsets.slice(0, subscription.cursors.length));
+    const { cursors } = subscriptions.add(group, this.#topicById(opened.topicId));
+    for (let i = 0; i < cursors.length; i++) cursors[i] = opened.offsets[i] ?? 0;
   }
 
   #cursorReset(bytes: Buffer, start: number, end: number): void {

@@ -1,3 +1,5 @@
+type Column = Float64Array | Uint32Array | Int32Array | Uint16Array | Uint8Array;
+
 /** A growing buffer for state images. */
 export class ImageWriter {
   #bytes = Buffer.allocUnsafe(64 * 1024);
@@ -40,6 +42,13 @@ export class ImageWriter {
   f64(value: number): void {
     const at = this.#room(8);
     this.#bytes.writeDoubleLE(value, at);
+  }
+
+  /** A column as it lies in memory. */
+  column(column: Column): void {
+    const { byteLength } = column;
+    const at = this.#room(byteLength);
+    Buffer.from(column.buffer, column.byteOffset, byteLength).copy(this.#bytes, at);
   }
 
   text(value: string): void {
@@ -88,6 +97,14 @@ export class ImageReader {
 
   f64(): number {
     return this.#bytes.readDoubleLE(this.#move(8));
+  }
+
+  /** Fills a column of the length that was written. */
+  column(column: Column): void {
+    const { byteLength } = column;
+    const at = this.#move(byteLength);
+    if (this.#at > this.#bytes.length) throw new RangeError("a column reaches beyond the end of the image");
+    this.#bytes.copy(Buffer.from(column.buffer, column.byteOffset, byteLength), 0, at, this.#at);
   }
 
   text(): string {

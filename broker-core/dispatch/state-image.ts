@@ -22,8 +22,8 @@ const magic = 0x706f_7053;
 const version = 5;
 
 /**
- * All derived state in canonical order (ids, then offsets), for a checkpoint. What is not derived from the log (who waits,
- * which queue is next, what is durable) is left out.
+ * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
+ * queue is next, what is durable) is of no meaning in it.
  */
 export function writeStateImage(tables: BrokerTables): Buffer {
   const into = new ImageWriter();
@@ -31,45 +31,45 @@ export function writeStateImage(tables: BrokerTables): Buffer {
   into.u16(version);
   into.f64(tables.clock.boot);
   into.f64(tables.appliedPosition);
-  writeTables(tables, into);
+  writeCounters(tables, into);
+  writeGroups(tables, into);
+  tables.topics.writeTo(into);
+  tables.queues.writeTo(into);
+  tables.subscriptions.writeTo(into);
+  writeLeases(tables, into);
+  writeTransactions(tables.transactions, into);
   return into.bytes();
 }
 
 /**
- * The same, with the counts as of now, for comparing states (B11): the state rebuilt from the log has these bytes too, once
- * both have advanced to the same time.
+ * The same in canonical order (ids, then offsets), with the counts as of now, for comparing states (B11): the state rebuilt
+ * from the log has these bytes too, once both have advanced to the same time.
  */
 export function writeStateDump(tables: BrokerTables): Buffer {
   const into = new ImageWriter();
-  writeTables(tables, into);
-  for (const subscription of inOrder(tables)) {
+  writeCounters(tables, into);
+  for (const topic of tables.topics.all()) writeTopic(tables, topic, into);
+  writeGroups(tables, into);
+  const slots = leasesBySubscription(tables);
+  for (const { topicId, groupId } of inOrder(tables)) {
+    const subscription = tables.subscription(groupId, topicId)!;
+    writeSubscription(subscription, into);
+    writeLeasesOf(tables, slots.get(subscription.slot) ?? [], into);
     into.u32(subscription.ready.count);
     into.u32(subscription.inFlight);
-    into.u32(subscription.deadLetters);
+    tables.topics.putAwayIdle();
   }
+  writeTransactions(tables.transactions, into);
   into.u32(tables.holders.count);
   into.u32(tables.lanes.count);
   into.u32(tables.leases.count);
   return into.bytes();
 }
 
-function writeTables(tables: BrokerTables, into: ImageWriter): void {
+function writeCounters(tables: BrokerTables, into: ImageWriter): void {
   into.u32(tables.topics.nextId);
   into.u32(tables.groups.nextId);
   into.f64(tables.nextGeneration);
-  const topics = [...tables.topics.all()];
-  into.u32(topics.length);
-  for (const topic of topics) writeTopic(tables, topic, into);
-  const groups = [...tables.groups.all()];
-  into.u32(groups.length);
-  for (const group of groups) writeGroup(group, into);
-  const subscriptions = inOrder(tables);
-  const slots = leasesBySubscription(tables);
-  into.u32(subscriptions.length);
-  for (const subscription of subscriptions) {
-    writeSubscription(tables, subscription, slots.get(subscription.slot) ?? [], into);
-  }
-  writeTransactions(tables.transactions, into);
 }
 
 function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): void {
@@ -88,6 +88,12 @@ function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): 
   }
 }
 
+function writeGroups({ groups }: BrokerTables, into: ImageWriter): void {
+  const all = [...groups.all()];
+  into.u32(all.length);
+  for (const group of all) writeGroup(group, into);
+}
+
 function writeGroup(group: ConsumerGroup, into: ImageWriter): void {
   const { policy } = group;
   into.u32(group.id);
@@ -103,13 +109,25 @@ function writeGroup(group: ConsumerGroup, into: ImageWriter): void {
   for (const delayMs of policy.delaysMs) into.f64(delayMs);
 }
 
-function writeSubscription(tables: BrokerTables, subscription: Subscription, slots: number[], into: ImageWriter): void {
-  const { leases, holders, lanes } = tables;
+/** What of a subscription is no lease. */
+function writeSubscription(subscription: Subscription, into: ImageWriter): void {
   into.u32(subscription.group.id);
   into.u32(subscription.topic.id);
   into.u32(subscription.deadLetters);
   into.u16(subscription.cursors.length);
   for (const cursor of subscription.cursors) into.f64(cursor);
+}
+
+function writeLeases(tables: BrokerTables, into: ImageWriter): void {
+  const slots = leasesBySubscription(tables);
+  into.u32(slots.size);
+  for (const [subscription, leases] of slots) {
+    into.u32(subscription);
+    writeLeasesOf(tables, leases, into);
+  }
+}
+
+function writeLeasesOf({ leases, holders, lanes }: BrokerTables, slots: number[], into: ImageWriter): void {
   slots.sort((a, b) => leases.queueId[a]! - leases.queueId[b]! || leases.offset[a]! - leases.offset[b]!);
   into.u32(slots.length);
   for (const slot of slots) {
@@ -154,26 +172,14 @@ function readTables(from: ImageReader, tables: BrokerTables, boot: number): void
   const nextTopicId = from.u32();
   const nextGroupId = from.u32();
   tables.nextGeneration = from.f64();
-  for (let left = from.u32(); left > 0; left--) readTopic(from, tables);
   for (let left = from.u32(); left > 0; left--) readGroup(from, tables);
-  for (let left = from.u32(); left > 0; left--) readSubscription(from, tables, boot);
+  tables.topics.readFrom(from);
+  tables.queues.readFrom(from);
+  tables.subscriptions.readFrom(from);
+  for (let left = from.u32(); left > 0; left--) readLeases(from, tables, boot);
   readTransactions(from, tables, boot);
   tables.topics.nextId = nextTopicId;
   tables.groups.nextId = nextGroupId;
-}
-
-function readTopic(from: ImageReader, { topics, queues }: BrokerTables): void {
-  const topic = topics.add(from.u32(), from.text(), from.f64(), from.u32(), from.f64());
-  for (let left = from.u16(); left > 0; left--) {
-    const queue = queues.add(topic.id, topic.queues.length);
-    topic.queues.push(queue);
-    const begin = from.f64();
-    const end = from.f64();
-    if (!(begin <= end)) throw new StateImageError("a queue ends before it begins");
-    from.take(ConsumeQueueTable.bytesOf(end - begin), (bytes, at) =>
-      queues.restoreEntries(queue, begin, end, bytes, at),
-    );
-  }
 }
 
 function readGroup(from: ImageReader, { groups }: BrokerTables): void {
@@ -194,15 +200,9 @@ function readGroup(from: ImageReader, { groups }: BrokerTables): void {
   );
 }
 
-function readSubscription(from: ImageReader, tables: BrokerTables, boot: number): void {
-  const { groups, topics, subscriptions, leases } = tables;
-  const group = groups.byId(from.u32());
-  const topic = topics.byId(from.u32());
-  if (group === undefined || topic === undefined) throw new StateImageError("a subscription of nobody or to nothing");
-  const subscription = subscriptions.add(group, topic, leases);
-  subscription.deadLetters = from.u32();
-  const queueCount = from.u16();
-  for (let i = 0; i < queueCount; i++) subscription.cursors[i] = from.f64();
+function readLeases(from: ImageReader, tables: BrokerTables, boot: number): void {
+  const subscription = tables.subscriptions.at(from.u32());
+  if (subscription === undefined) throw new StateImageError("leases of nobody");
   for (let left = from.u32(); left > 0; left--) readLease(from, tables, subscription, boot);
 }
 
@@ -241,8 +241,10 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   leaseTimers.set(slot, leases.endMs[slot]!);
 }
 
-function inOrder(tables: BrokerTables): Subscription[] {
-  return [...tables.subscriptions.all()].sort((a, b) => a.group.id - b.group.id || a.topic.id - b.topic.id);
+function inOrder(tables: BrokerTables): { readonly topicId: number; readonly groupId: number }[] {
+  return Array.from(tables.subscriptions.all(), ({ topic, group }) => ({ topicId: topic.id, groupId: group.id })).sort(
+    (a, b) => a.groupId - b.groupId || a.topicId - b.topicId,
+  );
 }
 
 function leasesBySubscription({ leases }: BrokerTables): Map<number, number[]> {

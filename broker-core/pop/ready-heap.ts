@@ -1,12 +1,15 @@
 import { type LeaseTable, none } from "./lease-table.ts";
 
+/** Of every heap that never held anything: most subscriptions never have a redelivery. */
+const nothing = new Uint32Array(0);
+
 /**
  * The redeliveries of one subscription, oldest message first: a binary heap of lease slots ordered by log position, which
  * within a queue is the order of offsets. Rows know their place, so an ack takes one out of the middle in O(log n).
  */
 export class ReadyHeap {
   readonly #leases: LeaseTable;
-  #slots = new Uint32Array(0);
+  #slots = nothing;
   #count = 0;
 
   constructor(leases: LeaseTable) {

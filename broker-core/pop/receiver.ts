@@ -177,7 +177,7 @@ export class Receiver {
         this.#sink.receiveRefused(ticket, Code.TopicNotFound, `topic ${topic.name} was deleted; fetch its route again`);
       }
     }
-    this.#scanning = this.#scanning.filter((subscription) => subscription.topic !== topic);
+    this.#scanning = this.#scanning.filter((subscription) => subscription.topic.id !== topic.id);
   }
 
   inFlightMax(subscription: Subscription): number {

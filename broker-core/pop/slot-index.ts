@@ -7,9 +7,16 @@
  */
 export class SlotIndex {
   /** Slot + 1; 0: free. */
-  #slots = new Uint32Array(64);
-  #hashes = new Uint32Array(64);
+  #slots: Uint32Array;
+  #hashes: Uint32Array;
   #count = 0;
+
+  /** With room for `count` slots before it grows. */
+  constructor(count = 48) {
+    const places = Math.max(64, 2 ** Math.ceil(Math.log2((count * 4) / 3 + 1)));
+    this.#slots = new Uint32Array(places);
+    this.#hashes = new Uint32Array(places);
+  }
 
   /** Place of the first slot stored under `hash`; -1 when there is none. */
   first(hash: number): number {

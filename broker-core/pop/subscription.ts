@@ -5,14 +5,17 @@ import type { Topic } from "../topic/topic.ts";
 import { type LeaseTable, none } from "./lease-table.ts";
 import { ReadyHeap } from "./ready-heap.ts";
 
-/** A group that reads a topic: its position in each queue, and what it has in hand. */
+/**
+ * A group that reads a topic, while it is in use: its position in each queue, and what it has in hand. With nothing in hand
+ * and nobody waiting it may be put away between two calls (subscription-table.ts); whoever asks again gets another object.
+ */
 export class Subscription {
   /** Number in the table; used again after the topic is dropped. */
   readonly slot: number;
   readonly group: ConsumerGroup;
   readonly topic: Topic;
   /** Next offset never looked at, by queue id. */
-  cursors: Float64Array;
+  readonly cursors: number[];
   readonly ready: ReadyHeap;
   inFlight = 0;
   deadLetters = 0;
@@ -29,20 +32,22 @@ export class Subscription {
   /** A scan ended at its budget: it goes on at the next `advance`. */
   isScanning = false;
 
-  constructor(slot: number, group: ConsumerGroup, topic: Topic, leases: LeaseTable) {
+  constructor(slot: number, group: ConsumerGroup, topic: Topic, cursors: number[], leases: LeaseTable) {
     this.slot = slot;
     this.group = group;
     this.topic = topic;
-    this.cursors = new Float64Array(topic.queues.length);
+    this.cursors = cursors;
     this.ready = new ReadyHeap(leases);
+  }
+
+  /** Nothing is lost when only positions and counts are kept. */
+  get isIdle(): boolean {
+    return this.inFlight === 0 && this.ready.count === 0 && this.waitHead === none && !this.isScanning;
   }
 
   /** The topic got more queues; the group reads them from their beginning. */
   widen(): void {
-    if (this.cursors.length === this.topic.queues.length) return;
-    const wider = new Float64Array(this.topic.queues.length);
-    wider.set(this.cursors);
-    this.cursors = wider;
+    while (this.cursors.length < this.topic.queues.length) this.cursors.push(0);
   }
 
   /** Messages that could be handed out now. */
@@ -52,35 +57,5 @@ export class Subscription {
       count += Math.max(0, queues.visibleEnd(this.topic.queues[i]!) - this.cursors[i]!);
     }
     return count;
-  }
-}
-
-/** Subscriptions by slot. */
-export class SubscriptionTable {
-  readonly #slots: (Subscription | undefined)[] = [];
-  readonly #free: number[] = [];
-
-  add(group: ConsumerGroup, topic: Topic, leases: LeaseTable): Subscription {
-    const slot = this.#free.pop() ?? this.#slots.length;
-    const subscription = new Subscription(slot, group, topic, leases);
-    this.#slots[slot] = subscription;
-    topic.subscriptions.set(group.id, subscription);
-    return subscription;
-  }
-
-  at(slot: number): Subscription | undefined {
-    return this.#slots[slot];
-  }
-
-  remove(subscription: Subscription): void {
-    this.#slots[subscription.slot] = undefined;
-    this.#free.push(subscription.slot);
-    subscription.topic.subscriptions.delete(subscription.group.id);
-  }
-
-  *all(): Generator<Subscription> {
-    for (const subscription of this.#slots) {
-      if (subscription !== undefined) yield subscription;
-    }
   }
 }

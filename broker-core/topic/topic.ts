@@ -1,70 +1,94 @@
 import type { Subscription } from "../pop/subscription.ts";
+import type { TopicTable } from "./topic-table.ts";
 
-/** One incarnation of a topic. Its id is never used again. */
-export interface Topic {
+/**
+ * One incarnation of a topic, while it is in use: a view of its row in the table. Its id is never used again. Between two
+ * calls an idle topic is put away, and whoever asks again gets another object: compare ids.
+ */
+export class Topic {
   readonly id: number;
-  /** "<namespace>/<topic>". */
-  readonly name: string;
-  incarnation: number;
-  /** Bit n set: MessageType n is accepted. */
-  messageTypes: number;
+  /** In the table; used again after the topic is dropped. */
+  readonly row: number;
   /** Slot in the queue table of each queue, by queue id. */
   readonly queues: number[];
-  /** Position of the record that opened or last changed it: what an idempotent open waits for. */
-  openedPosition: number;
-  readonly subscriptions: Map<number, Subscription>;
-  /** Round robin for sends without a message group. A hint, not part of the derived state. */
-  nextQueue: number;
   /** Already among those to be served in this turn. */
-  isWoken: boolean;
+  isWoken = false;
+  readonly subscriptions: TopicSubscriptions;
+  readonly #table: TopicTable;
+
+  constructor(table: TopicTable, id: number, row: number) {
+    this.#table = table;
+    this.id = id;
+    this.row = row;
+    this.queues = table.queuesOf(row);
+    this.subscriptions = new TopicSubscriptions(this, table);
+  }
+
+  /** "<namespace>/<topic>". */
+  get name(): string {
+    return this.#table.name(this.row);
+  }
+
+  get incarnation(): number {
+    return this.#table.incarnation(this.row);
+  }
+
+  set incarnation(incarnation: number) {
+    this.#table.setIncarnation(this.row, incarnation);
+  }
+
+  /** Bit n set: MessageType n is accepted. */
+  get messageTypes(): number {
+    return this.#table.messageTypes(this.row);
+  }
+
+  set messageTypes(messageTypes: number) {
+    this.#table.setMessageTypes(this.row, messageTypes);
+  }
+
+  /** Position of the record that opened or last changed it: what an idempotent open waits for. */
+  get openedPosition(): number {
+    return this.#table.openedPosition(this.row);
+  }
+
+  set openedPosition(position: number) {
+    this.#table.setOpenedPosition(this.row, position);
+  }
+
+  /** Round robin for sends without a message group. A hint, not part of the derived state. */
+  get nextQueue(): number {
+    return this.#table.nextQueue(this.row);
+  }
+
+  set nextQueue(queueId: number) {
+    this.#table.setNextQueue(this.row, queueId);
+  }
+}
+
+/** The groups that read a topic. */
+export class TopicSubscriptions {
+  /** Those in use, by group id. Undefined: none is. */
+  inUse: Map<number, Subscription> | undefined;
+  readonly #topic: Topic;
+  readonly #table: TopicTable;
+
+  constructor(topic: Topic, table: TopicTable) {
+    this.#topic = topic;
+    this.#table = table;
+  }
+
+  /** The subscription of a group; undefined when the group never read the topic. */
+  get(groupId: number): Subscription | undefined {
+    return this.inUse?.get(groupId) ?? this.#table.subscriptions.find(this.#topic, groupId);
+  }
+
+  /** All of them. One that was idle may be used until the next is asked for. */
+  values(): Iterable<Subscription> {
+    return this.#table.subscriptions.ofTopic(this.#topic);
+  }
 }
 
 export const queueCountMax = 1024;
-
-/** Topics by id and by name. */
-export class TopicTable {
-  readonly #byId: (Topic | undefined)[] = [];
-  readonly #byName = new Map<string, Topic>();
-  nextId = 1;
-
-  byId(id: number): Topic | undefined {
-    return this.#byId[id];
-  }
-
-  byName(name: string): Topic | undefined {
-    return this.#byName.get(name);
-  }
-
-  /** In the order of their ids. */
-  *all(): Generator<Topic> {
-    for (const topic of this.#byId) {
-      if (topic !== undefined) yield topic;
-    }
-  }
-
-  add(id: number, name: string, incarnation: number, messageTypes: number, openedPosition: number): Topic {
-    const topic: Topic = {
-      id,
-      name,
-      incarnation,
-      messageTypes,
-      queues: [],
-      openedPosition,
-      subscriptions: new Map(),
-      nextQueue: 0,
-      isWoken: false,
-    };
-    this.#byId[id] = topic;
-    this.#byName.set(name, topic);
-    this.nextId = Math.max(this.nextId, id + 1);
-    return topic;
-  }
-
-  remove(topic: Topic): void {
-    this.#byId[topic.id] = undefined;
-    if (this.#byName.get(topic.name) === topic) this.#byName.delete(topic.name);
-  }
-}
 
 const deadLetterPrefix = "%DLQ%";
 

@@ -122,6 +122,8 @@ export class BrokerFixture {
         ask: (orphan: OrphanedTransaction) => void this.asked.push(orphan),
         givenUp: (transaction: GivenUpTransaction) => void this.givenUp.push(transaction),
       },
+      // Whatever is idle is put away between any two calls.
+      topicsInUseMin: 1,
       ...this.#options,
     };
     return new BrokerState(this.log, sink, options, image);
