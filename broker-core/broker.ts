@@ -1,11 +1,12 @@
+import type { SocketSource } from "../proto/frame/frame-socket.ts";
 import { AdminServer } from "../proto/runtime/admin-server.ts";
 import type { Clock } from "../proto/runtime/clock.ts";
 import type { Log } from "../proto/runtime/log.ts";
 import { MetricRegistry } from "../proto/runtime/metric.ts";
 import type { Randomness } from "../proto/runtime/randomness.ts";
 import { defineAdminRoutes } from "./admin-routes.ts";
-import type { Now } from "./broker-port.ts";
-import { BrokerState } from "./broker-state.ts";
+import type { BrokerPort, Now } from "./broker-port.ts";
+import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
 import { readNewestCheckpoint, writeCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
@@ -29,6 +30,8 @@ export interface BrokerDeps {
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly log: Log;
+  /** Where connections come from. Left out: the TCP port of the configuration, with the admin port beside it. */
+  readonly sockets?: SocketSource;
   /** The disk failed: what is open was refused, nothing more is acknowledged, and the process must end with code 74. */
   readonly onDiskFailure: (error: StorageError) => void;
 }
@@ -38,6 +41,10 @@ export interface Broker {
   /** Where it listens, with the real ports. */
   readonly port: number;
   readonly adminPort: number;
+  /** What is behind the port: the state machine, for checks that look further than the wire. */
+  readonly state: BrokerPort;
+  /** How it was made: the same options and the same log make the same state (B11). */
+  readonly stateOptions: BrokerStateOptions;
   /** Drains, writes a last checkpoint, closes everything. */
   stop(): Promise<void>;
   /** Ends everything now, as the death of the process would; idempotent. */
@@ -137,8 +144,14 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   let port: number;
   let adminPort: number;
   try {
-    port = await server.listen(config.listen);
-    adminPort = await admin.listen(config.admin);
+    if (deps.sockets === undefined) {
+      port = await server.listen(config.listen);
+      adminPort = await admin.listen(config.admin);
+    } else {
+      server.listenTo(deps.sockets);
+      port = 0;
+      adminPort = 0;
+    }
   } catch (error) {
     stopNow();
     throw error;
@@ -157,6 +170,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   return {
     port,
     adminPort,
+    state,
+    stateOptions: options,
     stop: async () => {
       if (isStopping) return;
       isStopping = true;

@@ -7,8 +7,8 @@ import { SubscriptionTable } from "../pop/subscription-table.ts";
 import { TextTable } from "../pop/text-table.ts";
 import { TimerWheel } from "../pop/timer-wheel.ts";
 import { GroupTable } from "../topic/consumer-group.ts";
-import { TransactionTable } from "../transaction/transaction-table.ts";
 import { TopicTable } from "../topic/topic-table.ts";
+import { TransactionTable } from "../transaction/transaction-table.ts";
 
 /** Everything that is derived from the log. Written by the dispatcher and by the end of leases, read by the decisions. */
 export class BrokerTables {

@@ -1,8 +1,8 @@
-import type { Socket } from "node:net";
 import { popmesh } from "#codec/popmesh-v1";
 import { Code, type Code as CodeNumber } from "../../proto/code.ts";
 import { answerBit, FrameKind } from "../../proto/frame/frame.ts";
 import { FrameConnection, type FrameConnectionHandler } from "../../proto/frame/frame-connection.ts";
+import type { FrameSocket } from "../../proto/frame/frame-socket.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { serveAck, serveDeadLetter } from "./ack.ts";
 import { serveCancel } from "./cancel.ts";
@@ -38,7 +38,7 @@ export class Connection implements FrameConnectionHandler {
   /** Hand-outs whose answer is not in the system's hands, oldest first, with the position behind their frame. */
   readonly #untaken: { readonly end: number; readonly handedOut: HandedOut }[] = [];
 
-  constructor(core: ServiceCore, socket: Socket, onClosed: (connection: Connection) => void) {
+  constructor(core: ServiceCore, socket: FrameSocket, onClosed: (connection: Connection) => void) {
     this.#core = core;
     this.#onClosed = onClosed;
     this.#acceptedMs = core.clock.monotonicMs();

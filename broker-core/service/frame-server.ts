@@ -1,5 +1,6 @@
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { FrameKind } from "../../proto/frame/frame.ts";
+import type { FrameSocket, SocketSource } from "../../proto/frame/frame-socket.ts";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
@@ -41,6 +42,7 @@ export class FrameServer {
   readonly #connections = new Set<Connection>();
   #sweep: Timer | undefined;
   #nextSweepMs = 0;
+  #stopListening = (): void => void this.#server.close();
 
   constructor(receives: ReceiveTable, options: FrameServerOptions) {
     const { port, log, clock } = options;
@@ -94,9 +96,7 @@ export class FrameServer {
 
   /** Resolves with the bound port; rejects with the system's error (EADDRINUSE). */
   listen(at: { readonly host: string; readonly port: number }): Promise<number> {
-    this.#nextSweepMs = this.#core.clock.monotonicMs() + sweepMs;
-    this.#sweep = this.#core.clock.every(sweepMs, () => this.#sweepConnections());
-    this.#core.timer.touched();
+    this.#start();
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
       this.#server.listen(at.port, at.host, () => {
@@ -107,6 +107,18 @@ export class FrameServer {
     });
   }
 
+  /** As `listen`, with connections that come from elsewhere. */
+  listenTo(source: SocketSource): void {
+    this.#start();
+    this.#stopListening = source.listen((socket) => this.#accept(socket));
+  }
+
+  #start(): void {
+    this.#nextSweepMs = this.#core.clock.monotonicMs() + sweepMs;
+    this.#sweep = this.#core.clock.every(sweepMs, () => this.#sweepConnections());
+    this.#core.timer.touched();
+  }
+
   /**
    * Stops in order: no new connections, GoAway to all, what is parked answered at once; resolves when everything open was
    * answered and taken by the system, or after `graceMs`. Connections are closed then.
@@ -114,7 +126,7 @@ export class FrameServer {
   async drain(graceMs: number): Promise<void> {
     const core = this.#core;
     core.isDraining = true;
-    this.#server.close();
+    this.#stopListening();
     for (const connection of this.#connections) connection.goAway();
     const endMs = core.clock.monotonicMs() + graceMs;
     await new Promise<void>((resolve) => {
@@ -131,7 +143,7 @@ export class FrameServer {
   /** The log is broken: what waits for it is refused, and nothing is acknowledged any more (B12). */
   failOpenRequests(message: string): void {
     this.#core.isDraining = true;
-    this.#server.close();
+    this.#stopListening();
     this.#core.durable.drain((held) => failAnswer(held, message));
     this.#core.written.drain((held) => failAnswer(held, message));
     for (const connection of this.#connections) connection.frames.end(message);
@@ -139,13 +151,13 @@ export class FrameServer {
 
   /** Cuts everything at once. */
   close(reason: string): void {
-    this.#server.close();
+    this.#stopListening();
     this.#sweep?.cancel();
     for (const connection of [...this.#connections]) connection.frames.destroy(reason);
     this.#core.timer.stop();
   }
 
-  #accept(socket: Socket): void {
+  #accept(socket: FrameSocket): void {
     const connection = new Connection(this.#core, socket, (closed) => {
       this.#connections.delete(closed);
       this.#core.metrics.connections.set(this.#connections.size);

@@ -1,6 +1,6 @@
-import type { Socket } from "node:net";
 import type { Clock } from "../runtime/clock.ts";
 import { FrameError, FrameParser, type FrameSink } from "./frame-parser.ts";
+import type { FrameSocket } from "./frame-socket.ts";
 import { FrameWriter } from "./frame-writer.ts";
 
 /** What the owner of a connection is told. */
@@ -27,7 +27,7 @@ export interface FrameConnectionOptions {
  */
 export class FrameConnection {
   readonly writer: FrameWriter;
-  readonly #socket: Socket;
+  readonly #socket: FrameSocket;
   readonly #clock: Clock;
   readonly #handler: FrameConnectionHandler;
   readonly #parser: FrameParser;
@@ -36,7 +36,7 @@ export class FrameConnection {
   #closed = false;
   #reason: string | undefined;
 
-  constructor(socket: Socket, clock: Clock, handler: FrameConnectionHandler, options: FrameConnectionOptions) {
+  constructor(socket: FrameSocket, clock: Clock, handler: FrameConnectionHandler, options: FrameConnectionOptions) {
     this.#socket = socket;
     this.#clock = clock;
     this.#handler = handler;

@@ -145,12 +145,18 @@ export class SimulatedDisk implements Storage {
   }
 
   freeBytes(): number {
-    return this.capacityBytes - this.#usedBytes();
+    return this.capacityBytes - this.usedBytes;
   }
 
   writtenBytes = 0;
 
   // --- what a test does to it ---
+
+  get usedBytes(): number {
+    let bytes = 0;
+    for (const { size } of this.#entries.values()) bytes += size;
+    return bytes;
+  }
 
   /** The process dies; what it wrote stays in the page cache. Open files and pending syncs of before are dead. */
   kill(): void {
@@ -289,7 +295,8 @@ export class SimulatedDisk implements Storage {
   syncInode(inode: Inode, path: string): Promise<void> {
     const size = inode.size;
     const covered = new Map(inode.dirty);
-    const image = Buffer.from(inode.cache.subarray(0, size));
+    // Only what is dirty: a copy of the whole file for each sync would be most of what a simulation does.
+    const image = copyOfSectors(inode, covered);
     return this.#later(() => {
       try {
         this.#call("sync", path, size, covered.size);
@@ -298,7 +305,12 @@ export class SimulatedDisk implements Storage {
         clearCovered(inode, covered);
         throw error;
       }
-      for (const sector of covered.keys()) copySector(image, size, inode, sector);
+      if (inode.durableSize < size) resizeDurable(inode, size);
+      let at = 0;
+      for (const sector of covered.keys()) {
+        putSector(image, at, size - sector * sectorBytes, inode, sector);
+        at += sectorBytes;
+      }
       if (inode.durableSize !== size) resizeDurable(inode, size);
       clearCovered(inode, covered);
     });
@@ -361,12 +373,6 @@ export class SimulatedDisk implements Storage {
     const inode = this.#entries.get(path);
     if (inode === undefined) throw new Error(`simulated disk: no file ${path}`);
     return inode;
-  }
-
-  #usedBytes(): number {
-    let bytes = 0;
-    for (const { size } of this.#entries.values()) bytes += size;
-    return bytes;
   }
 }
 
@@ -460,13 +466,24 @@ function resizeDurable(inode: Inode, size: number): void {
   inode.durableSize = size;
 }
 
-/** Puts one sector of `image` on the disk. */
-function copySector(image: Buffer, imageSize: number, inode: Inode, sector: number): void {
+/** What the sectors hold now, one behind the other. */
+function copyOfSectors({ cache }: Inode, sectors: ReadonlyMap<number, number>): Buffer {
+  const image = Buffer.allocUnsafe(sectors.size * sectorBytes);
+  let at = 0;
+  for (const sector of sectors.keys()) {
+    cache.copy(image, at, sector * sectorBytes, (sector + 1) * sectorBytes);
+    at += sectorBytes;
+  }
+  return image;
+}
+
+/** Puts one sector, which lies in `image` from `at` on, on the disk; the file ends `bytesLeft` bytes behind its beginning. */
+function putSector(image: Buffer, at: number, bytesLeft: number, inode: Inode, sector: number): void {
+  const count = Math.min(sectorBytes, bytesLeft);
+  if (count <= 0) return;
   const from = sector * sectorBytes;
-  const to = Math.min(from + sectorBytes, imageSize);
-  if (from >= to) return;
-  if (to > inode.durableSize) resizeDurable(inode, to);
-  image.copy(inode.durable, from, from, to);
+  if (from + count > inode.durableSize) resizeDurable(inode, from + count);
+  image.copy(inode.durable, from, at, at + count);
 }
 
 function clearCovered(inode: Inode, covered: ReadonlyMap<number, number>): void {
@@ -476,7 +493,8 @@ function clearCovered(inode: Inode, covered: ReadonlyMap<number, number>): void 
 function loseUnsynced(inode: Inode, randomness: Randomness, keeping: number): void {
   const before = inode.durableSize;
   for (const sector of inode.dirty.keys()) {
-    if (randomness.fraction() < keeping) copySector(inode.cache, inode.size, inode, sector);
+    const from = sector * sectorBytes;
+    if (randomness.fraction() < keeping) putSector(inode.cache, from, inode.size - from, inode, sector);
   }
   if (inode.size !== before) {
     const between = Math.min(before, inode.size) + randomIndex(randomness, Math.abs(inode.size - before) + 1);

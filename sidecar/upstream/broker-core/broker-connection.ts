@@ -1,8 +1,8 @@
-import type { Socket } from "node:net";
 import { popmesh } from "#codec/popmesh-v1";
 import { Code, codeName } from "../../../proto/code.ts";
 import { answerBit, FrameKind, frameVersionMax, frameVersionMin } from "../../../proto/frame/frame.ts";
 import { FrameConnection, type FrameConnectionHandler } from "../../../proto/frame/frame-connection.ts";
+import type { FrameSocket } from "../../../proto/frame/frame-socket.ts";
 import type { Clock } from "../../../proto/runtime/clock.ts";
 import { MeshError } from "../../../proto/runtime/mesh-error.ts";
 import type { GroupRef, OrphanedTransaction, TopicRef } from "../upstream.ts";
@@ -60,7 +60,7 @@ export class BrokerConnection implements FrameConnectionHandler {
   readonly #brokerName: string;
   #pingedMs: number;
 
-  constructor(socket: Socket, clock: Clock, brokerName: string, hello: HelloFields, owner: BrokerConnectionOwner) {
+  constructor(socket: FrameSocket, clock: Clock, brokerName: string, hello: HelloFields, owner: BrokerConnectionOwner) {
     this.#clock = clock;
     this.#owner = owner;
     this.#brokerName = brokerName;

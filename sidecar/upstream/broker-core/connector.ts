@@ -1,4 +1,5 @@
 import { connect } from "node:net";
+import type { OpenSocket } from "../../../proto/frame/frame-socket.ts";
 import type { Clock, Timer } from "../../../proto/runtime/clock.ts";
 import type { Log } from "../../../proto/runtime/log.ts";
 import type { Randomness } from "../../../proto/runtime/randomness.ts";
@@ -21,6 +22,8 @@ export interface ConnectorOptions {
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly log: Log;
+  /** Left out: TCP. */
+  readonly openSocket?: OpenSocket;
 }
 
 /** What becomes of the connection, as the driver sees it. */
@@ -135,8 +138,8 @@ export class Connector implements BrokerConnectionOwner {
   }
 
   #connect(): void {
-    const { clock, host, port, brokerName, hello } = this.#options;
-    const connection = new BrokerConnection(connect({ host, port }), clock, brokerName, hello, this);
+    const { clock, host, port, brokerName, hello, openSocket = connect } = this.#options;
+    const connection = new BrokerConnection(openSocket({ host, port }), clock, brokerName, hello, this);
     this.#connecting = connection;
     this.#connections.add(connection);
     this.#connectTimeout = clock.after(connectMsMax, () =>

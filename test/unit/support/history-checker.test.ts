@@ -232,6 +232,10 @@ const good: readonly (readonly [string, readonly HistoryEvent[]])[] = [
     "a repeated attempt gets the same receipt",
     [send("m0", 0), got("m0", 10, { receipt: "r" }), got("m0", 60, { receipt: "r" })],
   ],
+  [
+    "the first attempt reached a consumer that stood still after the second reached another",
+    [send("m0", 0), got("m0", 10, { t1: 3_000 }), got("m0", 2_000, { attempt: 2, client: "c2" })],
+  ],
   ["a power cut may forget a hand-out", [send("m0", 0), got("m0", 10), at("power-cut", 50), got("m0", 60)]],
   ["an attempt was lost with a receive", [send("m0", 0), lostReceive(10), got("m0", 2_000, { attempt: 2 })]],
   ["two sends at once may lie in any order", [send("m5", 0), send("m3", 4), got("m5", 50), got("m3", 60)]],

@@ -1,0 +1,234 @@
+import type { BrokerPort, Now } from "../../broker-core/broker-port.ts";
+import { BrokerState } from "../../broker-core/broker-state.ts";
+import { openCommitLog } from "../../broker-core/commit-log/open-commit-log.ts";
+import { type Broker, type BrokerConfig, readBrokerConfig, startBroker } from "../../broker-core/index.ts";
+import { LogHandle } from "../../broker-core/log-handle.ts";
+import { StorageError } from "../../broker-core/storage/storage.ts";
+import { silentLog } from "../../proto/runtime/log.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
+import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { SimulatedDisk } from "../support/simulated-disk.ts";
+import type { SimulatedNetwork } from "./simulated-network.ts";
+import { Machine, SimulatedProcess } from "./simulated-process.ts";
+import type { World } from "./world.ts";
+
+export const simulatedBrokerName = "broker-a";
+
+/** How a disk behaves while nothing is wrong with it. */
+const syncMs = { least: 0.1, spread: 0.5 };
+/** From the failure of the disk to the end of the process, as `broker-core/main.ts` has it. */
+const refusalMs = 200;
+
+export interface BrokerNodeCounts {
+  starts: number;
+  failedStarts: number;
+  kills: number;
+  powerCuts: number;
+  cleanStops: number;
+  diskFailures: number;
+  comparisons: number;
+}
+
+/** A machine with a disk on which a supervisor keeps the real broker running, whatever is done to it. */
+export class BrokerNode {
+  readonly disk = new SimulatedDisk();
+  readonly machine: Machine;
+  readonly counts: BrokerNodeCounts = {
+    starts: 0,
+    failedStarts: 0,
+    kills: 0,
+    powerCuts: 0,
+    cleanStops: 0,
+    diskFailures: 0,
+    comparisons: 0,
+  };
+  readonly #world: World;
+  readonly #network: SimulatedNetwork;
+  readonly #randomness: Randomness;
+  readonly #config: BrokerConfig;
+  #process: SimulatedProcess | undefined;
+  #broker: Broker | undefined;
+  /** A sync takes so much longer. */
+  slowSyncMs = 0;
+
+  constructor(world: World, network: SimulatedNetwork, config: Partial<BrokerConfig> = {}) {
+    this.#world = world;
+    this.#network = network;
+    this.#randomness = world.randomness();
+    this.machine = new Machine(world);
+    const argv = ["--control-plane", "", "--name", simulatedBrokerName];
+    // Small files, so that a run of seconds meets what a day meets with large ones.
+    const small = { segmentSize: 96 * 1024, checkpointEvery: 48 * 1024, groupStart: "beginning" } as const;
+    this.#config = { ...readBrokerConfig(argv, {}), ...small, ...config };
+    this.disk.syncDelayMs = () => syncMs.least + this.#randomness.fraction() * (syncMs.spread + this.slowSyncMs);
+  }
+
+  /** The running broker; undefined while there is none. */
+  get broker(): Broker | undefined {
+    return this.#broker;
+  }
+
+  get process(): SimulatedProcess | undefined {
+    return this.#process;
+  }
+
+  /** Starts a process, unless one lives. */
+  start(): void {
+    if (this.#process !== undefined) return;
+    const process = new SimulatedProcess(this.#world, this.machine, this.#randomness);
+    this.#process = process;
+    this.disk.clock = process;
+    this.counts.starts++;
+    startBroker(this.#config, {
+      storage: this.disk,
+      clock: process,
+      randomness: new SeededRandomness(this.#randomness.uint32()),
+      log: silentLog,
+      sockets: this.#network.source(process),
+      onDiskFailure: () => {
+        this.counts.diskFailures++;
+        process.after(refusalMs, () => this.#world.after(0, undefined, () => this.#exited(process)));
+      },
+    }).then(
+      (broker) => {
+        if (process.isDead) return;
+        this.#broker = broker;
+      },
+      (error: unknown) => {
+        if (process.isDead) return;
+        if (!(error instanceof StorageError)) this.#world.fail(error);
+        this.counts.failedStarts++;
+        this.#world.after(0, undefined, () => this.#exited(process));
+      },
+    );
+  }
+
+  /** The supervisor sees the end of the process and starts another one. */
+  #exited(process: SimulatedProcess): void {
+    if (this.#process !== process) return;
+    this.#end(false);
+    this.disk.kill();
+    this.#startLater();
+  }
+
+  #startLater(): void {
+    this.#world.after(20 + this.#randomness.fraction() * 500, undefined, () => this.start());
+  }
+
+  #end(isSilent: boolean): void {
+    const process = this.#process;
+    if (process === undefined) return;
+    process.die();
+    this.#network.processDied(process, isSilent);
+    this.#process = undefined;
+    this.#broker = undefined;
+  }
+
+  /** SIGKILL. */
+  kill(): void {
+    if (this.#process === undefined) return;
+    this.counts.kills++;
+    this.#end(false);
+    this.disk.kill();
+    this.#startLater();
+  }
+
+  /** The power goes; what was not synced is lost in parts. The clock of the machine may be wrong after it. */
+  cutPower(): void {
+    this.counts.powerCuts++;
+    this.#end(true);
+    this.disk.crash(this.#randomness);
+    this.machine.reboot();
+    this.#startLater();
+  }
+
+  /** SIGTERM, then the next start. */
+  stopCleanly(): void {
+    const broker = this.#broker;
+    const process = this.#process;
+    if (broker === undefined || process === undefined || process.isDead) return;
+    this.#broker = undefined;
+    process.post(() => {
+      broker.stop().then(
+        () => {
+          if (process.isDead) return;
+          this.counts.cleanStops++;
+          this.#world.after(0, undefined, () => this.#exited(process));
+        },
+        (error: unknown) => {
+          if (process.isDead) return;
+          if (!(error instanceof StorageError)) this.#world.fail(error);
+          this.#world.after(0, undefined, () => this.#exited(process));
+        },
+      );
+    });
+  }
+
+  /**
+   * B11: what a start would make of the disk as it is now equals what the running broker has, byte for byte. Only at the end
+   * of a turn with nothing unwritten. False when there is nothing to compare with.
+   */
+  async compareRebuilt(): Promise<boolean> {
+    const broker = this.#broker;
+    if (broker === undefined) return false;
+    const { state } = broker;
+    const now = { monotonicMs: this.machine.monotonicMs, wallMs: this.machine.wallMs };
+    const position = state.appliedPosition;
+    if (!this.#advances(state, now) || state.appliedPosition !== position) return false;
+    const live = state.dump();
+    const handle = new LogHandle();
+    const sink = { receiveAnswered: () => {}, receiveRefused: () => {} };
+    const rebuilt = new BrokerState(handle, sink, broker.stateOptions);
+    const { log } = await openCommitLog({
+      storage: this.disk.copy(),
+      clock: new ManualClock(),
+      randomness: new SeededRandomness(1),
+      log: silentLog,
+      from: undefined,
+      visit: (record) => rebuilt.replay(record),
+      onFailure: (error) => this.#world.fail(error),
+    });
+    handle.connect(log);
+    // Else something is appended and not written yet; or it has something to write itself: a burial that the log refused.
+    const isAll = rebuilt.appliedPosition === position;
+    if (isAll) rebuilt.goLive(now);
+    const isComparable = isAll && rebuilt.appliedPosition === position;
+    if (isComparable) {
+      this.counts.comparisons++;
+      const dump = rebuilt.dump();
+      if (!dump.equals(live)) {
+        throw new Error(`B11: the state rebuilt from the log differs (${dump.length} and ${live.length} bytes)`);
+      }
+    }
+    log.abandon();
+    return isComparable;
+  }
+
+  /** False when the log takes nothing now. */
+  #advances(state: BrokerPort, now: Now): boolean {
+    try {
+      state.advance(now);
+      return true;
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      return false;
+    }
+  }
+
+  /** A fault of the disk within its next calls. */
+  planDiskFault(callsMax: number): void {
+    const call = (["write", "sync", "open", "rename", "syncDirectory", "truncate"] as const)[
+      randomIndex(this.#randomness, 6)
+    ]!;
+    const at = 1 + randomIndex(this.#randomness, call === "write" || call === "sync" ? callsMax : 3);
+    const sticky = this.#randomness.fraction() < 0.3;
+    const isShort = call === "write" && this.#randomness.fraction() < 0.4;
+    const kind = (["io", "io", "full", "read-only", "descriptors"] as const)[randomIndex(this.#randomness, 5)]!;
+    this.disk.fail({
+      ...{ call, at, kind, sticky },
+      ...(isShort ? { shortBytes: randomIndex(this.#randomness, 40) } : {}),
+    });
+  }
+}

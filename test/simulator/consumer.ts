@@ -1,0 +1,236 @@
+import { Code } from "../../proto/code.ts";
+import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
+import type { ChangeKind, Delivery, UpstreamReceiveAnswer, UpstreamResults } from "../../sidecar/upstream/upstream.ts";
+import { digestOf, factsOf, type Mesh } from "./mesh.ts";
+import { type GroupPlan, type Habit, habits, type TopicPlan } from "./plan.ts";
+import { isOpen, type Seen } from "./sidecar-node.ts";
+
+const settleTimeoutMs = 3_000;
+/** An answer may be this much later than the wait that was asked for. */
+const receiveGraceMs = 3_000;
+
+/** What is known of a message that is held. */
+interface Held {
+  readonly id: string;
+  receipt: string;
+  untilMs: number;
+}
+
+interface AskParts {
+  readonly batch: number;
+  readonly invisibleMs: number;
+  readonly waitMs: number;
+}
+
+/** One consumer of a group: asks for messages, and does with them what consumers do. */
+export class SimulatedConsumer {
+  readonly #mesh: Mesh;
+  readonly #topic: TopicPlan;
+  readonly #group: GroupPlan;
+  readonly #name: string;
+  readonly #randomness: Randomness;
+  #attempts = 0;
+  isStopped = false;
+  /** The end of a run: everything is acked at once. */
+  isDraining = false;
+
+  constructor(mesh: Mesh, topic: TopicPlan, group: GroupPlan, name: string) {
+    this.#mesh = mesh;
+    this.#topic = topic;
+    this.#group = group;
+    this.#name = name;
+    this.#randomness = mesh.world.randomness();
+  }
+
+  start(): void {
+    this.#askLater(0);
+  }
+
+  #askLater(afterMs: number): void {
+    this.#mesh.world.after(afterMs + this.#randomness.fraction() * 5, undefined, () => {
+      if (this.isStopped) return;
+      const usesAttemptId = this.#randomness.fraction() < this.#group.attemptIds;
+      this.#ask(usesAttemptId ? `${this.#name}#${this.#attempts++}` : "", this.#draw(), 0);
+    });
+  }
+
+  #draw(): AskParts {
+    const group = this.#group;
+    return {
+      batch: 1 + randomIndex(this.#randomness, group.batchMax),
+      invisibleMs: Math.ceil(group.invisibleMsMax * (0.1 + 0.9 * this.#randomness.fraction())),
+      waitMs: this.isDraining ? 200 : Math.floor(this.#randomness.fraction() * group.waitMsMax),
+    };
+  }
+
+  #ask(attemptId: string, parts: AskParts, repeats: number): void {
+    const { world } = this.#mesh;
+    const { ref, filterType, filter } = this.#group;
+    const request = { topic: this.#topic.ref, group: ref, ...parts, filterType, filter };
+    const t0 = world.nowMs;
+    this.#mesh
+      .sidecar(this.#randomness)
+      .receive(
+        { ...request, clientId: this.#name, attemptId, lane: "base", bytesMax: 0 },
+        parts.waitMs + receiveGraceMs,
+        (answer) => {
+          const result = this.#took(t0, parts.invisibleMs, answer);
+          // What nobody answered is asked again, as SDKs do: the same attempt gets the same messages.
+          if (result === "info" && attemptId !== "" && repeats < 3) this.#ask(attemptId, parts, repeats + 1);
+          else this.#askLater(result === "ok" ? 0 : 20);
+        },
+      );
+  }
+
+  #took(t0: number, invisibleMs: number, answer: Seen<UpstreamReceiveAnswer>): "ok" | "fail" | "info" {
+    const { history, world, counts } = this.#mesh;
+    const t1 = world.nowMs;
+    const call = {
+      op: "receive",
+      client: this.#name,
+      group: this.#group.ref.name,
+      topic: this.#topic.ref.name,
+    } as const;
+    if (answer === "died" || !answer.ok) {
+      const result = isOpen(answer) ? "info" : "fail";
+      history.add({ ...call, t0, t1, result });
+      return result;
+    }
+    if (answer.deliveries.length === 0) {
+      history.add({ ...call, t0, t1, result: "ok" });
+      counts.emptyReceives++;
+    }
+    for (const delivery of answer.deliveries) {
+      const { id, ...seen } = factsOf(delivery.message);
+      const { queueId: queue, offset, attempt, receipt } = delivery;
+      history.add({
+        ...{ ...call, t0, t1, result: "ok", id, queue, offset, attempt, receipt, invisibleMs },
+        ...{ digest: digestOf(delivery.message), ...seen },
+      });
+      counts.deliveries++;
+      this.#handle(delivery, { id, receipt, untilMs: t0 + invisibleMs });
+    }
+    return "ok";
+  }
+
+  #handle(delivery: Delivery, held: Held): void {
+    const habit = this.isDraining ? "ack" : this.#drawHabit();
+    this.#mesh.counts.habits[habit]++;
+    const { world } = this.#mesh;
+    const soonMs = this.#randomness.fraction() * 5;
+    const leftMs = Math.max(0, held.untilMs - world.nowMs);
+    const later = (ms: number, action: () => void): void => {
+      world.after(ms, undefined, action);
+    };
+    switch (habit) {
+      case "ack":
+        later(soonMs, () => this.#ack(held));
+        return;
+      case "slow-ack":
+        later(this.#randomness.fraction() * leftMs, () => this.#ack(held));
+        return;
+      case "late-ack":
+        later(leftMs + this.#randomness.fraction() * 500, () => this.#ack(held));
+        return;
+      case "double-ack":
+        later(soonMs, () => this.#ack(held, () => this.#ack(held)));
+        return;
+      case "suspend":
+      case "hand-back":
+      case "renew":
+      case "extend":
+        later(this.#randomness.fraction() * Math.min(leftMs, 200), () => this.#change(habit, held));
+        return;
+      case "forge":
+        later(soonMs, () => this.#forge(delivery, held));
+        return;
+      case "never":
+        return;
+    }
+  }
+
+  #drawHabit(): Habit {
+    const shares = this.#group.habits;
+    let draw = this.#randomness.fraction() * habits.reduce((sum, habit) => sum + shares[habit], 0);
+    for (const habit of habits) {
+      draw -= shares[habit];
+      if (draw < 0) return habit;
+    }
+    return "ack";
+  }
+
+  /** Acks until there is an answer or the receipt is over: an ack whose answer was lost may have been taken. */
+  #ack(held: Held, onAcked: () => void = () => {}): void {
+    this.#settle("ack", held, (result) => {
+      if (result === "ok") onAcked();
+      else if (result === "info" && this.#mesh.world.nowMs < held.untilMs) this.#ack(held, onAcked);
+    });
+  }
+
+  #change(kind: ChangeKind, held: Held): void {
+    const invisibleMs = Math.ceil(this.#randomness.fraction() * this.#group.invisibleMsMax);
+    this.#settle(
+      kind,
+      held,
+      (result) => {
+        // Whoever keeps it goes on to ack it, mostly.
+        if (result !== "ok" || (kind !== "renew" && kind !== "extend") || this.#randomness.fraction() < 0.2) return;
+        this.#mesh.world.after(this.#randomness.fraction() * invisibleMs, undefined, () => this.#ack(held));
+      },
+      invisibleMs,
+    );
+  }
+
+  /** What nobody may do: ack for another group, or with a receipt that was never given out. */
+  #forge(delivery: Delivery, held: Held): void {
+    const others = this.#mesh.plan.topics.flatMap(({ groups }) => groups).filter((group) => group !== this.#group);
+    const other = others[randomIndex(this.#randomness, others.length)];
+    const at = 10 + randomIndex(this.#randomness, Math.max(1, delivery.receipt.length - 10));
+    const letter = delivery.receipt[at] === "A" ? "B" : "A";
+    const changed = delivery.receipt.slice(0, at) + letter + delivery.receipt.slice(at + 1);
+    const isForeign = other !== undefined && this.#randomness.fraction() < 0.5;
+    const request = isForeign
+      ? { group: other.ref, receipts: [delivery.receipt] }
+      : { group: this.#group.ref, receipts: [changed] };
+    this.#mesh.sidecar(this.#randomness).ack(request, settleTimeoutMs, (answer) => {
+      if (answer !== "died" && answer.ok && answer.results[0]?.code === Code.Ok) {
+        const what = isForeign
+          ? `group ${other.ref.name} acked what ${this.#group.ref.name} holds`
+          : `receipt ${changed}`;
+        this.#mesh.violate(`receipts: a forged ack of ${held.id} was taken: ${what}`);
+      }
+      this.#ack(held);
+    });
+  }
+
+  #settle(kind: ChangeKind | "ack", held: Held, done: (result: "ok" | "fail" | "info") => void, invisibleMs = 0): void {
+    const { world, history, counts } = this.#mesh;
+    const t0 = world.nowMs;
+    const { receipt, id } = held;
+    const sidecar = this.#mesh.sidecar(this.#randomness);
+    const answered = (answer: Seen<UpstreamResults>): void => {
+      const first = answer !== "died" && answer.ok ? answer.results[0] : undefined;
+      const isOk = first?.code === Code.Ok;
+      const isUnknown = first === undefined ? isOpen(answer) : first.code === Code.InternalServerError;
+      const result = isOk ? "ok" : isUnknown ? "info" : "fail";
+      const op = kind === "ack" ? "ack" : kind === "suspend" || kind === "hand-back" ? "hand-back" : "change";
+      const next = isOk && first.receipt !== "" ? first.receipt : undefined;
+      history.add({
+        ...{ op, client: this.#name, t0, t1: world.nowMs, result, group: this.#group.ref.name },
+        ...{ topic: this.#topic.ref.name, id, receipt },
+        ...(kind === "ack" ? {} : { invisibleMs }),
+        ...(next === undefined ? {} : { newReceipt: next }),
+      });
+      counts.settles++;
+      if (result === "ok" && kind === "ack") counts.acksOk++;
+      if (next !== undefined) {
+        held.receipt = next;
+        held.untilMs = t0 + invisibleMs;
+      }
+      done(result);
+    };
+    const group = this.#group.ref;
+    if (kind === "ack") sidecar.ack({ group, receipts: [receipt] }, settleTimeoutMs, answered);
+    else sidecar.change({ group, changes: [{ receipt, kind, invisibleMs }] }, settleTimeoutMs, answered);
+  }
+}

@@ -1,0 +1,111 @@
+import { apache } from "#codec/rocketmq-v2";
+import { crc32 } from "../../broker-core/commit-log/crc32.ts";
+import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
+import { BrokerNode } from "./broker-node.ts";
+import { HistoryRecorder } from "./history-recorder.ts";
+import { type Habit, habits, type Plan } from "./plan.ts";
+import { SidecarNode } from "./sidecar-node.ts";
+import { SimulatedNetwork } from "./simulated-network.ts";
+import type { World } from "./world.ts";
+
+/** What a run did, so that one that did nothing is seen. */
+export interface MeshCounts {
+  sends: number;
+  sendsOk: number;
+  sendsOkInFaults: number;
+  deliveries: number;
+  emptyReceives: number;
+  settles: number;
+  acksOk: number;
+  deadLetters: number;
+  readonly habits: Record<Habit, number>;
+  readonly faults: Record<string, number>;
+}
+
+/** Messages that a group may be behind before producers hold back, and how often it is looked. */
+const backlogMax = 300;
+const lookMs = 50;
+
+/** A whole mesh part in one process: a broker on its machine, sidecars on theirs, a network between them. */
+export class Mesh {
+  readonly world: World;
+  readonly plan: Plan;
+  readonly network: SimulatedNetwork;
+  readonly node: BrokerNode;
+  readonly sidecars: readonly SidecarNode[];
+  readonly history: HistoryRecorder;
+  readonly counts: MeshCounts;
+  #isBehind = false;
+  /** Whether a send is due in any case. */
+  mustSend = false;
+  #lookedMs = 0;
+  /** What was seen to be wrong at once, beside what the history tells. */
+  readonly violations: string[] = [];
+
+  constructor(world: World, plan: Plan) {
+    this.world = world;
+    this.plan = plan;
+    this.network = new SimulatedNetwork(world);
+    this.history = new HistoryRecorder(world);
+    this.node = new BrokerNode(world, this.network);
+    this.node.start();
+    this.sidecars = Array.from(
+      { length: plan.sidecarCount },
+      (_, i) => new SidecarNode(world, this.network, `sidecar-${i}`),
+    );
+    this.counts = {
+      ...{
+        sends: 0,
+        sendsOk: 0,
+        sendsOkInFaults: 0,
+        deliveries: 0,
+        emptyReceives: 0,
+        settles: 0,
+        acksOk: 0,
+        deadLetters: 0,
+      },
+      habits: Object.fromEntries(habits.map((habit) => [habit, 0])) as Record<Habit, number>,
+      faults: {},
+    };
+  }
+
+  /** Any of the sidecars: receipts are good at each. */
+  sidecar(randomness: Randomness): SidecarNode {
+    return this.sidecars[randomIndex(randomness, this.sidecars.length)]!;
+  }
+
+  /** More waits than consumers have to be given: producers hold back, so that a drain is a matter of seconds. */
+  get isBehind(): boolean {
+    if (this.world.nowMs >= this.#lookedMs + lookMs) {
+      this.#lookedMs = this.world.nowMs;
+      const waiting = this.node.broker?.state.subscriptions().map(({ ready, inFlight }) => ready + inFlight) ?? [];
+      this.#isBehind = Math.max(0, ...waiting) > backlogMax;
+    }
+    return this.#isBehind && !this.mustSend;
+  }
+
+  violate(text: string): void {
+    this.violations.push(`${text} (at ${this.world.nowMs.toFixed(2)} ms)`);
+  }
+
+  /** Operations that clients had answered. */
+  get operations(): number {
+    return this.counts.sends + this.counts.deliveries + this.counts.emptyReceives + this.counts.settles;
+  }
+}
+
+export function digestOf(bytes: Uint8Array): string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return `${bytes.length}:${crc32(buffer, 0, buffer.length).toString(16)}`;
+}
+
+/** What the history says about a message that came. */
+export function factsOf(message: Uint8Array): { readonly id: string; readonly tag?: string; readonly key?: string } {
+  const { systemProperties } = apache.rocketmq.v2.Message.decode(message);
+  const { messageId = "", tag, messageGroup } = systemProperties ?? {};
+  return {
+    id: messageId ?? "",
+    ...(tag ? { tag } : {}),
+    ...(messageGroup ? { key: messageGroup } : {}),
+  };
+}

@@ -1,0 +1,60 @@
+import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
+import { digestOf, type Mesh } from "./mesh.ts";
+import type { TopicPlan } from "./plan.ts";
+import { isOpen } from "./sidecar-node.ts";
+
+const timeoutMs = 3_000;
+
+/** An application that sends one message after the other, some at once, and never the same one twice. */
+export class SimulatedProducer {
+  readonly #mesh: Mesh;
+  readonly #name: string;
+  readonly #randomness: Randomness;
+  #next = 0;
+  isStopped = false;
+
+  constructor(mesh: Mesh, name: string) {
+    this.#mesh = mesh;
+    this.#name = name;
+    this.#randomness = mesh.world.randomness();
+  }
+
+  start(): void {
+    for (let i = 0; i < this.#mesh.plan.sendsOpen; i++) this.#sendLater();
+  }
+
+  #sendLater(waitMs = 0): void {
+    const thinkMs = waitMs + this.#randomness.fraction() * this.#mesh.plan.thinkMsMax;
+    this.#mesh.world.after(thinkMs, undefined, () => {
+      if (this.isStopped) return;
+      if (this.#mesh.isBehind) {
+        this.#sendLater(50);
+        return;
+      }
+      const { topics } = this.#mesh.plan;
+      this.#send(topics[randomIndex(this.#randomness, topics.length)]!);
+    });
+  }
+
+  #send(topic: TopicPlan): void {
+    const { world, history, plan } = this.#mesh;
+    const id = `${this.#name}-${this.#next++}`;
+    const bodyBytes = randomIndex(this.#randomness, plan.bodyBytesMax);
+    const { bytes, seen } = topic.kind.compose(id, bodyBytes, this.#randomness);
+    const t0 = world.nowMs;
+    const request = { topic: topic.ref, laneMark: "", bornHost: "10.0.0.1", messages: [bytes] };
+    this.#mesh.sidecar(this.#randomness).send(request, timeoutMs, (answer) => {
+      const stored = answer !== "died" && answer.ok ? answer : undefined;
+      const result = stored !== undefined ? "ok" : isOpen(answer) ? "info" : "fail";
+      history.add({
+        ...{ op: "send", client: this.#name, t0, t1: world.nowMs, result, id, topic: topic.ref.name },
+        ...{ digest: digestOf(bytes), ...seen },
+        ...(stored === undefined ? {} : { queue: stored.queueId, offset: stored.firstOffset }),
+      });
+      this.#mesh.counts.sends++;
+      if (result === "ok") this.#mesh.counts.sendsOk++;
+      if (result === "ok" && history.isInFault) this.#mesh.counts.sendsOkInFaults++;
+      this.#sendLater(result === "ok" ? 0 : 20);
+    });
+  }
+}

@@ -1,0 +1,166 @@
+import { checkHistory, type HistoryReport } from "../support/history-checker.ts";
+import type { BrokerNodeCounts } from "./broker-node.ts";
+import { SimulatedConsumer } from "./consumer.ts";
+import { DeadLetterReader } from "./dead-letter-reader.ts";
+import { FaultPlan } from "./faults.ts";
+import { normal } from "./kind/normal.ts";
+import { Mesh, type MeshCounts } from "./mesh.ts";
+import { drawPlan, type MessageKind } from "./plan.ts";
+import { SimulatedProducer } from "./producer.ts";
+import { World } from "./world.ts";
+
+/** All kinds of messages that the broker has. */
+export const allKinds: readonly MessageKind[] = [normal];
+
+export interface SimulationOptions {
+  /** Virtual time with load and faults. */
+  readonly loadMs?: number;
+  readonly kinds?: readonly MessageKind[];
+  /** Names of faults; left out: drawn from all. */
+  readonly faults?: readonly string[];
+}
+
+export interface SimulationReport {
+  readonly seed: number;
+  readonly operations: number;
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly traceHash: number;
+  readonly counts: MeshCounts;
+  readonly node: BrokerNodeCounts;
+  readonly history: HistoryReport;
+}
+
+const drainMsMax = 30_000;
+/** How often the running state is compared with what the log says. */
+const compareMs = 1_000;
+
+/**
+ * One run: load under faults, then everything heals, is drained and judged. The same seed gives the same run. Throws when a
+ * promise was broken, with the seed in the text.
+ */
+export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationReport> {
+  const run = new Simulation(seed, options);
+  try {
+    await run.run();
+    return run.report();
+  } catch (error) {
+    if (error instanceof Error)
+      error.message += `\n(simulation with seed ${seed}; again with POPMESH_TEST_SEED=${seed})`;
+    throw error;
+  }
+}
+
+class Simulation {
+  readonly #world: World;
+  readonly #mesh: Mesh;
+  readonly #faults: FaultPlan;
+  readonly #loadMs: number;
+  readonly #producers: SimulatedProducer[] = [];
+  readonly #consumers: SimulatedConsumer[] = [];
+  readonly #seed: number;
+
+  constructor(seed: number, options: SimulationOptions) {
+    this.#seed = seed;
+    this.#world = new World(seed);
+    this.#mesh = new Mesh(this.#world, drawPlan(this.#world.randomness(), options.kinds ?? allKinds));
+    this.#faults = new FaultPlan(this.#mesh, options.faults);
+    this.#loadMs = options.loadMs ?? 4_000;
+    const { plan } = this.#mesh;
+    for (let i = 0; i < plan.producerCount; i++) this.#producers.push(new SimulatedProducer(this.#mesh, `p${i}`));
+    for (const topic of plan.topics) {
+      for (const group of topic.groups) {
+        for (let i = 0; i < group.consumerCount; i++) {
+          this.#consumers.push(new SimulatedConsumer(this.#mesh, topic, group, `${group.ref.name}-c${i}`));
+        }
+      }
+    }
+  }
+
+  async run(): Promise<void> {
+    const world = this.#world;
+    for (const producer of this.#producers) producer.start();
+    for (const consumer of this.#consumers) consumer.start();
+    await this.#pass(100);
+    this.#faults.start();
+    for (let passed = 0; passed < this.#loadMs; passed += compareMs) {
+      await this.#pass(compareMs);
+      await this.#mesh.node.compareRebuilt();
+    }
+    this.#faults.stop();
+    const { history, node } = this.#mesh;
+    await this.#until("the faults to be over", () => world.nowMs > history.faultsUntilMs, 60_000);
+    node.disk.heal();
+    history.mark("healed");
+    const healedMs = world.nowMs;
+    this.#mesh.mustSend = true;
+    const sentBefore = this.#mesh.counts.sendsOk;
+    await this.#until("a send after the faults", () => this.#mesh.counts.sendsOk > sentBefore + 5, 20_000);
+    this.#mesh.mustSend = false;
+    for (const producer of this.#producers) producer.isStopped = true;
+    for (const consumer of this.#consumers) consumer.isDraining = true;
+    await world.run(() => this.#isDrained() || world.nowMs > healedMs + 2 * drainMsMax);
+    if (this.#isDrained()) history.mark("drained");
+    for (const consumer of this.#consumers) consumer.isStopped = true;
+    await this.#readDeadLetters();
+    await node.compareRebuilt();
+  }
+
+  async #pass(ms: number): Promise<void> {
+    const endMs = this.#world.nowMs + ms;
+    await this.#world.run(() => false, endMs);
+  }
+
+  async #until(what: string, condition: () => boolean, msMax: number): Promise<void> {
+    const endMs = this.#world.nowMs + msMax;
+    await this.#world.run(condition, endMs);
+    if (!condition()) throw new Error(`waited ${msMax} ms for ${what}`);
+  }
+
+  #isDrained(): boolean {
+    const state = this.#mesh.node.broker?.state;
+    if (state === undefined) return false;
+    const wanted = new Map(
+      this.#mesh.plan.topics.flatMap(({ ref, groups }) => groups.map((group) => [`${group.ref.name} ${ref.name}`, 0])),
+    );
+    for (const { group, topic, ready, inFlight } of state.subscriptions())
+      wanted.delete(ready + inFlight === 0 ? `${group} ${topic}` : "");
+    return wanted.size === 0;
+  }
+
+  async #readDeadLetters(): Promise<void> {
+    for (const { ref, groups } of this.#mesh.plan.topics) {
+      for (const group of groups) {
+        if (group.ref.attemptsMax === 0) continue;
+        const reader = new DeadLetterReader(this.#mesh, ref, group.ref);
+        reader.start();
+        await this.#until(`the dead letters of ${group.ref.name}`, () => reader.isDone, 20_000);
+      }
+    }
+  }
+
+  report(): SimulationReport {
+    const { history, counts, plan, violations } = this.#mesh;
+    const subscriptions = plan.topics.flatMap(({ ref, groups }) =>
+      groups.map((group) => ({
+        group: group.ref.name,
+        topic: ref.name,
+        passes: group.passes,
+        attemptsMax: group.ref.attemptsMax,
+      })),
+    );
+    const judged = checkHistory(history.events, { subscriptions });
+    const wrong = [...violations, ...judged.violations.map(({ check, text }) => `${check}: ${text}`)];
+    if (wrong.length > 0) throw new Error(`${wrong.length} promises broken:\n  ${wrong.slice(0, 10).join("\n  ")}`);
+    return {
+      seed: this.#seed,
+      operations: this.#mesh.operations,
+      virtualMs: this.#world.nowMs,
+      events: this.#world.eventCount,
+      traceHash: (this.#world.traceHash ^ this.#mesh.node.disk.traceHash) >>> 0,
+      counts,
+      node: this.#mesh.node.counts,
+      history: judged,
+    };
+  }
+}
