@@ -38,6 +38,12 @@ export interface BrokerPort {
    * can go once the outcome's `position` is durable. Does a few megabytes in one call: to be called until it is finished.
    */
   carryBefore(position: number, now: Now): Carried;
+  /** Reads a queue from an offset on; grants no lease and changes nothing. */
+  pull(call: PullCall): Pulled;
+  /** An offset of a queue, or a group's offset in it. */
+  queryOffset(call: OffsetCall): OffsetFound;
+  /** Sets a group's offset in a queue to `value`. */
+  updateOffset(call: OffsetCall, now: Now): OffsetFound;
   /** To be called after each advance of the log's durable position: messages become visible, waiters are woken. */
   onDurable(durablePosition: number, now: Now): void;
   /** Ends leases and waits whose time has come and goes on with unfinished scans. */
@@ -275,6 +281,57 @@ export interface DeadLetterOrigin {
   readonly lastHolder: string;
   readonly deadMs: number;
 }
+
+export interface PullCall {
+  readonly topicId: number;
+  readonly groupId: number;
+  readonly queueId: number;
+  readonly offset: number;
+  /** 1 to `batchMax`; larger is cut. */
+  readonly batch: number;
+  readonly filterType: number;
+  readonly filter: string;
+  /** As of a receive. */
+  readonly bytesMax: number;
+}
+
+/**
+ * `nextOffset`: where to go on, behind the messages and what the filter passed. `isAtEnd`: nothing is behind it yet; otherwise
+ * the batch, its bytes or the budget of the scan are used up.
+ */
+export type Pulled =
+  | {
+      readonly ok: true;
+      readonly messages: readonly PulledMessage[];
+      readonly nextOffset: number;
+      readonly isAtEnd: boolean;
+    }
+  | Refused;
+
+export interface PulledMessage {
+  /** The client's message. */
+  readonly bytes: Buffer;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly storeMs: number;
+  readonly bornHost: string;
+  readonly laneMark: string;
+  readonly deadLetter: DeadLetterOrigin | undefined;
+}
+
+export interface OffsetCall {
+  /** Of a query: the first offset held, the next to be written, the first of a time, or the group's own. */
+  readonly policy: "begin" | "end" | "time" | "group";
+  readonly topicId: number;
+  /** 0 where no group is asked about. */
+  readonly groupId: number;
+  readonly queueId: number;
+  /** Milliseconds since 1970 with "time"; the new offset of an update. */
+  readonly value: number;
+}
+
+/** `position`: durable when the answer leaves; `noPosition` for a query. */
+export type OffsetFound = { readonly ok: true; readonly offset: number; readonly position: number } | Refused;
 
 /** Numbers of popmesh.v1.ChangeKind. */
 export const ChangeKind = { Renew: 1, Extend: 2, HandBack: 3, Suspend: 4 } as const;

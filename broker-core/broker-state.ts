@@ -6,9 +6,13 @@ import type {
   Ended,
   GroupOpening,
   Now,
+  OffsetCall,
+  OffsetFound,
   Opened,
   Operated,
   OrphanSink,
+  PullCall,
+  Pulled,
   ReceiveCall,
   ReceiveSink,
   SendCall,
@@ -35,6 +39,7 @@ import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
 import { Settler } from "./pop/settler.ts";
 import type { Subscription } from "./pop/subscription.ts";
+import { Puller } from "./pull/puller.ts";
 import { DeadLetterReason } from "./record/dead-letter-record.ts";
 import { bootNumber } from "./record/granted-at.ts";
 import { Opener } from "./topic/opener.ts";
@@ -89,6 +94,7 @@ export class BrokerState implements BrokerPort {
   readonly #burier: Burier;
   readonly #receiver: Receiver;
   readonly #settler: Settler;
+  readonly #puller: Puller;
   readonly #operations: Operations;
   /** Subscriptions to be served at the end of the call at hand. */
   readonly #woken = new Set<Subscription>();
@@ -122,6 +128,7 @@ export class BrokerState implements BrokerPort {
       inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
       groupStart: options.groupStart ?? "end",
     });
+    this.#puller = new Puller(this.#tables, log, this.#journal, this.#receiver);
     const wake = (subscription: Subscription): void => this.#wake(subscription);
     this.#operations = new Operations([
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
@@ -202,6 +209,22 @@ export class BrokerState implements BrokerPort {
 
   carryBefore(position: number, _now: Now): Carried {
     return this.#transactions.carryBefore(position);
+  }
+
+  pull(call: PullCall): Pulled {
+    return this.#puller.pull(call);
+  }
+
+  queryOffset(call: OffsetCall): OffsetFound {
+    return this.#puller.queryOffset(call);
+  }
+
+  updateOffset(call: OffsetCall, now: Now): OffsetFound {
+    const found = this.#puller.updateOffset(call, now);
+    const subscription = this.#tables.subscription(call.groupId, call.topicId);
+    if (subscription !== undefined) this.#wake(subscription);
+    this.#serveWoken(now);
+    return found;
   }
 
   onDurable(durablePosition: number, now: Now): void {

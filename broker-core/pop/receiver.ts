@@ -185,7 +185,7 @@ export class Receiver {
   }
 
   #serveNewcomer(topic: Topic, call: ReceiveCall, request: PopRequest, now: Now): number {
-    const subscription = topic.subscriptions.get(call.groupId) ?? this.#openCursor(topic, call.groupId, now);
+    const subscription = this.open(topic, call.groupId, now);
     const objection = this.#agree(subscription, request, now);
     if (objection !== undefined) return this.#refuse(request.ticket, Code.IllegalFilterExpression, objection);
     for (let slice = 0; slice < slicesWithoutWait; slice++) {
@@ -214,6 +214,11 @@ export class Receiver {
       this.#scanning.push(subscription);
     }
     return this.#waiters.handle(slot);
+  }
+
+  /** Makes a group known to a topic that it has not read yet, as a receive does. */
+  open(topic: Topic, groupId: number, now: Now): Subscription {
+    return topic.subscriptions.get(groupId) ?? this.#openCursor(topic, groupId, now);
   }
 
   /**

@@ -14,6 +14,7 @@ import { serveOpenGroup } from "./open-group.ts";
 import { serveOpenTopic } from "./open-topic.ts";
 import { serveOperate } from "./operate.ts";
 import { serveProducers } from "./producers.ts";
+import { serveOffset, servePull } from "./pull.ts";
 import { serveReceive } from "./receive.ts";
 import { serveSend } from "./send.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -95,6 +96,12 @@ export class Connection implements FrameConnectionHandler {
         return;
       case FrameKind.DeadLetter:
         if (this.#takeRequest(kind, correlation)) serveDeadLetter(core, this, correlation, bytes, start, end);
+        return;
+      case FrameKind.Pull:
+        if (this.#takeRequest(kind, correlation)) servePull(core, this, correlation, bytes, start, end);
+        return;
+      case FrameKind.Offset:
+        if (this.#takeRequest(kind, correlation)) serveOffset(core, this, correlation, bytes, start, end);
         return;
       case FrameKind.Operate:
         if (this.#takeRequest(kind, correlation)) serveOperate(core, this, correlation, bytes, start, end);

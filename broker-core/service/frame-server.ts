@@ -10,6 +10,7 @@ import { answerWhenWritten, failAnswer, releaseAnswer } from "./answer.ts";
 import { AnswerGate } from "./answer-gate.ts";
 import { Connection } from "./connection.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
+import { PullTable } from "./pull-table.ts";
 import type { ReceiveTable } from "./receive-table.ts";
 import type { ServiceCore } from "./service-core.ts";
 import { ServiceMetrics } from "./service-metrics.ts";
@@ -75,6 +76,7 @@ export class FrameServer {
       ),
       receives,
       producers: options.producers,
+      pulls: new PullTable(port, clock),
       timer: new StateTimer(clock, port, now),
       isDraining: false,
       now,
@@ -87,6 +89,7 @@ export class FrameServer {
     });
     log.onDurable = (durablePosition) => {
       port.onDurable(durablePosition, now());
+      core.pulls.wake();
       core.timer.touched();
     };
     this.#server = createServer((socket) => this.#accept(socket));
@@ -128,6 +131,7 @@ export class FrameServer {
     core.isDraining = true;
     this.#stopListening();
     for (const connection of this.#connections) connection.goAway();
+    core.pulls.endAll();
     const endMs = core.clock.monotonicMs() + graceMs;
     await new Promise<void>((resolve) => {
       const look = (): void => {

@@ -4,6 +4,7 @@ import type { BrokerPort, Now } from "../broker-port.ts";
 import type { LogWriter } from "../commit-log/log.ts";
 import type { AnswerGate } from "./answer-gate.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
+import type { PullTable } from "./pull-table.ts";
 import type { ReceiveTable } from "./receive-table.ts";
 import type { ServiceMetrics } from "./service-metrics.ts";
 import type { StateTimer } from "./state-timer.ts";
@@ -26,6 +27,7 @@ export interface ServiceCore {
   readonly durable: AnswerGate;
   readonly receives: ReceiveTable;
   readonly producers: ProducerDirectory;
+  readonly pulls: PullTable;
   readonly timer: StateTimer;
   /** The process is stopping: nothing is parked any more. */
   isDraining: boolean;

@@ -39,6 +39,10 @@ export const FrameKind = {
   Producers: 28,
   /** Broker to sidecar: asks a producer about an open transaction; not answered. */
   CheckBack: 29,
+  /** Reads a queue by offset. */
+  Pull: 25,
+  /** Looks an offset up, or sets a group's. */
+  Offset: 26,
   /** An operator's question or order: a method by name, arguments and result as JSON. */
   Operate: 30,
 } as const;

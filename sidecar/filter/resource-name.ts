@@ -105,3 +105,8 @@ function printable(name: string): string {
   const text = JSON.stringify(name.slice(0, 64)).slice(1, -1);
   return name.length > 64 ? `${text}...` : text;
 }
+
+/** "<namespace>/<topic>" → "<topic>": clients know topics by their plain name. */
+export function plainName(name: string): string {
+  return name.slice(name.indexOf("/") + 1);
+}

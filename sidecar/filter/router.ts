@@ -15,6 +15,10 @@ import type {
   UpstreamChange,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamOffset,
+  UpstreamOffsetAnswer,
+  UpstreamPull,
+  UpstreamPullAnswer,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -266,6 +270,25 @@ export class Router {
         again.upstream.change(request, call.deadlineMs - answerReserveMs, finish);
       });
     });
+  }
+
+  /** Reads a queue of one broker by offset. */
+  pull(call: MeshCall, brokerName: string, request: UpstreamPull, done: (answer: UpstreamPullAnswer) => void): void {
+    this.#withBroker(call, brokerName, done, (endpoint, finish) =>
+      endpoint.upstream.pull(request, call.deadlineMs - answerReserveMs, finish),
+    );
+  }
+
+  /** Looks an offset up at one broker, or sets a group's. */
+  offset(
+    call: MeshCall,
+    brokerName: string,
+    request: UpstreamOffset,
+    done: (answer: UpstreamOffsetAnswer) => void,
+  ): void {
+    this.#withBroker(call, brokerName, done, (endpoint, finish) =>
+      endpoint.upstream.offset(request, call.deadlineMs - answerReserveMs, finish),
+    );
   }
 
   /**

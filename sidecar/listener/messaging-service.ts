@@ -14,6 +14,8 @@ import { heartbeat } from "./heartbeat.ts";
 import type { GrpcMethod } from "./http2/grpc-method.ts";
 import type { LiveProducers } from "./live-producers.ts";
 import { notifyClientTermination } from "./notify-client-termination.ts";
+import { getOffset, queryOffset, updateOffset } from "./offset-methods.ts";
+import { PullMessageMethod } from "./pull-message.ts";
 import { queryAssignment } from "./query-assignment.ts";
 import { queryRoute } from "./query-route.ts";
 import { ReceiveMessageMethod } from "./receive-message.ts";
@@ -68,10 +70,10 @@ export function messagingService(deps: MessagingServiceDeps): MessagingService {
       unaryMethod(entry, endTransaction(router)),
       unimplementedMethod("RecallMessage", "unary"),
       unimplementedMethod("SyncLiteSubscription", "unary"),
-      unimplementedMethod("PullMessage", "server-streaming"),
-      unimplementedMethod("UpdateOffset", "unary"),
-      unimplementedMethod("GetOffset", "unary"),
-      unimplementedMethod("QueryOffset", "unary"),
+      new PullMessageMethod(entry, router),
+      unaryMethod(entry, updateOffset(router)),
+      unaryMethod(entry, getOffset(router)),
+      unaryMethod(entry, queryOffset(router)),
     ],
   };
 }

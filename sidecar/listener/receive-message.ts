@@ -12,7 +12,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { qualifiedName, type Refusal } from "../filter/resource-name.ts";
+import { plainName, qualifiedName, type Refusal } from "../filter/resource-name.ts";
 import type { ReceiveOrder, Router } from "../filter/router.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { Delivery, UpstreamReceiveAnswer } from "../upstream/upstream.ts";
@@ -406,9 +406,4 @@ function writeEnd(server: ServerCall, wallMs: number): void {
 
 function badRequest(message: string): Refusal {
   return { code: Code.BadRequest, message };
-}
-
-/** "<namespace>/<topic>" → "<topic>": clients know topics by their plain name. */
-function plainName(name: string): string {
-  return name.slice(name.indexOf("/") + 1);
 }

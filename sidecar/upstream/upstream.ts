@@ -30,6 +30,10 @@ export interface Upstream {
   announceProducer(topic: string, isLive: boolean): void;
   /** Called when the broker asks about an open transaction. Nothing is answered: a producer ends it, or it is asked again. */
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
+  /** Reads a queue by offset, without a lease. */
+  pull(request: UpstreamPull, deadlineMs: number, done: (answer: UpstreamPullAnswer) => void): void;
+  /** Looks an offset up, or sets a group's. */
+  offset(request: UpstreamOffset, deadlineMs: number, done: (answer: UpstreamOffsetAnswer) => void): void;
   /** Waits for open requests up to `graceMs`, then closes. */
   close(graceMs: number): Promise<void>;
 }
@@ -150,6 +154,36 @@ export interface DeadLetterOrigin {
 
 /** No message within the wait is `ok` with an empty list. */
 export type UpstreamReceiveAnswer = { readonly ok: true; readonly deliveries: readonly Delivery[] } | UpstreamFailure;
+
+export interface UpstreamPull {
+  readonly topic: TopicRef;
+  readonly group: GroupRef;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly batch: number;
+  readonly waitMs: number;
+  readonly filterType: number;
+  readonly filter: string;
+  readonly bytesMax: number;
+}
+
+/** The deliveries have neither receipt ("") nor attempt. `nextOffset`: where to go on. */
+export type UpstreamPullAnswer =
+  | { readonly ok: true; readonly deliveries: readonly Delivery[]; readonly nextOffset: number }
+  | UpstreamFailure;
+
+/** Of a queue: the first offset held, the next to be written, or the first stored at a time. Of a group: its own, or a new one. */
+export type UpstreamOffset = {
+  readonly topic: TopicRef;
+  readonly queueId: number;
+} & (
+  | { readonly policy: "begin" | "end" }
+  | { readonly policy: "time"; readonly timeMs: number }
+  | { readonly policy: "group"; readonly group: GroupRef }
+  | { readonly policy: "set-group"; readonly group: GroupRef; readonly offset: number }
+);
+
+export type UpstreamOffsetAnswer = { readonly ok: true; readonly offset: number } | UpstreamFailure;
 
 export interface UpstreamAck {
   readonly group: GroupRef;

@@ -240,6 +240,46 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       assert.deepEqual(await client.take(topic, group, { waitMs: 600 }), []);
     });
 
+    it("pulls by offset without a lease, and waits where nothing is yet", async () => {
+      const { topic, group } = names();
+      const { queueId, firstOffset } = await client.store(topic, "first");
+      const pulled = await client.pull(topic, group, queueId, firstOffset);
+      assert.ok(pulled.ok, pulled.ok ? "" : pulled.message);
+      assert.deepEqual(
+        pulled.deliveries.map((delivery) => [
+          messageIdOf(delivery),
+          delivery.queueId,
+          delivery.offset,
+          delivery.receipt,
+        ]),
+        [["first", queueId, firstOffset, ""]],
+      );
+      const waiting = client.pull(topic, group, queueId, pulled.nextOffset, { waitMs: 20_000 });
+      // The queues are filled in turn: one of these comes where the pull waits.
+      await Promise.all(Array.from({ length: 8 }, (_, i) => client.store(topic, `later-${i}`)));
+      const later = await waiting;
+      assert.ok(later.ok && later.deliveries.length > 0);
+      assert.equal(later.deliveries[0]?.offset, pulled.nextOffset);
+      const over = await client.pull(topic, group, queueId, later.nextOffset + 1_000);
+      assert.ok(!over.ok && over.code === Code.IllegalOffset, "an offset that is not there yet");
+      const none = await client.pull(topic, group, queueId, 0, { filter: "no-such-tag", waitMs: 100 });
+      assert.ok(none.ok && none.deliveries.length === 0 && none.nextOffset > 0);
+    });
+
+    it("keeps the offset of a group, which is where its receives go on", async () => {
+      const { topic, group } = names();
+      const { queueId } = await client.store(topic, "first");
+      const end = await client.offset({ policy: "end", topic, queueId });
+      assert.deepEqual(end, { ok: true, offset: 1 });
+      assert.deepEqual(await client.offset({ policy: "begin", topic, queueId }), { ok: true, offset: 0 });
+      assert.deepEqual(await client.offset({ policy: "time", topic, queueId, timeMs: 0 }), { ok: true, offset: 0 });
+      const none = await client.offset({ policy: "group", topic, queueId, group });
+      assert.ok(!none.ok && none.code === Code.OffsetNotFound);
+      assert.deepEqual(await client.offset({ policy: "set-group", topic, queueId, group, offset: 1 }), end);
+      assert.deepEqual(await client.offset({ policy: "group", topic, queueId, group }), end);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 0 }), [], "the first message is passed");
+    });
+
     it("gives a wait up: the callback comes once with nothing, and later messages go to others", async () => {
       const { topic, group } = names();
       await client.take(topic, group, { waitMs: 0 });

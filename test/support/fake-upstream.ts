@@ -8,6 +8,10 @@ import type {
   UpstreamChange,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamOffset,
+  UpstreamOffsetAnswer,
+  UpstreamPull,
+  UpstreamPullAnswer,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -191,6 +195,21 @@ export class FakeUpstream implements Upstream {
   deadLetter(request: UpstreamAck, deadlineMs: number, done: (answer: UpstreamResults) => void): void {
     this.deadLetters.push(...request.receipts);
     this.ack(request, deadlineMs, done);
+  }
+
+  /** Pulls and offset calls, in order; answered as the next test wants. */
+  readonly offsetCalls: (UpstreamPull | UpstreamOffset)[] = [];
+  pullAnswer: UpstreamPullAnswer = { ok: true, deliveries: [], nextOffset: 0 };
+  offsetAnswer: UpstreamOffsetAnswer = { ok: true, offset: 0 };
+
+  pull(request: UpstreamPull, _deadlineMs: number, done: (answer: UpstreamPullAnswer) => void): void {
+    this.offsetCalls.push(request);
+    setImmediate(() => done(this.pullAnswer));
+  }
+
+  offset(request: UpstreamOffset, _deadlineMs: number, done: (answer: UpstreamOffsetAnswer) => void): void {
+    this.offsetCalls.push(request);
+    setImmediate(() => done(this.offsetAnswer));
   }
 
   change(request: UpstreamChange, _deadlineMs: number, done: (answer: UpstreamResults) => void): void {

@@ -118,6 +118,35 @@ export class RawV2Client {
     });
   }
 
+  pull(
+    request: apache.rocketmq.v2.IPullMessageRequest,
+    options: CallOptions = {},
+  ): Promise<Omit<Received, "tookMs"> & { readonly nextOffset: number | undefined }> {
+    const messages: apache.rocketmq.v2.Message[] = [];
+    const order: string[] = [];
+    let code = 0;
+    let message = "";
+    let nextOffset: number | undefined;
+    return new Promise((resolve, reject) => {
+      const call = this.#client.makeServerStreamRequest(
+        path("PullMessage"),
+        (value: apache.rocketmq.v2.IPullMessageRequest) => Buffer.from(v2.PullMessageRequest.encode(value).finish()),
+        (bytes: Buffer) => v2.PullMessageResponse.decode(bytes),
+        request,
+        this.#metadata(options),
+        deadlineOf(options.deadlineMs ?? 30_000),
+      );
+      call.on("data", (response: apache.rocketmq.v2.PullMessageResponse) => {
+        if (response.content !== undefined) order.push(response.content);
+        if (response.status != null) ({ code, message } = response.status);
+        if (response.message != null) messages.push(response.message);
+        if (response.nextOffset != null) nextOffset = response.nextOffset;
+      });
+      call.on("error", reject);
+      call.on("end", () => resolve({ code, message, messages, order, nextOffset }));
+    });
+  }
+
   receive(request: apache.rocketmq.v2.IReceiveMessageRequest, options: CallOptions = {}): Promise<Received> {
     const startedMs = performance.now();
     const messages: apache.rocketmq.v2.Message[] = [];

@@ -7,6 +7,10 @@ import type {
   TopicRef,
   Upstream,
   UpstreamDone,
+  UpstreamOffset,
+  UpstreamOffsetAnswer,
+  UpstreamPull,
+  UpstreamPullAnswer,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -122,6 +126,22 @@ export class UpstreamClient {
 
   ack(group: GroupRef, ...receipts: readonly string[]): Promise<UpstreamResults> {
     return new Promise((resolve) => this.upstream.ack({ group, receipts }, deadline(callMsMax), resolve));
+  }
+
+  pull(
+    topic: TopicRef,
+    group: GroupRef,
+    queueId: number,
+    offset: number,
+    parts: Partial<UpstreamPull> = {},
+  ): Promise<UpstreamPullAnswer> {
+    const whole = { batch: 32, waitMs: 0, filterType: 1, filter: "*", bytesMax: 0, ...parts };
+    const request = { topic, group, queueId, offset, ...whole };
+    return new Promise((resolve) => this.upstream.pull(request, deadline(whole.waitMs + callMsMax), resolve));
+  }
+
+  offset(request: UpstreamOffset): Promise<UpstreamOffsetAnswer> {
+    return new Promise((resolve) => this.upstream.offset(request, deadline(callMsMax), resolve));
   }
 
   deadLetter(group: GroupRef, ...receipts: readonly string[]): Promise<UpstreamResults> {

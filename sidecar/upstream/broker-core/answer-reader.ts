@@ -8,6 +8,8 @@ import type {
   FailureReach,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamOffsetAnswer,
+  UpstreamPullAnswer,
   UpstreamReceiveAnswer,
   UpstreamResults,
   UpstreamSendAnswer,
@@ -22,7 +24,12 @@ const done: UpstreamDone = { ok: true };
 export const nothingReceived: UpstreamReceiveAnswer = { ok: true, deliveries: [] };
 
 /** What the callback of a call takes; its kind decides which of them. */
-export type AnyAnswer = UpstreamSendAnswer & UpstreamReceiveAnswer & UpstreamResults & UpstreamDone;
+export type AnyAnswer = UpstreamSendAnswer &
+  UpstreamReceiveAnswer &
+  UpstreamResults &
+  UpstreamDone &
+  UpstreamPullAnswer &
+  UpstreamOffsetAnswer;
 
 /** The answer to a call of `kind`. */
 export function readAnswer(kind: number, status: number, bytes: Buffer, start: number, end: number): AnyAnswer {
@@ -35,13 +42,36 @@ function readByKind(
   bytes: Buffer,
   start: number,
   end: number,
-): UpstreamSendAnswer | UpstreamReceiveAnswer | UpstreamResults | UpstreamDone {
+):
+  | UpstreamSendAnswer
+  | UpstreamReceiveAnswer
+  | UpstreamResults
+  | UpstreamDone
+  | UpstreamPullAnswer
+  | UpstreamOffsetAnswer {
   // A wait that was given up is answered so; for the caller it is an empty answer.
   if (status === Code.MessageNotFound && kind === FrameKind.Receive) return nothingReceived;
   if (status !== Code.Ok) return readFailure(status, bytes, start, end);
   if (kind === FrameKind.Send) return readSendAnswer(bytes, start, end);
   if (kind === FrameKind.EndTransaction) return done;
-  return kind === FrameKind.Receive ? readReceiveAnswer(bytes, start, end) : readResults(bytes, start, end);
+  if (kind === FrameKind.Receive) return readReceiveAnswer(bytes, start, end);
+  if (kind === FrameKind.Pull) return readPullAnswer(bytes.subarray(start, end));
+  if (kind === FrameKind.Offset) {
+    return { ok: true, offset: decodeRare(popmesh.v1.OffsetAnswer.decode, bytes.subarray(start, end)).offset };
+  }
+  return readResults(bytes, start, end);
+}
+
+function readPullAnswer(body: Uint8Array): UpstreamPullAnswer {
+  const { delivery, nextOffset } = decodeRare(popmesh.v1.PullAnswer.decode, body);
+  const deliveries = delivery.map(({ message, queueId, offset, attempt, storeMs, bornHost, lane, deadLetter }) => ({
+    ...{ queueId, offset, attempt, storeMs, bornHost, lane },
+    // The decoder gives views of the frame.
+    message: Buffer.from(message),
+    receipt: "",
+    deadLetter: deadLetter === null ? undefined : { topic: deadLetter.topic, messageId: deadLetter.messageId },
+  }));
+  return { ok: true, deliveries, nextOffset };
 }
 
 function readSendAnswer(bytes: Buffer, start: number, end: number): UpstreamSendAnswer {

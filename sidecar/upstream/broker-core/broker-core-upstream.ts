@@ -11,6 +11,10 @@ import type {
   UpstreamChange,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamOffset,
+  UpstreamOffsetAnswer,
+  UpstreamPull,
+  UpstreamPullAnswer,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -153,6 +157,14 @@ export class BrokerCoreUpstream implements Upstream {
 
   announceProducer(topic: string, isLive: boolean): void {
     this.#producers.announce(topic, isLive);
+  }
+
+  pull(request: UpstreamPull, deadlineMs: number, done: Done<UpstreamPullAnswer>): void {
+    this.#begin(FrameKind.Pull, request, 0, deadlineMs, done);
+  }
+
+  offset(request: UpstreamOffset, deadlineMs: number, done: Done<UpstreamOffsetAnswer>): void {
+    this.#begin(FrameKind.Offset, request, 0, deadlineMs, done);
   }
 
   async close(graceMs: number): Promise<void> {

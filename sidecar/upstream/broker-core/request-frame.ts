@@ -1,3 +1,4 @@
+import { popmesh } from "#codec/popmesh-v1";
 import {
   ackRequestBytesMax,
   ChangeKind,
@@ -11,8 +12,25 @@ import {
   writeSendRequest,
 } from "../../../proto/codec/frame-body.ts";
 import { FrameKind, frameHeaderBytes } from "../../../proto/frame/frame.ts";
-import type { UpstreamAck, UpstreamChange, UpstreamReceive, UpstreamSend } from "../upstream.ts";
+import type {
+  UpstreamAck,
+  UpstreamChange,
+  UpstreamOffset,
+  UpstreamPull,
+  UpstreamReceive,
+  UpstreamSend,
+} from "../upstream.ts";
 import type { BrokerConnection } from "./broker-connection.ts";
+
+/** What the kinds of call ask for. */
+export type AnyRequest =
+  | UpstreamSend
+  | UpstreamReceive
+  | UpstreamAck
+  | UpstreamChange
+  | UpstreamPull
+  | UpstreamOffset
+  | EncodedRequest;
 
 /** No room now: a window or the socket is full. */
 export const noRoom = -1;
@@ -32,7 +50,7 @@ export function writeRequest(
   connection: BrokerConnection,
   kind: number,
   correlation: number,
-  request: UpstreamSend | UpstreamReceive | UpstreamAck | UpstreamChange | EncodedRequest,
+  request: AnyRequest,
   /** Of a send, as `sendRequestBytesMax` tells; charged to the byte window, so never less than the broker counts. */
   bytesMax: number,
   sendsInFlightMax: number,
@@ -47,6 +65,10 @@ export function writeRequest(
       return writeReceipts(connection, kind, correlation, request as UpstreamAck);
     case FrameKind.EndTransaction:
       return writeEncoded(connection, kind, correlation, request as EncodedRequest);
+    case FrameKind.Pull:
+      return writeEncoded(connection, kind, correlation, pullBody(connection, request as UpstreamPull));
+    case FrameKind.Offset:
+      return writeEncoded(connection, kind, correlation, offsetBody(connection, request as UpstreamOffset));
     default:
       return writeChanges(connection, correlation, request as UpstreamChange);
   }
@@ -145,6 +167,33 @@ export function giveBackCredit(connection: BrokerConnection, kind: number, reque
   if (kind !== FrameKind.Send) return;
   connection.sendsInUse--;
   connection.bytesInUse -= requestBytes;
+}
+
+function pullBody(connection: BrokerConnection, { topic, group, ...rest }: UpstreamPull): EncodedRequest {
+  const topicId = connection.topics.find(topic)!.id;
+  const groupId = connection.groups.find(group)!.id;
+  return { body: popmesh.v1.PullRequest.encode({ ...rest, topicId, groupId }).finish() };
+}
+
+const { OffsetPolicy } = popmesh.v1;
+const wirePolicies = {
+  begin: OffsetPolicy.BEGIN,
+  end: OffsetPolicy.END,
+  time: OffsetPolicy.TIME,
+  group: OffsetPolicy.GROUP,
+  "set-group": OffsetPolicy.SET_GROUP,
+} as const;
+
+function offsetBody(connection: BrokerConnection, request: UpstreamOffset): EncodedRequest {
+  const groupId = "group" in request ? connection.groups.find(request.group)!.id : 0;
+  const body = popmesh.v1.OffsetRequest.encode({
+    policy: wirePolicies[request.policy],
+    topicId: connection.topics.find(request.topic)!.id,
+    groupId,
+    queueId: request.queueId,
+    value: request.policy === "time" ? request.timeMs : request.policy === "set-group" ? request.offset : 0,
+  }).finish();
+  return { body };
 }
 
 /** Left of a receive's time for the way back, when its wait at the broker is cut. */

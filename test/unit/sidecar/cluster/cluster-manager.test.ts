@@ -26,6 +26,8 @@ class ShownUpstream implements Upstream {
   }
   ack(): void {}
   deadLetter(): void {}
+  pull(): void {}
+  offset(): void {}
   change(): void {}
   endTransaction(): void {}
   readonly announced: [topic: string, isLive: boolean][] = [];

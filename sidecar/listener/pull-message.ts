@@ -1,0 +1,156 @@
+import { apache } from "#codec/rocketmq-v2";
+import { Code } from "../../proto/code.ts";
+import { DeliveredMessage } from "../../proto/codec/delivered-message.ts";
+import { GeneralCodec } from "../../proto/codec/general-codec.ts";
+import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { MeshCall } from "../filter/filter.ts";
+import { plainName, qualifiedName } from "../filter/resource-name.ts";
+import type { Router } from "../filter/router.ts";
+import type { Delivery, UpstreamPullAnswer } from "../upstream/upstream.ts";
+import type { CallEntry } from "./call-entry.ts";
+import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import { answerStatus, writeStatus } from "./local-answer.ts";
+import { methodPath } from "./method-path.ts";
+import { queueNamed } from "./queue-check.ts";
+import { batchOf, longPollMsMax, pollMsOf, refuseFilter } from "./receive-check.ts";
+
+const request = new GeneralCodec<apache.rocketmq.v2.PullMessageRequest, never>(
+  apache.rocketmq.v2.PullMessageRequest,
+  "apache.rocketmq.v2.PullMessageRequest",
+);
+const response = new GeneralCodec<unknown, apache.rocketmq.v2.IPullMessageResponse>(
+  apache.rocketmq.v2.PullMessageResponse,
+  "apache.rocketmq.v2.PullMessageResponse",
+);
+
+const requestBytesMax = 64 * 1024;
+/** Messages of one pull, in bytes; the first one always goes. */
+const responseBytesMax = 4 * 1024 * 1024;
+
+const scan = new MessageScan();
+const delivered = new DeliveredMessage();
+const writeDelivered = (into: Buffer, at: number): void => {
+  delivered.write(into, at);
+};
+
+/**
+ * PullMessage: a stream of status, messages, next offset. It reads one queue from an offset on, grants no lease and moves no
+ * position (docs/offsets.md). With nothing there it waits, and ends with MESSAGE_NOT_FOUND and the offset to go on from.
+ */
+export class PullMessageMethod implements GrpcMethod {
+  readonly path = methodPath("PullMessage");
+  readonly kind = "server-streaming";
+  readonly requestBytesMax = requestBytesMax;
+  readonly #entry: CallEntry;
+  readonly #router: Router;
+
+  constructor(entry: CallEntry, router: Router) {
+    this.#entry = entry;
+    this.#router = router;
+  }
+
+  onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
+    let pull: apache.rocketmq.v2.PullMessageRequest | undefined;
+    let malformed = "";
+    try {
+      pull = request.decode(bytes, start, end);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      malformed = error.message;
+    }
+    const topic = pull?.messageQueue?.topic;
+    const polling = pull?.longPollingTimeout;
+    const requestedMs = polling == null ? undefined : Math.max(0, polling.seconds * 1000 + polling.nanos / 1e6);
+    const call = this.#entry.open(
+      server,
+      "PullMessage",
+      topic?.resourceNamespace || pull?.group?.resourceNamespace || "",
+      topic?.name ?? "",
+      pull?.group?.name ?? "",
+      end - start,
+      Math.min(requestedMs ?? longPollMsMax, longPollMsMax) + 3_000,
+    );
+    const verdict = this.#entry.enter(call);
+    if (verdict.kind === "answer") {
+      answerStatus(server, this.#entry.clock, verdict.code, verdict.message);
+      return;
+    }
+    if (pull === undefined) this.#refuse(server, call, Code.BadRequest, malformed);
+    else this.#serve(server, call, pull, requestedMs ?? 0);
+  }
+
+  #serve(server: ServerCall, call: MeshCall, pull: apache.rocketmq.v2.PullMessageRequest, requestedMs: number): void {
+    const named = queueNamed(pull.messageQueue);
+    const { type: filterType = 0, expression: filter = "" } = pull.filterExpression ?? {};
+    const refusal = "code" in named ? named : refuseFilter(filterType, filter);
+    if (refusal !== undefined || "code" in named) {
+      this.#refuse(server, call, refusal?.code ?? Code.BadRequest, refusal?.message ?? "");
+      return;
+    }
+    if (pull.offset < 0) {
+      this.#refuse(server, call, Code.IllegalOffset, `an offset is 0 or more, not ${pull.offset}`);
+      return;
+    }
+    const { brokerName, queueId } = named;
+    this.#router.topic(qualifiedName(call.namespace, call.topic), call.deadlineMs, (route) => {
+      if (!route.ok) {
+        this.#refuse(server, call, route.code, route.message);
+        return;
+      }
+      this.#router.group(qualifiedName(call.namespace, call.group), call.deadlineMs, (group) => {
+        if (!group.ok) {
+          this.#refuse(server, call, group.code, group.message);
+          return;
+        }
+        // Fetching configuration took a part of the patience.
+        const waitMs = pollMsOf(requestedMs, call.deadlineMs - this.#entry.clock.monotonicMs(), 0);
+        this.#router.pull(
+          call,
+          brokerName,
+          {
+            ...{ topic: route.value.ref, group: group.value.ref, queueId, waitMs, filterType, filter },
+            ...{ offset: pull.offset, batch: batchOf(pull.batchSize), bytesMax: responseBytesMax },
+          },
+          (answer) => this.#answer(server, call, brokerName, answer),
+        );
+      });
+    });
+  }
+
+  #answer(server: ServerCall, call: MeshCall, brokerName: string, answer: UpstreamPullAnswer): void {
+    if (!answer.ok) {
+      this.#refuse(server, call, answer.code, answer.message);
+      return;
+    }
+    const { deliveries, nextOffset } = answer;
+    const code = deliveries.length === 0 ? Code.MessageNotFound : Code.Ok;
+    this.#entry.leave(call, server.isOpen ? code : Code.RequestTimeout);
+    if (!server.isOpen) return;
+    writeStatus(server, code, deliveries.length === 0 ? "no message from that offset on" : "OK");
+    for (const delivery of deliveries) write(server, delivery, brokerName);
+    server.send(response.encode({ nextOffset }));
+    server.finish(GrpcStatus.Ok);
+  }
+
+  #refuse(server: ServerCall, call: MeshCall, code: Code, message: string): void {
+    this.#entry.leave(call, server.isOpen ? code : Code.RequestTimeout);
+    answerStatus(server, this.#entry.clock, code, message);
+  }
+}
+
+/** A message as of a receive, without what belongs to a lease. */
+function write(server: ServerCall, delivery: Delivery, brokerName: string): void {
+  scanMessage(delivery.message, 0, delivery.message.length, scan);
+  delivered.receiptHandle = "";
+  delivered.queueId = delivery.queueId;
+  delivered.queueOffset = delivery.offset;
+  delivered.storeMs = delivery.storeMs;
+  delivered.storeHost = brokerName;
+  delivered.deliveryAttempt = 1;
+  delivered.invisibleMs = 0;
+  delivered.bornHost = delivery.bornHost;
+  delivered.deadLetterTopic = delivery.deadLetter === undefined ? "" : plainName(delivery.deadLetter.topic);
+  delivered.deadLetterMessageId = delivery.deadLetter?.messageId ?? "";
+  server.sendWith(delivered.measure(scan), writeDelivered);
+}
