@@ -24,16 +24,14 @@ const shownFilterMax = 200;
  */
 export class FilterAgreement {
   #filter: MessageFilter;
-  /** The client that received last; the others, with the time of their last receive. */
-  #client: string;
-  #seenMs: number;
-  #others: Map<string, number> | undefined;
+  readonly #clients = new Map<string, Client>();
+  /** The client that received last. */
+  #latest: Client;
   #sweepAt = sweepEvery;
 
   constructor(filter: MessageFilter, clientId: string, nowMs: number) {
     this.#filter = filter;
-    this.#client = clientId;
-    this.#seenMs = nowMs;
+    this.#latest = this.#add(clientId, nowMs);
   }
 
   /** The filter in force. */
@@ -43,7 +41,7 @@ export class FilterAgreement {
 
   /** Clients that are remembered, some of them gone. */
   get clientCount(): number {
-    return 1 + (this.#others?.size ?? 0);
+    return this.#clients.size;
   }
 
   isInForce(filter: MessageFilter): boolean {
@@ -52,50 +50,53 @@ export class FilterAgreement {
 
   /** A client received with the filter in force. */
   saw(clientId: string, nowMs: number): void {
-    if (clientId !== this.#client) {
-      this.#others ??= new Map();
-      this.#others.set(this.#client, this.#seenMs);
-      this.#others.delete(clientId);
-      this.#client = clientId;
-      if (this.#others.size >= this.#sweepAt) this.#sweep(this.#others, nowMs);
+    if (clientId !== this.#latest.clientId) {
+      this.#latest = this.#clients.get(clientId) ?? this.#add(clientId, nowMs);
     }
-    this.#seenMs = nowMs;
+    this.#latest.seenMs = nowMs;
   }
 
   /**
    * The client that keeps the filter in force: anybody but `clientId` who received within `clientAliveMs`; the latest of them.
    * Undefined when there is none. Clients whose receives are parked are known by the caller.
    */
-  keeper(clientId: string, nowMs: number): { clientId: string; seenMs: number } | undefined {
-    let keeper = "";
-    let seenMs = nowMs - clientAliveMs;
-    let isFound = false;
-    const look = (client: string, clientSeenMs: number) => {
-      if (client === clientId || clientSeenMs <= seenMs) return;
-      isFound = true;
-      keeper = client;
-      seenMs = clientSeenMs;
-    };
-    look(this.#client, this.#seenMs);
-    for (const [client, clientSeenMs] of this.#others ?? []) look(client, clientSeenMs);
-    return isFound ? { clientId: keeper, seenMs } : undefined;
+  keeper(clientId: string, nowMs: number): Client | undefined {
+    let keeper: Client | undefined;
+    for (const client of this.#clients.values()) {
+      if (client.clientId === clientId || client.seenMs <= nowMs - clientAliveMs) continue;
+      if (keeper === undefined || client.seenMs > keeper.seenMs) keeper = client;
+    }
+    return keeper;
   }
 
   /** Another filter comes into force, brought by this client. */
   replace(filter: MessageFilter, clientId: string, nowMs: number): void {
     this.#filter = filter;
-    this.#client = clientId;
-    this.#seenMs = nowMs;
-    this.#others = undefined;
+    this.#clients.clear();
     this.#sweepAt = sweepEvery;
+    this.#latest = this.#add(clientId, nowMs);
   }
 
-  #sweep(others: Map<string, number>, nowMs: number): void {
-    for (const [client, seenMs] of others) {
-      if (seenMs <= nowMs - clientAliveMs) others.delete(client);
-    }
-    this.#sweepAt = others.size + sweepEvery;
+  #add(clientId: string, nowMs: number): Client {
+    if (this.#clients.size >= this.#sweepAt) this.#sweep(nowMs);
+    const client = { clientId, seenMs: nowMs };
+    this.#clients.set(clientId, client);
+    return client;
   }
+
+  #sweep(nowMs: number): void {
+    for (const { clientId, seenMs } of this.#clients.values()) {
+      if (seenMs <= nowMs - clientAliveMs) this.#clients.delete(clientId);
+    }
+    this.#sweepAt = this.#clients.size + sweepEvery;
+  }
+}
+
+/** A client that receives with the filter in force. */
+export interface Client {
+  readonly clientId: string;
+  /** When its last receive began, on the monotonic clock. */
+  seenMs: number;
 }
 
 /** For the client that is refused: what stands in its way, and what to do. `waits`: the other one has a receive parked now. */

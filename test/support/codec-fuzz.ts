@@ -3,13 +3,16 @@ import { Code } from "../../proto/code.ts";
 import { DeliveredMessage } from "../../proto/codec/delivered-message.ts";
 import { GeneralCodec, type MessageClass } from "../../proto/codec/general-codec.ts";
 import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
+import { readFilterExpression } from "../../proto/filter/filter-expression.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
-import { randomIndex } from "../../proto/runtime/randomness.ts";
+import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { codecPairs } from "./codec-pairs.ts";
 import { mutated } from "./mutated-bytes.ts";
 import { pick, randomMessage } from "./random-message.ts";
 import { loadSchema, protoFolder } from "./schema.ts";
+import { ConditionGenerator } from "./sql-generator.ts";
+import { verdictOf } from "./sql-row.ts";
 import { encodeVariant } from "./wire-variants.ts";
 
 /** What the fuzzer throws at one decoder. */
@@ -163,5 +166,23 @@ function makeTargets(randomness: SeededRandomness): readonly Target[] {
       apache.rocketmq.v2.ReceiveMessageResponse.decode(response);
     },
   });
+  for (const type of [1, 2]) targets.push(filterTarget(type, randomness));
   return targets;
+}
+
+/** Filter texts of one type, damaged as bytes; what is taken is evaluated. */
+function filterTarget(type: number, randomness: Randomness): Target {
+  const generator = new ConditionGenerator(randomness);
+  const texts = Array.from({ length: corpusSize }, (_, i) =>
+    type === 2 ? generator.condition(3).ours : Array.from({ length: i }, (_, tag) => `tag-${tag}`).join(" || "),
+  );
+  return {
+    name: `the reader of filter expressions of type ${type}`,
+    corpus: texts.map((text) => Buffer.from(text)),
+    decode: (bytes) => {
+      const read = readFilterExpression(type, bytes.toString());
+      if (!read.ok) throw new MeshError(Code.BadRequest, read.message);
+      if (read.sql !== undefined) verdictOf(read.sql, { n1: "5", d1: "1.5", t1: "abc" });
+    },
+  };
 }

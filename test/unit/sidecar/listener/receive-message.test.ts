@@ -241,6 +241,23 @@ describe("ReceiveMessage", () => {
     }
   });
 
+  it("holds a broker's refusal of the filter for a second, with the words of the broker", async () => {
+    const name = fresh();
+    mesh.upstream().receiveFailure = failed(
+      Code.IllegalFilterExpression,
+      "group g reads t with another filter",
+      "refused",
+    );
+    try {
+      const received = await client.receive(receiveRequest(name, name));
+      assert.equal(received.code, Code.IllegalFilterExpression);
+      assert.equal(received.message, "group g reads t with another filter");
+      assert.ok(received.tookMs >= 950, `after ${received.tookMs} ms`);
+    } finally {
+      mesh.upstream().receiveFailure = undefined;
+    }
+  });
+
   it("outlives a lost connection to the broker within the poll's own time", async () => {
     const name = fresh();
     const upstream = mesh.upstream();
