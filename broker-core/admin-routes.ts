@@ -37,9 +37,12 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
 
 /** Lag is read when somebody asks: counting it on every message would cost every message. */
 function refreshLag({ metrics, port }: AdminSubject, transactionTopics: Set<string>): void {
-  for (const { group, topic, ready, inFlight, deadLetters } of port.subscriptions()) {
+  for (const { group, topic, ready, blocked, inFlight, deadLetters } of port.subscriptions()) {
     const labels = { group, topic };
     metrics.gauge("popmesh_broker_ready_messages", "Messages a group could get now.", labels).set(ready);
+    metrics
+      .gauge("popmesh_broker_blocked_messages", "Messages behind an earlier one of their message group.", labels)
+      .set(blocked);
     metrics.gauge("popmesh_broker_in_flight_messages", "Messages handed out and not settled.", labels).set(inFlight);
     metrics.gauge("popmesh_broker_dead_letters", "Messages moved to the dead-letter queue.", labels).set(deadLetters);
   }

@@ -239,8 +239,10 @@ export interface ReceiveSink {
 /** A batch that was handed out; a cursor over its deliveries, so that nothing is copied or allocated per message. */
 export interface HandOut {
   readonly count: number;
-  /** The answer leaves when this is written. */
+  /** The answer leaves when this is written, or durable if `mustBeDurable`. */
   readonly position: number;
+  /** There is a message in it whose turn in its message group has come: what settled the one before it must be on disk. */
+  readonly mustBeDurable: boolean;
   /** Time of the lease that was granted. */
   readonly invisibleMs: number;
   readonly lane: string;
@@ -360,12 +362,14 @@ export interface SettleResult {
 /** `result` becomes JSON; `position`: durable when the answer leaves, `noPosition` when nothing was changed. */
 export type Operated = { readonly ok: true; readonly result: object; readonly position: number } | Refused;
 
-/** Lag is `ready` plus `inFlight`, told apart. */
+/** Lag is `ready`, `blocked` and `inFlight` together, told apart. */
 export interface SubscriptionFigures {
   readonly group: string;
   readonly topic: string;
   /** Visible now: not handed out yet (matching the filter or not), or back from a lease. */
   readonly ready: number;
+  /** Passed by because an earlier message of their message group was out, and still waiting for their turn. */
+  readonly blocked: number;
   readonly inFlight: number;
   readonly inFlightMax: number;
   readonly deadLetters: number;

@@ -187,9 +187,10 @@ export class BrokerState implements BrokerPort {
     return settled;
   }
 
-  /** A full group has room again: calls that wait for that are served. */
+  /** A full group has room again, or a message group is unlocked: calls that wait for that are served. */
   readonly #onAcked = (subscription: Subscription): void => {
-    if (subscription.inFlight + 1 >= this.#receiver.inFlightMax(subscription)) this.#wake(subscription);
+    const hadNoRoom = subscription.inFlight + 1 >= this.#receiver.inFlightMax(subscription);
+    if (hadNoRoom || subscription.hasTurn) this.#wake(subscription);
   };
 
   change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled {
@@ -286,6 +287,7 @@ export class BrokerState implements BrokerPort {
       group: subscription.group.name,
       topic: subscription.topic.name,
       ready: subscription.readyCount(this.#tables.queues),
+      blocked: subscription.blockedCount,
       inFlight: subscription.inFlight,
       inFlightMax: this.#receiver.inFlightMax(subscription),
       deadLetters: subscription.deadLetters,

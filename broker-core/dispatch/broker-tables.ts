@@ -1,5 +1,6 @@
 import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { UndurableEntries } from "../consume-queue/undurable-entries.ts";
+import { GroupLockTable } from "../pop/group-locks.ts";
 import type { LeaseClock } from "../pop/lease-clock.ts";
 import { LeaseTable } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
@@ -18,6 +19,8 @@ export class BrokerTables {
   readonly queues = new ConsumeQueueTable();
   readonly undurable = new UndurableEntries();
   readonly leases = new LeaseTable();
+  /** Message groups of which a message is out. */
+  readonly locks = new GroupLockTable();
   readonly subscriptions: SubscriptionTable;
   /** Ends of the leases in flight, by lease slot. */
   readonly leaseTimers: TimerWheel;
@@ -36,7 +39,7 @@ export class BrokerTables {
   constructor(clock: LeaseClock, topicsInUseMin?: number) {
     this.clock = clock;
     this.topics = new TopicTable(topicsInUseMin);
-    this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases);
+    this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases, this.locks);
     this.leaseTimers = new TimerWheel(clock.startMonotonicMs);
     this.transactionTimers = new TimerWheel(clock.startMonotonicMs);
   }

@@ -22,6 +22,7 @@ import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
 import type { Topic } from "../topic/topic.ts";
 import { TransactionFollower } from "../transaction/transaction-follower.ts";
 import type { BrokerTables } from "./broker-tables.ts";
+import { GroupOrder } from "./group-order.ts";
 
 /**
  * Follows the log into the tables: the single way in which records change state, live and in replay (B11). It decides
@@ -31,12 +32,14 @@ import type { BrokerTables } from "./broker-tables.ts";
 export class Dispatcher {
   readonly #tables: BrokerTables;
   readonly #transactions: TransactionFollower;
+  readonly #order: GroupOrder;
   readonly #pop = pop.popReadBlank();
   readonly #change = changeReadBlank();
 
   constructor(tables: BrokerTables) {
     this.#tables = tables;
     this.#transactions = new TransactionFollower(tables);
+    this.#order = new GroupOrder(tables);
   }
 
   /** Applies the record with body `bytes[start, end)` that lies at `position`. */
@@ -100,9 +103,11 @@ export class Dispatcher {
   #topic(position: number, bytes: Buffer, start: number, end: number): void {
     const { topics, queues } = this.#tables;
     const record = readTopicRecord(bytes, start, end);
-    const topic =
-      topics.byId(record.topicId) ??
-      topics.add(record.topicId, record.name, record.incarnation, record.messageTypes, position);
+    let topic = topics.byId(record.topicId);
+    if (topic === undefined) {
+      topic = topics.add(record.topicId, record.name, record.incarnation, record.messageTypes, position);
+      topic.groupQueueCount = record.queueCount;
+    }
     topic.incarnation = record.incarnation;
     topic.messageTypes = record.messageTypes;
     topic.openedPosition = position;
@@ -113,6 +118,7 @@ export class Dispatcher {
   #topicDropped(bytes: Buffer, start: number, end: number): void {
     const { topics, queues, subscriptions, leases, undurable } = this.#tables;
     const topic = this.#topicById(readTopicDropped(bytes, start, end));
+    for (const subscription of topic.subscriptions.values()) this.#order.dropped(subscription);
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free) continue;
       const subscription = leases.subscription[slot]!;
@@ -201,7 +207,10 @@ export class Dispatcher {
     const reset = readCursorReset(bytes, start, end);
     const subscription = this.#subscriptionOf(reset.groupId, reset.topicId);
     const offsets = new Map(reset.queues.map(({ queueId, offset }) => [queueId, offset]));
-    for (const [queueId, offset] of offsets) subscription.cursors[queueId] = offset;
+    for (const [queueId, offset] of offsets) {
+      subscription.cursors[queueId] = offset;
+      this.#order.dropped(subscription, queueId);
+    }
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free || leases.subscription[slot] !== subscription.slot) continue;
       const offset = offsets.get(leases.queueId[slot]!);
@@ -226,7 +235,6 @@ export class Dispatcher {
       );
     }
     subscription.deadLetters--;
-    leases.state[slot] = LeaseState.Ready;
     leases.attempt[slot] = 0;
     leases.isUncounted[slot] = 0;
     leases.firstPopMs[slot] = 0;
@@ -235,6 +243,8 @@ export class Dispatcher {
     leases.endWallMs[slot] = 0;
     leases.invisibleMs[slot] = 0;
     leases.isOfEarlierBoot[slot] = 0;
+    if (!this.#order.redriven(subscription, slot)) return;
+    leases.state[slot] = LeaseState.Ready;
     subscription.ready.push(slot);
   }
 
@@ -242,15 +252,41 @@ export class Dispatcher {
     const read = this.#pop;
     pop.readPopRecord(bytes, start, end, read);
     const subscription = this.#subscriptionOf(read.groupId, read.topicId);
+    if (read.deliveryCount > 0) this.#delivered(subscription, bytes);
     for (let i = 0, at = read.cursorsAt; i < read.cursorCount; i++, at += pop.popCursorBytes) {
-      subscription.cursors[pop.popEntryQueueId(bytes, at)] = pop.popEntryOffset(bytes, at);
+      const queueId = pop.popEntryQueueId(bytes, at);
+      const end = pop.popEntryOffset(bytes, at);
+      // Without a lock and without a delivery nothing can have been passed by.
+      if (subscription.topic.isOrdered && subscription.lockCount + read.deliveryCount > 0) {
+        this.#order.cursorMoved(subscription, queueId, end);
+      }
+      subscription.cursors[queueId] = end;
     }
-    if (read.deliveryCount === 0) return;
+    for (let i = 0, at = read.passesAt; i < read.passCount; i++, at += pop.popPassBytes) {
+      this.#passed(
+        subscription,
+        pop.popEntryQueueId(bytes, at),
+        pop.popEntryOffset(bytes, at),
+        pop.popPassedCount(bytes, at),
+      );
+    }
+  }
+
+  #delivered(subscription: Subscription, bytes: Buffer): void {
+    const read = this.#pop;
     const clientId = readShortText(bytes, read.clientAt);
     const key = attemptKey(read.groupId, read.topicId, clientId, readShortText(bytes, read.attemptAt));
     const lane = readShortText(bytes, read.laneAt);
+    const { isOrdered } = subscription.topic;
+    const { leases } = this.#tables;
     for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
-      const slot = this.#lease(subscription, pop.popEntryQueueId(bytes, at), pop.popEntryOffset(bytes, at));
+      const queueId = pop.popEntryQueueId(bytes, at);
+      const offset = pop.popEntryOffset(bytes, at);
+      let slot = leases.find(subscription.slot, queueId, offset);
+      if (slot === none) {
+        slot = this.#addLease(subscription, queueId, offset);
+        if (isOrdered) this.#order.handedOut(subscription, slot, queueId, offset);
+      }
       this.#grant(
         slot,
         subscription,
@@ -262,17 +298,22 @@ export class Dispatcher {
         read.wallMs,
         read.invisibleMs,
       );
-      this.#tables.leases.isUncounted[slot] = 0;
+      leases.isUncounted[slot] = 0;
       this.#hold(slot, clientId, lane);
-      this.#tables.leases.linkAttempt(slot, key);
+      leases.linkAttempt(slot, key);
     }
   }
 
-  /** The row of a message; a new one when the group is handed it for the first time. */
-  #lease(subscription: Subscription, queueId: number, offset: number): number {
+  /** A message that was out is settled without an ack; or so many that waited behind it. */
+  #passed(subscription: Subscription, queueId: number, offset: number, count: number): void {
+    const slot = this.#tables.leases.find(subscription.slot, queueId, offset);
+    if (slot === none) this.#order.passed(subscription, queueId, offset, count);
+    else this.#forget(this.#known(subscription, queueId, offset, "a pass"), subscription);
+  }
+
+  /** The row of a message that the group is handed for the first time. */
+  #addLease(subscription: Subscription, queueId: number, offset: number): number {
     const { leases, queues } = this.#tables;
-    const known = leases.find(subscription.slot, queueId, offset);
-    if (known !== none) return known;
     const queue = subscription.topic.queues[queueId];
     if (queue === undefined || offset >= queues.endOffset(queue)) {
       throw new RecordFault(`${subscription.topic.name}, queue ${queueId}: a hand-out of the unknown offset ${offset}`);
@@ -367,6 +408,7 @@ export class Dispatcher {
     const subscription = this.#subscriptionOf(dead.groupId, dead.topicId);
     const slot = this.#known(subscription, dead.queueId, dead.offset, "a dead letter");
     this.#takeOut(slot, subscription);
+    this.#order.released(subscription, slot);
     leases.unlinkAttempt(slot);
     leases.state[slot] = LeaseState.Dead;
     holders.release(leases.holder[slot]!);
@@ -390,6 +432,7 @@ export class Dispatcher {
   #forget(slot: number, subscription: Subscription): void {
     const { leases, holders, lanes } = this.#tables;
     this.#takeOut(slot, subscription);
+    this.#order.released(subscription, slot);
     holders.release(leases.holder[slot]!);
     lanes.release(leases.lane[slot]!);
     leases.remove(slot);

@@ -11,7 +11,14 @@ import { type DeadLetterRecord, deadLetterRecordBytes, writeDeadLetterRecord } f
 import { writeGrantedAt } from "../record/granted-at.ts";
 import { type GroupRecord, groupRecordBytes, writeGroupRecord } from "../record/group-record.ts";
 import { type MessageFacts, messageRecordBytes, writeMessageRecord } from "../record/message-record.ts";
-import { popGrantedAt, popRecordBytes, writePopCursor, writePopDelivery, writePopHead } from "../record/pop-record.ts";
+import {
+  popGrantedAt,
+  popRecordBytes,
+  writePopCursor,
+  writePopDelivery,
+  writePopHead,
+  writePopPass,
+} from "../record/pop-record.ts";
 import { type RedriveRecord, redriveRecordBytes, writeRedriveRecord } from "../record/redrive-record.ts";
 import {
   type TopicRecord,
@@ -117,7 +124,14 @@ export class Journal {
     this.#plan = plan;
     this.#setNow(now);
     this.#generation = this.#tables.nextGeneration;
-    const length = popRecordBytes(request.clientId, request.attemptId, request.lane, plan.cursorCount, plan.count);
+    const length = popRecordBytes(
+      request.clientId,
+      request.attemptId,
+      request.lane,
+      plan.cursorCount,
+      plan.count,
+      plan.passCount,
+    );
     return this.#commit(RecordType.Pop, length, this.#fillPop);
   }
 
@@ -132,6 +146,7 @@ export class Journal {
       request.invisibleMs,
       plan.cursorCount,
       plan.count,
+      plan.passCount,
       this.run,
       request.clientId,
       request.attemptId,
@@ -143,6 +158,9 @@ export class Journal {
     }
     for (let i = 0; i < plan.count; i++) {
       at = writePopDelivery(into, at, plan.queueIds[i]!, plan.offsets[i]!, this.#generation + i, plan.attempts[i]!);
+    }
+    for (let i = 0; i < plan.passCount; i++) {
+      at = writePopPass(into, at, plan.passQueueIds[i]!, plan.passOffsets[i]!, plan.passedCounts[i]!);
     }
   };
 

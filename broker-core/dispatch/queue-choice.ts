@@ -1,7 +1,7 @@
 import { mix } from "../pop/slot-index.ts";
 import type { Topic } from "../topic/topic.ts";
 
-/** Queue of a message group: the same one as long as the number of queues is the same. */
+/** Queue of a message group among those that take groups (`Topic.groupQueueCount`, which never changes): always the same. */
 export function queueOfGroup(groupHash: number, queueCount: number): number {
   return mix(groupHash, 0) % queueCount;
 }

@@ -124,7 +124,7 @@ export class Sender {
   /** The messages of one group share a queue; others go round. */
   #chooseQueue(topic: Topic): number {
     const { groupHash } = this.#facts[0]!;
-    if (groupHash !== 0) return queueOfGroup(groupHash, topic.queues.length);
+    if (groupHash !== 0) return queueOfGroup(groupHash, topic.groupQueueCount);
     return nextQueueOf(topic);
   }
 }

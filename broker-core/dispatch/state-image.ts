@@ -1,13 +1,15 @@
 import { strict as assert } from "node:assert";
 import { endianness } from "node:os";
 import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
+import { freeRow } from "../pop/group-locks.ts";
 import { leaseEndAfterReboot } from "../pop/lease-clock.ts";
-import { LeaseState } from "../pop/lease-table.ts";
+import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import type { ConsumerGroup } from "../topic/consumer-group.ts";
 import type { Topic } from "../topic/topic.ts";
 import { readTransactions, writeTransactions } from "../transaction/transaction-image.ts";
 import type { BrokerTables } from "./broker-tables.ts";
+import { GroupOrder } from "./group-order.ts";
 import { ImageReader, ImageWriter } from "./image-bytes.ts";
 
 /** The bytes are no image of this version. The checkpoint is then of no use; the log has everything. */
@@ -38,6 +40,7 @@ export function writeStateImage(tables: BrokerTables): Buffer {
   tables.subscriptions.writeTo(into);
   writeLeases(tables, into);
   writeTransactions(tables.transactions, into);
+  writeLocks(tables, into);
   return into.bytes();
 }
 
@@ -51,11 +54,17 @@ export function writeStateDump(tables: BrokerTables): Buffer {
   for (const topic of tables.topics.all()) writeTopic(tables, topic, into);
   writeGroups(tables, into);
   const slots = leasesBySubscription(tables);
+  const rows = locksBySubscription(tables);
   for (const { topicId, groupId } of inOrder(tables)) {
     const subscription = tables.subscription(groupId, topicId)!;
     writeSubscription(subscription, into);
     writeLeasesOf(tables, slots.get(subscription.slot) ?? [], into);
+    writeLocksOf(tables, rows.get(subscription.slot) ?? [], into);
     into.u32(subscription.ready.count);
+    into.u32(subscription.unlocked.count);
+    into.u32(subscription.lockCount);
+    into.u32(subscription.skipped);
+    into.u32(subscription.queued);
     into.u32(subscription.inFlight);
     tables.topics.putAwayIdle();
   }
@@ -63,6 +72,7 @@ export function writeStateDump(tables: BrokerTables): Buffer {
   into.u32(tables.holders.count);
   into.u32(tables.lanes.count);
   into.u32(tables.leases.count);
+  into.u32(tables.locks.count);
   return into.bytes();
 }
 
@@ -78,6 +88,7 @@ function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): 
   into.f64(topic.incarnation);
   into.u32(topic.messageTypes);
   into.f64(topic.openedPosition);
+  into.u16(topic.groupQueueCount);
   into.u16(topic.queues.length);
   for (const queue of topic.queues) {
     const begin = queues.beginOffset(queue);
@@ -131,14 +142,15 @@ function writeLeasesOf({ leases, holders, lanes }: BrokerTables, slots: number[]
   slots.sort((a, b) => leases.queueId[a]! - leases.queueId[b]! || leases.offset[a]! - leases.offset[b]!);
   into.u32(slots.length);
   for (const slot of slots) {
-    const isDead = leases.state[slot] === LeaseState.Dead;
-    into.u8(isDead ? 1 : 0);
+    const state = leases.state[slot]!;
+    // The end of a lease is no record: who has come back counts as in flight until the next `advance`.
+    into.u8(state === LeaseState.Ready ? LeaseState.InFlight : state);
     into.u16(leases.queueId[slot]!);
     into.f64(leases.offset[slot]!);
     into.f64(leases.generation[slot]!);
     into.u32(leases.run[slot]!);
     into.u16(leases.attempt[slot]!);
-    if (isDead) continue;
+    if (state === LeaseState.Dead || state === LeaseState.Queued) continue;
     into.f64(leases.endMs[slot]!);
     into.f64(leases.endWallMs[slot]!);
     into.u8(leases.isOfEarlierBoot[slot]!);
@@ -150,6 +162,37 @@ function writeLeasesOf({ leases, holders, lanes }: BrokerTables, slots: number[]
     into.text(lanes.text(leases.lane[slot]!));
   }
 }
+
+function writeLocks(tables: BrokerTables, into: ImageWriter): void {
+  const rows = locksBySubscription(tables);
+  into.u32(rows.size);
+  for (const [subscription, locks] of rows) {
+    into.u32(subscription);
+    writeLocksOf(tables, locks, into);
+  }
+}
+
+/** The message groups of a subscription that are locked or have messages waiting. */
+function writeLocksOf({ locks, leases }: BrokerTables, rows: number[], into: ImageWriter): void {
+  rows.sort((a, b) => locks.queueId[a]! - locks.queueId[b]! || locks.groupHash[a]! - locks.groupHash[b]!);
+  into.u32(rows.length);
+  for (const row of rows) {
+    const holder = locks.holder[row]!;
+    const skippedCount = locks.skippedCount[row]!;
+    into.u16(locks.queueId[row]!);
+    into.u32(locks.groupHash[row]!);
+    into.f64(holder === none ? noHolder : leases.offset[holder]!);
+    into.u32(skippedCount);
+    into.f64(skippedCount === 0 ? 0 : locks.skippedFrom[row]!);
+    const queued: number[] = [];
+    for (let slot = locks.queuedHead[row]!; slot !== none; slot = leases.nextQueued[slot]!) queued.push(slot);
+    into.u32(queued.length);
+    for (const slot of queued) into.f64(leases.offset[slot]!);
+  }
+}
+
+/** Instead of the holder's offset: nobody holds the lock. */
+const noHolder = -1;
 
 /** Fills empty tables from an image. Throws `StateImageError`. */
 export function readStateImage(image: Buffer, tables: BrokerTables): void {
@@ -178,6 +221,7 @@ function readTables(from: ImageReader, tables: BrokerTables, boot: number): void
   tables.subscriptions.readFrom(from);
   for (let left = from.u32(); left > 0; left--) readLeases(from, tables, boot);
   readTransactions(from, tables, boot);
+  for (let left = from.u32(); left > 0; left--) readLocks(from, tables);
   tables.topics.nextId = nextTopicId;
   tables.groups.nextId = nextGroupId;
 }
@@ -206,9 +250,49 @@ function readLeases(from: ImageReader, tables: BrokerTables, boot: number): void
   for (let left = from.u32(); left > 0; left--) readLease(from, tables, subscription, boot);
 }
 
+function readLocks(from: ImageReader, tables: BrokerTables): void {
+  const subscription = tables.subscriptions.at(from.u32());
+  if (subscription === undefined) throw new StateImageError("message groups of nobody");
+  const order = new GroupOrder(tables);
+  for (let left = from.u32(); left > 0; left--) readLock(from, tables, order, subscription);
+}
+
+function readLock(from: ImageReader, tables: BrokerTables, order: GroupOrder, subscription: Subscription): void {
+  const { locks, leases, queues } = tables;
+  const queueId = from.u16();
+  const row = locks.add(subscription.slot, queueId, from.u32());
+  const holderOffset = from.f64();
+  const skippedCount = from.u32();
+  const skippedFrom = from.f64();
+  subscription.lockCount++;
+  subscription.skipped += skippedCount;
+  locks.skippedCount[row] = skippedCount;
+  locks.skippedFrom[row] = skippedFrom;
+  locks.searchedTo[row] = skippedFrom;
+  for (let left = from.u32(); left > 0; left--) {
+    const slot = leases.find(subscription.slot, queueId, from.f64());
+    if (slot === none)
+      throw new StateImageError("a message waits for its message group that was not handed out before");
+    order.enqueue(subscription, row, slot);
+  }
+  if (holderOffset !== noHolder) {
+    const holder = leases.find(subscription.slot, queueId, holderOffset);
+    if (holder === none) throw new StateImageError("a lock of a message group that nobody holds");
+    locks.holder[row] = holder;
+    leases.lock[holder] = row;
+    return;
+  }
+  const queue = subscription.topic.queues[queueId];
+  if (queue === undefined || skippedFrom >= queues.endOffset(queue)) {
+    throw new StateImageError("a message group waits behind no message");
+  }
+  locks.position[row] = queues.position(queues.entry(queue, skippedFrom));
+  subscription.unlocked.push(row);
+}
+
 function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscription, boot: number): void {
   const { leases, queues, holders, lanes, leaseTimers, clock } = tables;
-  const isDead = from.u8() === 1;
+  const state = from.u8();
   const queueId = from.u16();
   const offset = from.f64();
   const slot = leases.add(subscription.slot, queueId, offset);
@@ -220,8 +304,14 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   leases.attempt[slot] = from.u16();
   leases.holder[slot] = 0;
   leases.lane[slot] = 0;
-  if (isDead) {
-    leases.state[slot] = LeaseState.Dead;
+  if (state === LeaseState.Dead || state === LeaseState.Queued) {
+    leases.state[slot] = state;
+    leases.isUncounted[slot] = 0;
+    leases.firstPopMs[slot] = 0;
+    leases.endMs[slot] = 0;
+    leases.endWallMs[slot] = 0;
+    leases.invisibleMs[slot] = 0;
+    leases.isOfEarlierBoot[slot] = 0;
     return;
   }
   const endMs = from.f64();
@@ -257,4 +347,16 @@ function leasesBySubscription({ leases }: BrokerTables): Map<number, number[]> {
     else known.push(slot);
   }
   return slots;
+}
+
+function locksBySubscription({ locks }: BrokerTables): Map<number, number[]> {
+  const rows = new Map<number, number[]>();
+  for (let row = 0; row < locks.end; row++) {
+    const subscription = locks.subscription[row]!;
+    if (subscription === freeRow) continue;
+    const known = rows.get(subscription);
+    if (known === undefined) rows.set(subscription, [row]);
+    else known.push(row);
+  }
+  return rows;
 }

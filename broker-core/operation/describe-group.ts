@@ -9,7 +9,7 @@ import { storeMsAt } from "./stored-message.ts";
 
 /**
  * `group.describe { group }`: how far the group is in each topic it reads here. Lag is told in messages, split into what is
- * ready and what is in flight, and by the age of the oldest message that the group is not done with.
+ * ready, what is blocked behind an earlier message of its message group, and what is in flight; and by the age of the oldest message that the group is not done with.
  */
 export function describeGroup(
   tables: BrokerTables,
@@ -25,6 +25,7 @@ export function describeGroup(
         return {
           topic: subscription.topic.name,
           ready: subscription.readyCount(tables.queues),
+          blocked: subscription.blockedCount,
           inFlight: subscription.inFlight,
           inFlightMax: inFlightMax(subscription),
           deadLetters: subscription.deadLetters,
@@ -47,7 +48,7 @@ export function describeGroup(
 function oldestLeases({ leases, subscriptions }: BrokerTables): Map<Subscription, number> {
   const oldest = new Map<Subscription, number>();
   for (let slot = 0; slot < leases.end; slot++) {
-    if (leases.state[slot] !== LeaseState.InFlight && leases.state[slot] !== LeaseState.Ready) continue;
+    if (leases.state[slot] === LeaseState.Free || leases.state[slot] === LeaseState.Dead) continue;
     const subscription = subscriptions.at(leases.subscription[slot]!)!;
     const position = leases.position[slot]!;
     if (position < (oldest.get(subscription) ?? Number.POSITIVE_INFINITY)) oldest.set(subscription, position);
@@ -57,7 +58,7 @@ function oldestLeases({ leases, subscriptions }: BrokerTables): Map<Subscription
 
 /** When the oldest message was stored that the group is not done with; undefined when there is none. */
 function oldestUnconsumed(
-  { queues }: BrokerTables,
+  { queues, locks }: BrokerTables,
   log: LogReader,
   subscription: Subscription,
   leasePosition: number | undefined,
@@ -69,5 +70,8 @@ function oldestUnconsumed(
       position = Math.min(position, queues.position(queues.entry(queue, cursor)));
     }
   });
+  // Of a message group whose turn it is, nothing is out: what it left behind begins here, or shortly after.
+  const { unlocked } = subscription;
+  if (unlocked.count > 0) position = Math.min(position, locks.position[unlocked.at(0)]!);
   return position === Number.POSITIVE_INFINITY ? undefined : storeMsAt(log, position);
 }

@@ -4,7 +4,7 @@ import { type Now, noPosition, type Operated } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
-import { LeaseState } from "../pop/lease-table.ts";
+import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type Operation, operation } from "./operations.ts";
 import { storeMsAt } from "./stored-message.ts";
@@ -99,12 +99,27 @@ function plan(
     const offset = Math.min(Math.max(targetOffset(tables, log, queue, to), begin), end);
     const held = inHand.get(queueId) ?? [];
     const heldBefore = held.filter((at) => at < offset).length;
+    const waiting = offsetsWaiting(tables, subscription, queueId);
+    const waitingBefore = waiting.filter((at) => at < offset).length;
     return {
       ...{ queueId, from, to: offset },
-      again: Math.max(0, from - offset),
-      skipped: Math.max(0, offset - Math.max(from, begin)) + heldBefore,
+      again: Math.max(0, from - offset) - (waiting.length - waitingBefore),
+      skipped: Math.max(0, offset - Math.max(from, begin)) + heldBefore + waitingBefore,
     };
   });
+}
+
+/** Offsets that the group has passed by because an earlier message of their message group was out: it never got them. */
+function offsetsWaiting({ queues, locks }: BrokerTables, subscription: Subscription, queueId: number): number[] {
+  const offsets: number[] = [];
+  if (subscription.skipped === 0) return offsets;
+  const queue = subscription.topic.queues[queueId]!;
+  for (let offset = queues.beginOffset(queue); offset < subscription.cursors[queueId]!; offset++) {
+    const groupHash = queues.groupHash(queues.entry(queue, offset));
+    const row = groupHash === 0 ? none : locks.find(subscription.slot, queueId, groupHash);
+    if (row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!) offsets.push(offset);
+  }
+  return offsets;
 }
 
 function targetOffset({ queues }: BrokerTables, log: LogReader, queue: number, to: Target): number {
@@ -134,7 +149,7 @@ export function offsetAtTime(queues: BrokerTables["queues"], log: LogReader, que
 function offsetsInHand({ leases }: BrokerTables, subscription: Subscription): Map<number, number[]> {
   const held = new Map<number, number[]>();
   for (let slot = 0; slot < leases.end; slot++) {
-    if (leases.state[slot] !== LeaseState.InFlight && leases.state[slot] !== LeaseState.Ready) continue;
+    if (leases.state[slot] === LeaseState.Free || leases.state[slot] === LeaseState.Dead) continue;
     if (leases.subscription[slot] !== subscription.slot) continue;
     const queueId = leases.queueId[slot]!;
     const offsets = held.get(queueId);

@@ -13,6 +13,7 @@ import { RecordFault } from "../record/record-fault.ts";
 import { releaseMs, releaseOffset } from "../record/release-record.ts";
 import { storedMessageOf } from "../record/stored-message.ts";
 import { StorageError } from "../storage/storage.ts";
+import { none } from "./lease-table.ts";
 import { batchMax } from "./pop-plan.ts";
 import { type ReceiptSealer, receiptBlank } from "./receipt.ts";
 import type { Subscription } from "./subscription.ts";
@@ -39,6 +40,7 @@ export class LeasedHandOut implements HandOut {
   position = 0;
   invisibleMs = 0;
   lane = "";
+  mustBeDurable = false;
   readonly delivery = new Delivery();
 
   readonly #tables: BrokerTables;
@@ -60,6 +62,7 @@ export class LeasedHandOut implements HandOut {
     this.position = position;
     this.invisibleMs = invisibleMs;
     this.lane = lane;
+    this.mustBeDurable = false;
   }
 
   get isFull(): boolean {
@@ -68,6 +71,8 @@ export class LeasedHandOut implements HandOut {
 
   add(leaseSlot: number): void {
     this.#slots[this.count++] = leaseSlot;
+    // Who sees this message may conclude that the one before it is settled: no power cut may undo that.
+    if (this.#tables.leases.lock[leaseSlot] !== none) this.mustBeDurable = true;
   }
 
   /** Oldest message first: an attempt's leases come back in no particular order. */

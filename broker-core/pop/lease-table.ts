@@ -11,12 +11,14 @@ export const LeaseState = {
   Ready: 2,
   /** In the dead-letter queue. Kept so that late acks get a true answer. */
   Dead: 3,
+  /** Redriven, and waiting until its message group is unlocked; in the list of its group's row. */
+  Queued: 4,
 } as const;
 export type LeaseState = (typeof LeaseState)[keyof typeof LeaseState];
 
 /**
  * One row for each message that a group has been handed and has not acked, of all subscriptions: the one authoritative
- * record of an in-flight message. Struct of arrays, 150 bytes a row with both indexes; found by (subscription, queue id, offset) and by the
+ * record of an in-flight message. Struct of arrays, 158 bytes a row with both indexes; found by (subscription, queue id, offset) and by the
  * receive attempt it belongs to.
  */
 export class LeaseTable {
@@ -52,6 +54,10 @@ export class LeaseTable {
   lane = new Uint32Array(64);
   /** Place in the subscription's ready heap; `none` when not there. */
   heapAt = new Int32Array(64);
+  /** Row of the message group that this message locks (group-locks.ts); `none`: it locks none. */
+  lock = new Int32Array(64);
+  /** Of a queued one, the next that waits for the same group; `none` at the end. */
+  nextQueued = new Int32Array(64);
   attemptKey = new Float64Array(64);
   #attemptNext = new Int32Array(64);
   #attemptPrev = new Int32Array(64);
@@ -94,6 +100,8 @@ export class LeaseTable {
     this.offset[slot] = offset;
     this.state[slot] = LeaseState.InFlight;
     this.heapAt[slot] = none;
+    this.lock[slot] = none;
+    this.nextQueued[slot] = none;
     this.attemptKey[slot] = 0;
     this.#attemptNext[slot] = none;
     this.#attemptPrev[slot] = none;
@@ -174,6 +182,8 @@ export class LeaseTable {
     this.holder = copyInto(new Uint32Array(length), this.holder);
     this.lane = copyInto(new Uint32Array(length), this.lane);
     this.heapAt = copyInto(new Int32Array(length), this.heapAt);
+    this.lock = copyInto(new Int32Array(length), this.lock);
+    this.nextQueued = copyInto(new Int32Array(length), this.nextQueued);
     this.attemptKey = copyInto(new Float64Array(length), this.attemptKey);
     this.#attemptNext = copyInto(new Int32Array(length), this.#attemptNext);
     this.#attemptPrev = copyInto(new Int32Array(length), this.#attemptPrev);

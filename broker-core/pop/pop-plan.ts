@@ -2,7 +2,9 @@ import type { LogReader } from "../commit-log/log.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { entryMatches, type ReadCount } from "../filter/entry-filter.ts";
 import type { MessageFilter } from "../filter/message-filter.ts";
-import type { LeaseTable } from "./lease-table.ts";
+import type { GroupLockTable } from "./group-locks.ts";
+import { type LeaseTable, none } from "./lease-table.ts";
+import type { ReadyHeap } from "./ready-heap.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** Messages of one hand-out. */
@@ -13,8 +15,10 @@ export const scanEntriesMax = 16_384;
 export const scanReadsMax = 512;
 /** Bytes of messages read from the log in one go: one message may go beyond. */
 export const scanReadBytesMax = 4 * 1024 * 1024;
-/** Redeliveries looked at in one go: more than this many that do not match the filter end the look. */
-const redeliveryVisitsMax = 256;
+/** Redeliveries, or message groups whose turn it is, looked at in one go; those that do not match the filter count too. */
+const heapVisitsMax = 256;
+/** A batch that has something goes on its way when it has met so many messages of locked groups. */
+const blockedWithBatchMax = 2_048;
 
 /** What a pop decides: filled by `planPop`, written as a record, forgotten. Reused; nothing is allocated per pop. */
 export class PopPlan implements ReadCount {
@@ -23,10 +27,17 @@ export class PopPlan implements ReadCount {
   readonly queueIds = new Uint16Array(batchMax);
   readonly offsets = new Float64Array(batchMax);
   readonly attempts = new Uint16Array(batchMax);
+  /** Hash of the message group that a first hand-out will lock; 0: none, or locked already. */
+  readonly locking = new Uint32Array(batchMax);
   /** Queues in which the group has looked further, and to where. */
   cursorCount = 0;
   cursorQueueIds = new Uint16Array(16);
   cursorOffsets = new Float64Array(16);
+  /** Messages that had been put aside and do not match the filter: see `pop-record.ts`. */
+  passCount = 0;
+  passQueueIds = new Uint16Array(16);
+  passOffsets = new Float64Array(16);
+  passedCounts = new Uint32Array(16);
   /** Redeliveries whose attempts are used up: to be dead-lettered instead. Only after a policy was tightened. */
   readonly exhausted: number[] = [];
   /** The budget ended the scan before it had seen everything. */
@@ -38,10 +49,13 @@ export class PopPlan implements ReadCount {
   scans = 0;
   reads = 0;
   readBytes = 0;
+  /** Messages of locked groups that the scan met. */
+  blocked = 0;
 
   clear(): void {
     this.count = 0;
     this.cursorCount = 0;
+    this.passCount = 0;
     this.exhausted.length = 0;
     this.isUnfinished = false;
     this.isAtLimit = false;
@@ -49,6 +63,7 @@ export class PopPlan implements ReadCount {
     this.scans = 0;
     this.reads = 0;
     this.readBytes = 0;
+    this.blocked = 0;
   }
 
   /** The budget is used up. */
@@ -56,10 +71,11 @@ export class PopPlan implements ReadCount {
     return this.scans >= scanEntriesMax || this.reads >= scanReadsMax || this.readBytes >= scanReadBytesMax;
   }
 
-  add(queueId: number, offset: number, attempt: number, bytes: number): void {
+  add(queueId: number, offset: number, attempt: number, bytes: number, locking: number): void {
     this.queueIds[this.count] = queueId;
     this.offsets[this.count] = offset;
     this.attempts[this.count] = attempt;
+    this.locking[this.count] = locking;
     this.count++;
     this.bytes += bytes;
   }
@@ -77,18 +93,39 @@ export class PopPlan implements ReadCount {
     this.cursorQueueIds[this.cursorCount] = queueId;
     this.cursorOffsets[this.cursorCount++] = offset;
   }
+
+  /** `count` messages of one message group are settled without a delivery, the last of them at `offset`. */
+  pass(queueId: number, offset: number, count: number): void {
+    if (this.passCount === this.passQueueIds.length) {
+      const length = this.passCount * 2;
+      const queueIds = new Uint16Array(length);
+      const offsets = new Float64Array(length);
+      const counts = new Uint32Array(length);
+      queueIds.set(this.passQueueIds);
+      offsets.set(this.passOffsets);
+      counts.set(this.passedCounts);
+      this.passQueueIds = queueIds;
+      this.passOffsets = offsets;
+      this.passedCounts = counts;
+    }
+    this.passQueueIds[this.passCount] = queueId;
+    this.passOffsets[this.passCount] = offset;
+    this.passedCounts[this.passCount++] = count;
+  }
 }
 
 /** What a plan reads. */
 export interface PopView {
   readonly queues: ConsumeQueueTable;
   readonly leases: LeaseTable;
+  readonly locks: GroupLockTable;
   readonly log: LogReader;
 }
 
 /**
- * Decides what one receive gets: redeliveries first, oldest message first, then new messages, queue by queue from where the
- * last pop left off. Changes nothing but `plan`.
+ * Decides what one receive gets: redeliveries first, oldest message first; then the next messages of message groups whose turn
+ * it is; then new messages, queue by queue from where the last pop left off. Of a message group of a topic that keeps order
+ * it takes one message, and none while another is out. Changes nothing but `plan` and hints.
  */
 export function planPop(
   view: PopView,
@@ -106,6 +143,7 @@ export function planPop(
     return;
   }
   if (subscription.ready.count > 0 && !planRedeliveries(view, subscription, filter, room, bytesMax, plan)) return;
+  if (subscription.unlocked.count > 0 && !planUnlocked(view, subscription, filter, room, bytesMax, plan)) return;
   const { queues } = subscription.topic;
   for (let i = 0; i < queues.length && plan.count < room; i++) {
     const queueId = (subscription.nextQueue + i) % queues.length;
@@ -113,10 +151,38 @@ export function planPop(
   }
 }
 
-/** Places of the heap that may hold the next oldest redelivery: each visit takes one and adds at most two. */
-const frontier = new Uint32Array(redeliveryVisitsMax + 1);
+/** Walks a heap from its oldest row without changing it. One walk at a time. */
+class HeapWalk {
+  /** Places that may hold the next oldest row: each visit takes one and adds at most two. */
+  readonly #frontier = new Uint32Array(heapVisitsMax + 1);
+  #open = 0;
+  #visits = 0;
 
-/** Walks the heap from its oldest entry without changing it. False when the batch has no room for bytes any more. */
+  begin(): void {
+    this.#frontier[0] = 0;
+    this.#open = 1;
+    this.#visits = 0;
+  }
+
+  /** The next row; `none` at the end, or after `heapVisitsMax`. */
+  next(heap: ReadyHeap, position: Float64Array): number {
+    if (this.#open === 0 || this.#visits++ === heapVisitsMax) return none;
+    const frontier = this.#frontier;
+    let oldest = 0;
+    for (let i = 1; i < this.#open; i++) {
+      if (position[heap.at(frontier[i]!)]! < position[heap.at(frontier[oldest]!)]!) oldest = i;
+    }
+    const place = frontier[oldest]!;
+    frontier[oldest] = frontier[--this.#open]!;
+    if (2 * place + 1 < heap.count) frontier[this.#open++] = 2 * place + 1;
+    if (2 * place + 2 < heap.count) frontier[this.#open++] = 2 * place + 2;
+    return heap.at(place);
+  }
+}
+
+const walk = new HeapWalk();
+
+/** Messages back from a lease, oldest first. False when the batch has no room for bytes any more. */
 function planRedeliveries(
   view: PopView,
   subscription: Subscription,
@@ -128,19 +194,10 @@ function planRedeliveries(
   const { ready, group } = subscription;
   const { leases, queues } = view;
   const { attemptsMax } = group.policy;
-  frontier[0] = 0;
-  let open = 1;
-  for (let visits = 0; open > 0 && plan.count < room && visits < redeliveryVisitsMax; visits++) {
-    let oldest = 0;
-    for (let i = 1; i < open; i++) {
-      if (leases.position[ready.at(frontier[i]!)]! < leases.position[ready.at(frontier[oldest]!)]!) oldest = i;
-    }
-    const place = frontier[oldest]!;
-    frontier[oldest] = frontier[--open]!;
-    if (2 * place + 1 < ready.count) frontier[open++] = 2 * place + 1;
-    if (2 * place + 2 < ready.count) frontier[open++] = 2 * place + 2;
-
-    const slot = ready.at(place);
+  walk.begin();
+  while (plan.count < room) {
+    const slot = walk.next(ready, leases.position);
+    if (slot === none) break;
     const attempt = leases.attempt[slot]!;
     if (attemptsMax > 0 && attempt >= attemptsMax) {
       plan.exhausted.push(slot);
@@ -148,15 +205,85 @@ function planRedeliveries(
     }
     const queueId = leases.queueId[slot]!;
     const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
-    if (!matches(view, filter, entry, plan)) continue;
+    if (!matches(view, filter, entry, plan)) {
+      // In a message group it would block the others for ever.
+      if (leases.lock[slot] !== none) plan.pass(queueId, leases.offset[slot]!, 1);
+      continue;
+    }
     if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) return false;
-    plan.add(queueId, leases.offset[slot]!, Math.min(attempt + 1, attemptMax), queues.bytes(entry));
+    plan.add(queueId, leases.offset[slot]!, Math.min(attempt + 1, attemptMax), queues.bytes(entry), 0);
   }
   return true;
 }
 
 /** Attempts are stored in 16 bits; a group without a limit counts no further. */
 const attemptMax = 65_535;
+
+/**
+ * Of each message group that was unlocked and left messages behind, the next one that matches; the group that has waited
+ * longest first. False when the batch or the budget is used up.
+ */
+function planUnlocked(
+  view: PopView,
+  subscription: Subscription,
+  filter: MessageFilter,
+  room: number,
+  bytesMax: number,
+  plan: PopPlan,
+): boolean {
+  walk.begin();
+  while (plan.count < room) {
+    const row = walk.next(subscription.unlocked, view.locks.position);
+    if (row === none) break;
+    if (!planGroup(view, subscription, row, filter, bytesMax, plan)) return false;
+  }
+  return true;
+}
+
+/** Looks the messages of one group up, from the first that was passed by. False when the batch or the budget is used up. */
+function planGroup(
+  view: PopView,
+  subscription: Subscription,
+  row: number,
+  filter: MessageFilter,
+  bytesMax: number,
+  plan: PopPlan,
+): boolean {
+  const { queues, locks } = view;
+  const queueId = locks.queueId[row]!;
+  const groupHash = locks.groupHash[row]!;
+  const queue = subscription.topic.queues[queueId]!;
+  const end = subscription.cursors[queueId]!;
+  let left = locks.skippedCount[row]!;
+  let passed = 0;
+  let lastPassed = 0;
+  let goesOn = true;
+  for (let offset = locks.searchedTo[row]!; left > 0; offset++) {
+    if (offset >= end)
+      throw new Error(`${subscription.topic.name}, queue ${queueId}: a message group lost ${left} messages`);
+    if (plan.isScanOver) {
+      plan.isUnfinished = true;
+      goesOn = false;
+      break;
+    }
+    plan.scans++;
+    const entry = queues.entry(queue, offset);
+    if (queues.groupHash(entry) !== groupHash) {
+      if (passed === 0) locks.searchedTo[row] = offset + 1;
+      continue;
+    }
+    if (matches(view, filter, entry, plan)) {
+      if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) goesOn = false;
+      else plan.add(queueId, offset, 1, queues.bytes(entry), 0);
+      break;
+    }
+    left--;
+    passed++;
+    lastPassed = offset;
+  }
+  if (passed > 0) plan.pass(queueId, lastPassed, passed);
+  return goesOn;
+}
 
 /** Scans one queue from the group's cursor. False when the batch or the budget is used up. */
 function planQueue(
@@ -169,6 +296,7 @@ function planQueue(
   plan: PopPlan,
 ): boolean {
   const { queues } = view;
+  const { isOrdered } = subscription.topic;
   const queue = subscription.topic.queues[queueId]!;
   const begin = subscription.cursors[queueId]!;
   const end = queues.visibleEnd(queue);
@@ -182,17 +310,37 @@ function planQueue(
     }
     plan.scans++;
     const entry = queues.entry(queue, offset);
-    if (matches(view, filter, entry, plan)) {
+    const groupHash = isOrdered ? queues.groupHash(entry) : 0;
+    if (groupHash !== 0 && isLocked(view, subscription, queueId, groupHash, plan)) {
+      if (++plan.blocked > blockedWithBatchMax && plan.count > 0) {
+        goesOn = false;
+        break;
+      }
+    } else if (matches(view, filter, entry, plan)) {
       if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) {
         goesOn = false;
         break;
       }
-      plan.add(queueId, offset, 1, queues.bytes(entry));
+      plan.add(queueId, offset, 1, queues.bytes(entry), groupHash);
     }
     offset++;
   }
   if (offset > begin) plan.moveCursor(queueId, offset);
   return goesOn;
+}
+
+/** Whether a message of this group is out or in this batch, or waits behind one: then the next one is passed by. */
+function isLocked(
+  view: PopView,
+  subscription: Subscription,
+  queueId: number,
+  groupHash: number,
+  plan: PopPlan,
+): boolean {
+  for (let i = 0; i < plan.count; i++) {
+    if (plan.locking[i] === groupHash && plan.queueIds[i] === queueId) return true;
+  }
+  return subscription.lockCount > 0 && view.locks.find(subscription.slot, queueId, groupHash) !== none;
 }
 
 function matches(view: PopView, filter: MessageFilter, entry: number, plan: PopPlan): boolean {

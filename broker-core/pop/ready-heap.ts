@@ -1,26 +1,35 @@
-import { type LeaseTable, none } from "./lease-table.ts";
+import { none } from "./lease-table.ts";
+
+/** The table whose rows a heap orders: leases, or message groups. */
+export interface HeapRows {
+  /** By row: the log position that orders. */
+  readonly position: Float64Array;
+  /** By row: its place in the heap; `none` when it is in none. */
+  readonly heapAt: Int32Array;
+}
 
 /** Of every heap that never held anything: most subscriptions never have a redelivery. */
 const nothing = new Uint32Array(0);
 
 /**
- * The redeliveries of one subscription, oldest message first: a binary heap of lease slots ordered by log position, which
- * within a queue is the order of offsets. Rows know their place, so an ack takes one out of the middle in O(log n).
+ * What a subscription may hand out before it looks at new messages, oldest first: a binary heap of rows (of leases: the
+ * redeliveries; of message groups: those whose turn it is) ordered by log position, which within a queue is the order of
+ * offsets. Rows know their place, so an ack takes one out of the middle in O(log n).
  */
 export class ReadyHeap {
-  readonly #leases: LeaseTable;
+  readonly #rows: HeapRows;
   #slots = nothing;
   #count = 0;
 
-  constructor(leases: LeaseTable) {
-    this.#leases = leases;
+  constructor(rows: HeapRows) {
+    this.#rows = rows;
   }
 
   get count(): number {
     return this.#count;
   }
 
-  /** Slot at a place of the heap; place 0 is the oldest, the children of place i are 2i + 1 and 2i + 2. */
+  /** Row at a place of the heap; place 0 is the oldest, the children of place i are 2i + 1 and 2i + 2. */
   at(place: number): number {
     return this.#slots[place]!;
   }
@@ -35,13 +44,13 @@ export class ReadyHeap {
   }
 
   remove(slot: number): void {
-    const place = this.#leases.heapAt[slot]!;
-    this.#leases.heapAt[slot] = none;
+    const place = this.#rows.heapAt[slot]!;
+    this.#rows.heapAt[slot] = none;
     const last = this.#slots[--this.#count]!;
     if (last === slot) return;
     this.#put(place, last);
     this.#rise(place, last);
-    this.#sink(this.#leases.heapAt[last]!, last);
+    this.#sink(this.#rows.heapAt[last]!, last);
   }
 
   #rise(from: number, slot: number): void {
@@ -68,10 +77,10 @@ export class ReadyHeap {
 
   #put(place: number, slot: number): void {
     this.#slots[place] = slot;
-    this.#leases.heapAt[slot] = place;
+    this.#rows.heapAt[slot] = place;
   }
 
   #isOlder(a: number, b: number): boolean {
-    return this.#leases.position[a]! < this.#leases.position[b]!;
+    return this.#rows.position[a]! < this.#rows.position[b]!;
   }
 }

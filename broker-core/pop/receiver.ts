@@ -69,7 +69,7 @@ export class Receiver {
     this.#burier = burier;
     this.#sink = sink;
     this.#options = options;
-    this.#view = { queues: tables.queues, leases: tables.leases, log };
+    this.#view = { queues: tables.queues, leases: tables.leases, locks: tables.locks, log };
     this.#handOut = new LeasedHandOut(tables, log, sealer);
     this.#waitTimers = new TimerWheel(tables.clock.startMonotonicMs);
   }
@@ -128,10 +128,7 @@ export class Receiver {
       this.#unpark(slot);
       this.#sink.receiveAnswered(request.ticket, this.#handOut);
     }
-    if (subscription.waitHead !== none && this.#plan.isUnfinished && !subscription.isScanning) {
-      subscription.isScanning = true;
-      this.#scanning.push(subscription);
-    }
+    this.#goOnIfUnfinished(subscription);
   }
 
   /** As `serve`, for a caller that cannot refuse: a log that takes nothing leaves the calls parked. */
@@ -190,6 +187,7 @@ export class Receiver {
     if (objection !== undefined) return this.#refuse(request.ticket, Code.IllegalFilterExpression, objection);
     for (let slice = 0; slice < slicesWithoutWait; slice++) {
       if (this.#tryAnswer(subscription, request, now)) {
+        this.#goOnIfUnfinished(subscription);
         this.#sink.receiveAnswered(request.ticket, this.#handOut);
         return answered;
       }
@@ -209,10 +207,7 @@ export class Receiver {
     }
     const slot = this.#waiters.add(subscription, request);
     this.#waitTimers.set(slot, now.monotonicMs + Math.min(call.waitMs, waitMsMax));
-    if (this.#plan.isUnfinished && !subscription.isScanning) {
-      subscription.isScanning = true;
-      this.#scanning.push(subscription);
-    }
+    this.#goOnIfUnfinished(subscription);
     return this.#waiters.handle(slot);
   }
 
@@ -268,6 +263,13 @@ export class Receiver {
     return undefined;
   }
 
+  /** There may be more for the calls that wait: the next turn looks. */
+  #goOnIfUnfinished(subscription: Subscription): void {
+    if (!this.#plan.isUnfinished || subscription.waitHead === none || subscription.isScanning) return;
+    subscription.isScanning = true;
+    this.#scanning.push(subscription);
+  }
+
   /** Fills the hand-out: with what this attempt was already given, or with a new pop. False: nothing for it now. */
   #tryAnswer(subscription: Subscription, request: PopRequest, now: Now): boolean {
     return this.#repeat(subscription, request, now) || this.#pop(subscription, request, now);
@@ -306,8 +308,10 @@ export class Receiver {
       }
       planPop(this.#view, subscription, request.filter, request.batch, request.bytesMax, inFlightMax, plan);
     }
-    if (plan.count === 0 && plan.cursorCount === 0) return false;
+    if (plan.count + plan.cursorCount + plan.passCount === 0) return false;
     const position = this.#journal.pop(subscription, request, plan, now);
+    // What was passed may have unlocked a message group.
+    if (plan.passCount > 0) plan.isUnfinished = true;
     subscription.nextQueue = (subscription.nextQueue + 1) % subscription.topic.queues.length;
     if (plan.count === 0) return false;
     this.#handOut.begin(subscription, position, request.invisibleMs, request.lane);

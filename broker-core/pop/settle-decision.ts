@@ -2,6 +2,7 @@ import { Code } from "../../proto/code.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { LeaseState, none } from "./lease-table.ts";
 import type { Receipt } from "./receipt.ts";
+import type { Subscription } from "./subscription.ts";
 import type { SealKind } from "./text-sealer.ts";
 
 /**
@@ -59,11 +60,21 @@ export function decideSettle(
   const slot = leases.find(subscription.slot, receipt.queueId, receipt.offset);
   if (slot === none) {
     // Below the cursor and not in hand: acked. Above it: the hand-out was lost in a power cut, or the cursor was moved.
-    return receipt.offset < (subscription.cursors[receipt.queueId] ?? 0) ? done : voids.expired;
+    if (receipt.offset >= (subscription.cursors[receipt.queueId] ?? 0)) return voids.expired;
+    return isPassedBy(tables, subscription, receipt) ? voids.expired : done;
   }
   const isThisLease = leases.generation[slot] === receipt.generation && leases.run[slot] === receipt.run;
   if (leases.state[slot] === LeaseState.Dead) return isThisLease ? dead : voids.dead;
   if (!isThisLease) return voids.replaced;
   if (leases.state[slot] !== LeaseState.InFlight || leases.endMs[slot]! <= nowMs) return voids.expired;
   return { kind: "held", slot };
+}
+
+/** Whether a message below the cursor waits for its turn: its hand-out was lost in a power cut, and it is not acked. */
+function isPassedBy({ queues, locks }: BrokerTables, subscription: Subscription, receipt: Readonly<Receipt>): boolean {
+  if (subscription.skipped === 0) return false;
+  const { queueId, offset } = receipt;
+  const groupHash = queues.groupHash(queues.entry(subscription.topic.queues[queueId]!, offset));
+  const row = groupHash === 0 ? none : locks.find(subscription.slot, queueId, groupHash);
+  return row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!;
 }

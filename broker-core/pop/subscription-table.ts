@@ -3,6 +3,7 @@ import { widened } from "../dispatch/widened.ts";
 import type { ConsumerGroup, GroupTable } from "../topic/consumer-group.ts";
 import type { Topic } from "../topic/topic.ts";
 import type { SubscriptionSource, TopicTable } from "../topic/topic-table.ts";
+import type { GroupLockTable } from "./group-locks.ts";
 import { type LeaseTable, none } from "./lease-table.ts";
 import { Subscription } from "./subscription.ts";
 
@@ -14,6 +15,7 @@ export class SubscriptionTable implements SubscriptionSource {
   readonly #topics: TopicTable;
   readonly #groups: GroupTable;
   readonly #leases: LeaseTable;
+  readonly #locks: GroupLockTable;
   /** By slot. 0: the slot is free. */
   #topicIds = new Uint32Array(64);
   #groupIds = new Uint32Array(64);
@@ -30,10 +32,11 @@ export class SubscriptionTable implements SubscriptionSource {
   /** In use, by slot. */
   readonly #inUse = new Map<number, Subscription>();
 
-  constructor(topics: TopicTable, groups: GroupTable, leases: LeaseTable) {
+  constructor(topics: TopicTable, groups: GroupTable, leases: LeaseTable, locks: GroupLockTable) {
     this.#topics = topics;
     this.#groups = groups;
     this.#leases = leases;
+    this.#locks = locks;
     topics.subscriptions = this;
   }
 
@@ -175,7 +178,7 @@ export class SubscriptionTable implements SubscriptionSource {
     const group = this.#groups.byId(this.#groupIds[slot]!);
     if (group === undefined) throw new Error(`subscription ${slot} is of the unknown group ${this.#groupIds[slot]}`);
     const cursors = this.#wide.get(slot) ?? [this.#cursors[slot]!];
-    const subscription = new Subscription(slot, group, topic, cursors, this.#leases);
+    const subscription = new Subscription(slot, group, topic, cursors, this.#leases, this.#locks);
     subscription.widen();
     subscription.deadLetters = this.#deadLetters[slot]!;
     subscription.nextQueue = this.#nextQueues[slot]!;

@@ -4,23 +4,28 @@ import { expectBytes } from "./record-fault.ts";
 
 /**
  * Pop: one hand-out to one consumer. It also carries how far the group has looked in each queue it read; with no deliveries
- * it says only that (everything up to there does not match the group's filter).
+ * it says only that (everything up to there does not match the group's filter, or waits for an earlier message of its message
+ * group). Passes settle messages without a delivery: what was put aside, and does not match the filter now that its turn has
+ * come.
  *
  *     0  u32 group id
  *     4  u32 topic id
  *     8  granted at (granted-at.ts)
  *     32 u32 invisible ms
- *     36 u16 flags (0)
+ *     36 u16 pass count
  *     38 u16 cursor count
  *     40 u16 delivery count
  *     42 u32 run that granted the leases (lease-table.ts)
  *     46 text client id, text attempt id, text lane
  *     .. cursors:    u16 queue id, u53 next offset
  *     .. deliveries: u16 queue id, u53 offset, u53 lease generation, u16 attempt
+ *     .. passes:     u16 queue id, u53 offset, u32 count: so many messages of the message group of the one at this offset, it
+ *                    being the last; or that one alone, when it was handed out before
  */
 export const popFixedBytes = 46;
 export const popCursorBytes = 10;
 export const popDeliveryBytes = 20;
+export const popPassBytes = 14;
 
 export function popRecordBytes(
   clientId: string,
@@ -28,6 +33,7 @@ export function popRecordBytes(
   lane: string,
   cursorCount: number,
   deliveryCount: number,
+  passCount: number,
 ): number {
   return (
     popFixedBytes +
@@ -35,11 +41,12 @@ export function popRecordBytes(
     shortTextBytes(attemptId) +
     shortTextBytes(lane) +
     cursorCount * popCursorBytes +
-    deliveryCount * popDeliveryBytes
+    deliveryCount * popDeliveryBytes +
+    passCount * popPassBytes
   );
 }
 
-/** Writes everything but the granted-at triple, the cursors and the deliveries; returns the offset of the first cursor. */
+/** Writes everything but the granted-at triple and the three lists; returns the offset of the first cursor. */
 export function writePopHead(
   into: Buffer,
   at: number,
@@ -48,6 +55,7 @@ export function writePopHead(
   invisibleMs: number,
   cursorCount: number,
   deliveryCount: number,
+  passCount: number,
   run: number,
   clientId: string,
   attemptId: string,
@@ -56,7 +64,7 @@ export function writePopHead(
   into.writeUInt32LE(groupId, at);
   into.writeUInt32LE(topicId, at + 4);
   into.writeUInt32LE(invisibleMs, at + 32);
-  into.writeUInt16LE(0, at + 36);
+  into.writeUInt16LE(passCount, at + 36);
   into.writeUInt16LE(cursorCount, at + 38);
   into.writeUInt16LE(deliveryCount, at + 40);
   into.writeUInt32LE(run, at + 42);
@@ -89,6 +97,13 @@ export function writePopDelivery(
   return at + popDeliveryBytes;
 }
 
+export function writePopPass(into: Buffer, at: number, queueId: number, offset: number, count: number): number {
+  into.writeUInt16LE(queueId, at);
+  writeUint53(into, at + 2, offset);
+  into.writeUInt32LE(count, at + 10);
+  return at + popPassBytes;
+}
+
 export interface PopRead {
   groupId: number;
   topicId: number;
@@ -98,13 +113,15 @@ export interface PopRead {
   invisibleMs: number;
   cursorCount: number;
   deliveryCount: number;
+  passCount: number;
   run: number;
-  /** Offsets of the three texts and of the two lists. */
+  /** Offsets of the three texts and of the three lists. */
   clientAt: number;
   attemptAt: number;
   laneAt: number;
   cursorsAt: number;
   deliveriesAt: number;
+  passesAt: number;
 }
 
 export const popReadBlank = (): PopRead => ({
@@ -116,12 +133,14 @@ export const popReadBlank = (): PopRead => ({
   invisibleMs: 0,
   cursorCount: 0,
   deliveryCount: 0,
+  passCount: 0,
   run: 0,
   clientAt: 0,
   attemptAt: 0,
   laneAt: 0,
   cursorsAt: 0,
   deliveriesAt: 0,
+  passesAt: 0,
 });
 
 export function readPopRecord(from: Buffer, start: number, end: number, into: PopRead): void {
@@ -133,6 +152,7 @@ export function readPopRecord(from: Buffer, start: number, end: number, into: Po
   into.boot = from.readDoubleLE(start + 8 + grantedAtBytes - 8);
   into.invisibleMs = from.readUInt32LE(start + 32);
   into.cursorCount = from.readUInt16LE(start + 38);
+  into.passCount = from.readUInt16LE(start + 36);
   into.deliveryCount = from.readUInt16LE(start + 40);
   into.run = from.readUInt32LE(start + 42);
   into.clientAt = start + popFixedBytes;
@@ -140,11 +160,13 @@ export function readPopRecord(from: Buffer, start: number, end: number, into: Po
   into.laneAt = shortTextEnd(from, into.attemptAt);
   into.cursorsAt = shortTextEnd(from, into.laneAt);
   into.deliveriesAt = into.cursorsAt + into.cursorCount * popCursorBytes;
-  expectBytes("pop", start, end, into.deliveriesAt + into.deliveryCount * popDeliveryBytes - start);
+  into.passesAt = into.deliveriesAt + into.deliveryCount * popDeliveryBytes;
+  expectBytes("pop", start, end, into.passesAt + into.passCount * popPassBytes - start);
 }
 
 export const popEntryQueueId = (from: Buffer, at: number): number => from.readUInt16LE(at);
-/** Next offset of a cursor, offset of a delivery. */
+/** Next offset of a cursor, offset of a delivery or pass. */
 export const popEntryOffset = (from: Buffer, at: number): number => readUint53(from, at + 2);
 export const popDeliveryGeneration = (from: Buffer, at: number): number => readUint53(from, at + 10);
 export const popDeliveryAttempt = (from: Buffer, at: number): number => from.readUInt16LE(at + 18);
+export const popPassedCount = (from: Buffer, at: number): number => from.readUInt32LE(at + 10);

@@ -25,7 +25,7 @@ export function answerWhenDurable(
   else core.durable.hold(position, connection, kind, correlation).body = body;
 }
 
-/** The same with records that need only be in the page cache. `handedOut`: what the answer hands out. */
+/** The same with records that need only be in the page cache. */
 export function answerWhenWritten(
   core: ServiceCore,
   connection: Connection,
@@ -33,13 +33,27 @@ export function answerWhenWritten(
   correlation: number,
   position: number,
   body: Uint8Array,
-  handedOut: HandedOut | undefined,
 ): void {
-  if (core.written.mayPass(position)) {
-    connection.answer(kind, Code.Ok, correlation, body, handedOut);
+  if (core.written.mayPass(position)) connection.answer(kind, Code.Ok, correlation, body);
+  else core.written.hold(position, connection, kind, correlation).body = body;
+}
+
+/** Messages leave when their hand-out is written; those that took their turn in a message group, when it is on disk. */
+export function answerHandOut(
+  core: ServiceCore,
+  connection: Connection,
+  correlation: number,
+  position: number,
+  mustBeDurable: boolean,
+  body: Uint8Array,
+  handedOut: HandedOut,
+): void {
+  const gate = mustBeDurable ? core.durable : core.written;
+  if (gate.mayPass(position)) {
+    connection.answer(FrameKind.Receive, Code.Ok, correlation, body, handedOut);
     return;
   }
-  const held = core.written.hold(position, connection, kind, correlation);
+  const held = gate.hold(position, connection, FrameKind.Receive, correlation);
   held.body = body;
   held.handedOut = handedOut;
 }

@@ -38,7 +38,7 @@ export function serveChange(
   const body = encodeResults(settled.results);
   if (mustBeDurable)
     answerWhenDurable(core, connection, FrameKind.Change, Code.Ok, correlation, settled.position, body);
-  else answerWhenWritten(core, connection, FrameKind.Change, correlation, settled.position, body, undefined);
+  else answerWhenWritten(core, connection, FrameKind.Change, correlation, settled.position, body);
 }
 
 function encodeResults(results: readonly SettleResult[]): Buffer {

@@ -1,12 +1,11 @@
 import { type AddressInfo, createServer, type Server } from "node:net";
-import { FrameKind } from "../../proto/frame/frame.ts";
 import type { FrameSocket, SocketSource } from "../../proto/frame/frame-socket.ts";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { BrokerPort, Now } from "../broker-port.ts";
 import type { LogWriter } from "../commit-log/log.ts";
-import { answerWhenWritten, failAnswer, releaseAnswer } from "./answer.ts";
+import { answerHandOut, failAnswer, releaseAnswer } from "./answer.ts";
 import { AnswerGate } from "./answer-gate.ts";
 import { Connection } from "./connection.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
@@ -83,9 +82,9 @@ export class FrameServer {
     };
     this.#core = core;
     options.producers.connect(options);
-    receives.connect((connection, correlation, position, body, handedOut) => {
+    receives.connect((connection, correlation, position, mustBeDurable, body, handedOut) => {
       core.metrics.messagesHandedOut.add(handedOut.receipts.length);
-      answerWhenWritten(core, connection, FrameKind.Receive, correlation, position, body, handedOut);
+      answerHandOut(core, connection, correlation, position, mustBeDurable, body, handedOut);
     });
     log.onDurable = (durablePosition) => {
       port.onDurable(durablePosition, now());

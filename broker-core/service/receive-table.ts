@@ -5,11 +5,12 @@ import type { HandedDelivery, HandOut, ReceiveSink } from "../broker-port.ts";
 import type { Connection } from "./connection.ts";
 import type { HandedOut } from "./handed-out.ts";
 
-/** Gives an answer to a receive on its way when its hand-out record is written. */
+/** Gives an answer to a receive on its way when its hand-out record is written, or on disk. */
 export type AnswerReceive = (
   connection: Connection,
   correlation: number,
   position: number,
+  mustBeDurable: boolean,
   body: Buffer,
   handedOut: HandedOut,
 ) => void;
@@ -89,10 +90,8 @@ export class ReceiveTable implements ReceiveSink {
       receipts.push(delivery.receipt);
       at = this.#append(at, delivery);
     }
-    this.#answer?.(connection, correlation, handOut.position, Buffer.from(this.#scratch.subarray(0, at)), {
-      groupId,
-      receipts,
-    });
+    const body = Buffer.from(this.#scratch.subarray(0, at));
+    this.#answer?.(connection, correlation, handOut.position, handOut.mustBeDurable, body, { groupId, receipts });
   }
 
   #append(at: number, delivery: DeliveryFields): number {

@@ -5,7 +5,7 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { textBytesMax } from "../record/fixed-bytes.ts";
 import { delayCountMax } from "../record/group-record.ts";
-import { deadLetterTopicName, queueCountMax, type Topic } from "./topic.ts";
+import { deadLetterTopicName, isOrderedTopic, queueCountMax, type Topic } from "./topic.ts";
 
 /** Incarnation of a topic that the broker opened itself. The first opening with a real one adopts it as it is. */
 export const ownIncarnation = 0;
@@ -90,6 +90,14 @@ export class Opener {
 
   /** Queues never become fewer: what lies in them is still to be consumed. */
   #changeTopic(topic: Topic, opening: TopicOpening): Opened {
+    if (isOrderedTopic(topic.name, opening.messageTypes) !== topic.isOrdered) {
+      const [is, wanted] = topic.isOrdered ? ["takes", "without"] : ["does not take", "with"];
+      return refused(
+        Code.BadRequest,
+        `topic ${topic.name} ${is} FIFO messages, and was opened ${wanted} them: whether a topic keeps the order of message ` +
+          "groups is fixed for its life; delete it and create it anew with the other type",
+      );
+    }
     const queueCount = Math.max(topic.queues.length, opening.queueCount);
     const isSame =
       queueCount === topic.queues.length &&

@@ -20,7 +20,7 @@ const inUseMinDefault = 1024;
 const none = -1;
 
 /**
- * Topics by id and by name. A row of numbers for each: 60 bytes with its places in the tables, and its name. `Topic` objects
+ * Topics by id and by name. A row of numbers for each: 62 bytes with its places in the tables, and its name. `Topic` objects
  * are made for those in use and put away when there are many (`putAwayIdle`).
  */
 export class TopicTable {
@@ -36,6 +36,7 @@ export class TopicTable {
   /** Slot of queue 0; those of the others follow it, unless they are in `#scattered`. */
   #firstQueues = new Uint32Array(64);
   #queueCounts = new Uint16Array(64);
+  #groupQueueCounts = new Uint16Array(64);
   #nextQueues = new Uint16Array(64);
   /** First subscription in the list of the topic; `none`: nobody reads it. */
   #firstSubscriptions = new Int32Array(64);
@@ -105,6 +106,7 @@ export class TopicTable {
     this.#messageTypes[row] = messageTypes;
     this.#openedPositions[row] = openedPosition;
     this.#queueCounts[row] = 0;
+    this.#groupQueueCounts[row] = 1;
     this.#nextQueues[row] = 0;
     this.#firstSubscriptions[row] = none;
     this.#names.set(row, name);
@@ -235,6 +237,14 @@ export class TopicTable {
     this.#openedPositions[row] = position;
   }
 
+  groupQueueCount(row: number): number {
+    return this.#groupQueueCounts[row]!;
+  }
+
+  setGroupQueueCount(row: number, count: number): void {
+    this.#groupQueueCounts[row] = count;
+  }
+
   nextQueue(row: number): number {
     return this.#nextQueues[row]!;
   }
@@ -277,6 +287,7 @@ export class TopicTable {
       this.#openedPositions,
       this.#firstQueues,
       this.#queueCounts,
+      this.#groupQueueCounts,
       this.#nextQueues,
       this.#firstSubscriptions,
     ];
@@ -289,6 +300,7 @@ export class TopicTable {
     this.#openedPositions = widened(this.#openedPositions, count);
     this.#firstQueues = widened(this.#firstQueues, count);
     this.#queueCounts = widened(this.#queueCounts, count);
+    this.#groupQueueCounts = widened(this.#groupQueueCounts, count);
     this.#nextQueues = widened(this.#nextQueues, count);
     this.#firstSubscriptions = widened(this.#firstSubscriptions, count);
   }

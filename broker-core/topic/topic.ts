@@ -11,6 +11,11 @@ export class Topic {
   readonly row: number;
   /** Slot in the queue table of each queue, by queue id. */
   readonly queues: number[];
+  /**
+   * Messages with a message group are handed out in the order of their group: the topic takes FIFO messages. Fixed for the
+   * life of an incarnation. What lies in a dead-letter topic has lost its turn already.
+   */
+  readonly isOrdered: boolean;
   /** Already among those to be served in this turn. */
   isWoken = false;
   readonly subscriptions: TopicSubscriptions;
@@ -21,6 +26,8 @@ export class Topic {
     this.id = id;
     this.row = row;
     this.queues = table.queuesOf(row);
+    const messageTypes = table.messageTypes(row);
+    this.isOrdered = mayBeOrdered(messageTypes) && isOrderedTopic(table.name(row), messageTypes);
     this.subscriptions = new TopicSubscriptions(this, table);
   }
 
@@ -44,6 +51,18 @@ export class Topic {
 
   set messageTypes(messageTypes: number) {
     this.#table.setMessageTypes(this.row, messageTypes);
+  }
+
+  /**
+   * Message groups have their place in so many queues: those the topic was opened with. Queues that were added later take
+   * messages without a group, so that no group ever has messages in two queues.
+   */
+  get groupQueueCount(): number {
+    return this.#table.groupQueueCount(this.row);
+  }
+
+  set groupQueueCount(count: number) {
+    this.#table.setGroupQueueCount(this.row, count);
   }
 
   /** Position of the record that opened or last changed it: what an idempotent open waits for. */
@@ -89,6 +108,17 @@ export class TopicSubscriptions {
 }
 
 export const queueCountMax = 1024;
+
+/** MessageType FIFO of apache.rocketmq.v2, as a bit of `messageTypes`. */
+const fifoBit = 1 << 2;
+
+/** Most topics take no FIFO messages: their names need not be looked at. */
+const mayBeOrdered = (messageTypes: number): boolean => (messageTypes & fifoBit) !== 0;
+
+/** Whether a topic of that name and those types keeps the order of message groups. */
+export function isOrderedTopic(name: string, messageTypes: number): boolean {
+  return mayBeOrdered(messageTypes) && !isDeadLetterTopic(name);
+}
 
 const deadLetterPrefix = "%DLQ%";
 

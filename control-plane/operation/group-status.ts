@@ -4,6 +4,8 @@ import type { BrokerAnswer } from "./broker-operator.ts";
 export interface TopicProgress {
   readonly topic: string;
   readonly ready: number;
+  /** Behind an earlier message of their message group. */
+  readonly blocked: number;
   readonly inFlight: number;
   readonly inFlightMax: number;
   readonly deadLetters: number;
@@ -23,10 +25,12 @@ export interface DescribedGroup {
 export interface TopicStatus {
   readonly topic: string;
   readonly ready: number;
+  /** Behind an earlier message of their message group. */
+  readonly blocked: number;
   readonly inFlight: number;
   readonly deadLetters: number;
   readonly waitingReceives: number;
-  /** `ready` plus `inFlight`. */
+  /** `ready`, `blocked` and `inFlight`. */
   readonly lagMessages: number;
   /** Age of the oldest message that the group is not done with. */
   readonly lagSeconds: number;
@@ -57,14 +61,16 @@ export function groupStatus(group: string, answers: readonly BrokerAnswer<Descri
       const sum = (count: (row: TopicProgress) => number): number =>
         brokers.reduce((total, row) => total + count(row), 0);
       const ready = sum((row) => row.ready);
+      const blocked = sum((row) => row.blocked);
       const inFlight = sum((row) => row.inFlight);
       return {
         topic,
         ready,
+        blocked,
         inFlight,
         deadLetters: sum((row) => row.deadLetters),
         waitingReceives: sum((row) => row.waitingReceives),
-        lagMessages: ready + inFlight,
+        lagMessages: ready + blocked + inFlight,
         lagSeconds: Math.max(0, ...brokers.map(({ lagMs }) => lagMs)) / 1000,
         brokers,
       };

@@ -28,11 +28,19 @@ export interface Got {
   readonly laneMark: string;
   readonly storeMs: number;
   readonly deadLetter: DeadLetterOrigin | undefined;
+  /** Message group; "" for none. */
+  readonly group: string;
 }
 
 /** What the sink was told for one ticket. */
 export type Answer =
-  | { readonly kind: "batch"; readonly got: readonly Got[]; readonly position: number; readonly damagedCount: number }
+  | {
+      readonly kind: "batch";
+      readonly got: readonly Got[];
+      readonly position: number;
+      readonly mustBeDurable: boolean;
+      readonly damagedCount: number;
+    }
   | { readonly kind: "refused"; readonly code: Code; readonly message: string };
 
 export interface MessageParts {
@@ -379,7 +387,9 @@ function readHandOut(handOut: HandOut): Answer {
       laneMark: delivery.laneMark,
       storeMs: delivery.storeMs,
       deadLetter: delivery.deadLetter,
+      group: message.systemProperties?.messageGroup ?? "",
     });
   }
-  return { kind: "batch", got, position: handOut.position, damagedCount };
+  const { position, mustBeDurable } = handOut;
+  return { kind: "batch", got, position, mustBeDurable, damagedCount };
 }

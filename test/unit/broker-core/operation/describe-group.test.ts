@@ -7,6 +7,7 @@ interface Described {
   readonly topics: readonly {
     topic: string;
     ready: number;
+    blocked: number;
     inFlight: number;
     deadLetters: number;
     oldestStoreMs: number | null;
@@ -30,7 +31,15 @@ describe("The operator call group.describe", () => {
     assert.deepEqual(
       { ...describe(), inFlightMax: undefined },
       {
-        ...{ topic: "ns/orders", ready: 3, inFlight: 2, inFlightMax: undefined, deadLetters: 0, waitingReceives: 0 },
+        ...{
+          topic: "ns/orders",
+          ready: 3,
+          blocked: 0,
+          inFlight: 2,
+          inFlightMax: undefined,
+          deadLetters: 0,
+          waitingReceives: 0,
+        },
         ...{ oldestStoreMs: firstMs, lagMs: 3_000, queues: [{ queueId: 0, position: 2, end: 5 }] },
       },
     );
@@ -41,6 +50,25 @@ describe("The operator call group.describe", () => {
     assert.equal(second!.attempt, 1);
     for (const { receipt } of broker.receive(topicId, groupId)) broker.ack(groupId, receipt);
     assert.deepEqual([describe().ready, describe().oldestStoreMs, describe().lagMs], [0, null, 0]);
+  });
+
+  it("tells what waits behind a message of its group, and how old that is when its turn has come", () => {
+    const broker = new BrokerFixture({ groupStart: "beginning" });
+    const topicId = broker.topic();
+    const groupId = broker.group();
+    broker.send(topicId, { group: "a" });
+    broker.pass(1_000);
+    broker.send(topicId, { group: "a" });
+    const [first] = broker.receive(topicId, groupId);
+    const describe = () => {
+      const { ready, blocked, inFlight, lagMs } = broker.operate<Described>("group.describe", { group: "ns/billing" })
+        .topics[0]!;
+      return [ready, blocked, inFlight, lagMs];
+    };
+    broker.pass(500);
+    assert.deepEqual(describe(), [0, 1, 1, 1_500]);
+    broker.ack(groupId, first!.receipt);
+    assert.deepEqual(describe(), [1, 0, 0, 500]);
   });
 
   it("tells a group that reads nothing from one that is not known", () => {

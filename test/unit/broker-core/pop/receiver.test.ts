@@ -45,6 +45,7 @@ describe("receiving", () => {
         laneMark: "",
         storeMs: f.wallMs,
         deadLetter: undefined,
+        group: "",
       },
     );
     assert.ok(got!.receipt.length <= 255);

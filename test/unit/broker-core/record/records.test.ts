@@ -149,23 +149,36 @@ describe("records come back as they were written", () => {
     const pops = fc.record({
       ...{ groupId: u32, topicId: u32, invisibleMs: u32, run: u32, client: text, attempt: text, lane: text },
       ...{ cursors: fc.array(fc.record({ queueId: u16, offset: u53 }, plain)), deliveries: fc.array(delivery) },
+      passes: fc.array(fc.record({ queueId: u16, offset: u53, count: u32 }, plain)),
     });
     fc.assert(
       fc.property(pops, (record) => {
-        const { groupId, topicId, invisibleMs, run, client, attempt, lane, cursors, deliveries } = record;
+        const { groupId, topicId, invisibleMs, run, client, attempt, lane, cursors, deliveries, passes } = record;
         const read = pop.popReadBlank();
         const write = (b: Buffer, start: number) => {
           let at = pop.writePopHead(
-            ...[b, start, groupId, topicId, invisibleMs, cursors.length, deliveries.length, run, client, attempt, lane],
+            ...[b, start, groupId, topicId, invisibleMs, cursors.length, deliveries.length, passes.length],
+            ...[run, client, attempt, lane],
           );
           for (const c of cursors) at = pop.writePopCursor(b, at, c.queueId, c.offset);
           for (const d of deliveries) at = pop.writePopDelivery(b, at, d.queueId, d.offset, d.generation, d.attempt);
+          for (const p of passes) at = pop.writePopPass(b, at, p.queueId, p.offset, p.count);
         };
-        trip(pop.popRecordBytes(client, attempt, lane, cursors.length, deliveries.length), write, (b, start, end) => {
+        const counts = [cursors.length, deliveries.length, passes.length] as const;
+        trip(pop.popRecordBytes(client, attempt, lane, ...counts), write, (b, start, end) => {
           pop.readPopRecord(b, start, end, read);
           assert.deepEqual(
-            [read.groupId, read.topicId, read.invisibleMs, read.run, read.cursorCount, read.deliveryCount],
-            [groupId, topicId, invisibleMs, run, cursors.length, deliveries.length],
+            [read.groupId, read.topicId, read.invisibleMs, read.run],
+            [groupId, topicId, invisibleMs, run],
+          );
+          assert.deepEqual([read.cursorCount, read.deliveryCount, read.passCount], counts);
+          assert.deepEqual(
+            passes,
+            passes.map((_, i) => {
+              const at = read.passesAt + i * pop.popPassBytes;
+              const [queueId, offset] = [pop.popEntryQueueId(b, at), pop.popEntryOffset(b, at)];
+              return { queueId, offset, count: pop.popPassedCount(b, at) };
+            }),
           );
           assert.deepEqual(
             [read.clientAt, read.attemptAt, read.laneAt].map((at) => fixed.readShortText(b, at)),

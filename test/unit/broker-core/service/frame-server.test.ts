@@ -181,6 +181,30 @@ describe("The frame server", () => {
       );
     });
 
+    it("a hand-out of a message whose turn has come when the ack before it is durable", async () => {
+      const send = (id: string) => {
+        const message = encodedMessage(id, { messageGroup: "g" });
+        client.say(FrameKind.Send, v1.SendRequest.encode({ topicId, message: [message] }).finish());
+      };
+      send("a");
+      send("b");
+      await client.heard();
+      broker.log.sync();
+      const first = client.say(FrameKind.Receive, receiveBody(topicId, groupId));
+      await client.heard();
+      broker.log.sync();
+      const { delivery } = v1.ReceiveAnswer.decode((await client.answered(first)).body);
+      client.say(FrameKind.Ack, v1.AckRequest.encode({ groupId, receipt: [delivery[0]!.receipt] }).finish());
+      const next = client.say(FrameKind.Receive, receiveBody(topicId, groupId));
+      await client.heard();
+      broker.log.write();
+      await client.heard();
+      assert.equal(broker.log.countOf(RecordType.Pop), 2);
+      assert.equal(client.answerTo(next), undefined, "a power cut would undo the ack");
+      broker.log.sync();
+      assert.equal(v1.ReceiveAnswer.decode((await client.answered(next)).body).delivery.length, 1);
+    });
+
     it("a receive with nothing when its wait is over", async () => {
       const receive = client.say(FrameKind.Receive, receiveBody(topicId, groupId, 500));
       await client.heard();
@@ -250,6 +274,24 @@ describe("The frame server", () => {
         [1, 1],
         "the attempt does not count",
       );
+    });
+
+    it("hands back what waited for the disk, and its message group goes on from there", async () => {
+      const client = await broker.welcomed();
+      const { topicId, groupId } = await openNames(broker, client);
+      const message = encodedMessage("a", { messageGroup: "g" });
+      client.say(FrameKind.Send, v1.SendRequest.encode({ topicId, message: [message] }).finish());
+      await client.heard();
+      broker.log.sync();
+      client.say(FrameKind.Receive, receiveBody(topicId, groupId));
+      await client.heard();
+      broker.log.write();
+      client.close();
+      await waitUntil("the broker noticed", () => broker.metric("popmesh_broker_connections") === 0);
+      broker.log.sync();
+      assert.equal(broker.metric("popmesh_broker_messages_handed_back_total"), 1);
+      const { ready, inFlight } = broker.state.subscriptions()[0]!;
+      assert.deepEqual([ready, inFlight], [1, 0]);
     });
 
     it("hands back what its socket did not take", async () => {

@@ -9,7 +9,7 @@ import { Code } from "../../../../proto/code.ts";
 import { MeshError } from "../../../../proto/runtime/mesh-error.ts";
 
 const progress = (topic: string, figures: Partial<TopicProgress>): TopicProgress => ({
-  ...{ topic, ready: 0, inFlight: 0, inFlightMax: 20_000, deadLetters: 0, waitingReceives: 0 },
+  ...{ topic, ready: 0, blocked: 0, inFlight: 0, inFlightMax: 20_000, deadLetters: 0, waitingReceives: 0 },
   ...{ oldestStoreMs: null, lagMs: 0 },
   ...figures,
 });
@@ -23,7 +23,14 @@ describe("The status of a group over all brokers", () => {
     const { topics, unanswered } = groupStatus("default/billing", [
       said(
         "a",
-        progress("default/orders", { ready: 3, inFlight: 2, deadLetters: 1, waitingReceives: 4, lagMs: 1_500 }),
+        progress("default/orders", {
+          ready: 3,
+          blocked: 5,
+          inFlight: 2,
+          deadLetters: 1,
+          waitingReceives: 4,
+          lagMs: 1_500,
+        }),
       ),
       said("b", progress("default/orders", { ready: 10, lagMs: 9_000 }), progress("default/bills", { inFlight: 1 })),
     ]);
@@ -31,12 +38,12 @@ describe("The status of a group over all brokers", () => {
       topics.map(({ brokers, ...rest }) => ({ ...rest, brokers: brokers.map(({ broker }) => broker) })),
       [
         {
-          ...{ topic: "default/bills", ready: 0, inFlight: 1, deadLetters: 0, waitingReceives: 0 },
+          ...{ topic: "default/bills", ready: 0, blocked: 0, inFlight: 1, deadLetters: 0, waitingReceives: 0 },
           ...{ lagMessages: 1, lagSeconds: 0, brokers: ["b"] },
         },
         {
-          ...{ topic: "default/orders", ready: 13, inFlight: 2, deadLetters: 1, waitingReceives: 4 },
-          ...{ lagMessages: 15, lagSeconds: 9, brokers: ["a", "b"] },
+          ...{ topic: "default/orders", ready: 13, blocked: 5, inFlight: 2, deadLetters: 1, waitingReceives: 4 },
+          ...{ lagMessages: 20, lagSeconds: 9, brokers: ["a", "b"] },
         },
       ],
     );

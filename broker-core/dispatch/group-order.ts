@@ -1,0 +1,200 @@
+import { LeaseState, none } from "../pop/lease-table.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import { RecordFault } from "../record/record-fault.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+
+const everyQueue = -1;
+
+/**
+ * Keeps the locks of message groups as the records say (B7): a hand-out locks, an ack or a dead letter unlocks, and nothing
+ * else does: not the end of a lease, not a nack. Part of the dispatcher, for topics that keep order.
+ *
+ * What a hand-out record says is told in this order, because `planPop` decided by the locks as they were before it:
+ * deliveries, cursors, passes.
+ */
+export class GroupOrder {
+  readonly #tables: BrokerTables;
+
+  constructor(tables: BrokerTables) {
+    this.#tables = tables;
+  }
+
+  /**
+   * A message was handed out for the first time. Below the cursor it is one that had been passed by, and takes its turn; at the
+   * cursor or above, `cursorMoved` comes to it.
+   */
+  handedOut(subscription: Subscription, slot: number, queueId: number, offset: number): void {
+    if (offset >= subscription.cursors[queueId]!) return;
+    const { locks, leases } = this.#tables;
+    const row = this.#rowOf(subscription, queueId, offset);
+    if (row === none || locks.holder[row] !== none || locks.skippedCount[row] === 0) {
+      throw new RecordFault(
+        `${subscription.topic.name}, queue ${queueId}: a hand-out of offset ${offset} to group ${subscription.group.name}, ` +
+          "which has looked further, and whose message group has nothing waiting",
+      );
+    }
+    subscription.unlocked.remove(row);
+    locks.settle(row, offset, 1);
+    subscription.skipped--;
+    locks.holder[row] = slot;
+    leases.lock[slot] = row;
+  }
+
+  /**
+   * The group has looked at a queue's messages from its cursor up to `end`. Those handed out have a lease by now and lock their
+   * message group; those of a locked group were passed by; the others did not match the filter.
+   */
+  cursorMoved(subscription: Subscription, queueId: number, end: number): void {
+    const { queues, locks, leases } = this.#tables;
+    const queue = subscription.topic.queues[queueId]!;
+    for (let offset = subscription.cursors[queueId]!; offset < end; offset++) {
+      const groupHash = queues.groupHash(queues.entry(queue, offset));
+      if (groupHash === 0) continue;
+      const slot = leases.find(subscription.slot, queueId, offset);
+      let row = locks.find(subscription.slot, queueId, groupHash);
+      if (slot === none) {
+        if (row === none) continue;
+        locks.skip(row, offset);
+        subscription.skipped++;
+        continue;
+      }
+      // A log of an early version may hold hand-outs of several messages of one group: the first has the lock.
+      if (row !== none) continue;
+      row = locks.add(subscription.slot, queueId, groupHash);
+      subscription.lockCount++;
+      locks.holder[row] = slot;
+      leases.lock[slot] = row;
+    }
+  }
+
+  /** `count` messages that had been passed by, the last of them at `offset`, do not match the filter. */
+  passed(subscription: Subscription, queueId: number, offset: number, count: number): void {
+    const { locks } = this.#tables;
+    const row = this.#rowOf(subscription, queueId, offset);
+    if (row === none || locks.skippedCount[row]! < count) {
+      throw new RecordFault(
+        `${subscription.topic.name}, queue ${queueId}: group ${subscription.group.name} passes ${count} messages up to ` +
+          `offset ${offset}, and has not so many waiting in that message group`,
+      );
+    }
+    locks.settle(row, offset, count);
+    subscription.skipped -= count;
+    if (locks.holder[row] !== none) return;
+    subscription.unlocked.remove(row);
+    this.#nextTurn(subscription, row);
+  }
+
+  /** The group is done with a message: the next of its message group may go out, redriven ones first. */
+  released(subscription: Subscription, slot: number): void {
+    const { locks, leases } = this.#tables;
+    const row = leases.lock[slot]!;
+    if (row === none) return;
+    leases.lock[slot] = none;
+    locks.holder[row] = none;
+    const next = locks.queuedHead[row]!;
+    if (next === none) {
+      this.#nextTurn(subscription, row);
+      return;
+    }
+    locks.queuedHead[row] = leases.nextQueued[next]!;
+    if (locks.queuedHead[row] === none) locks.queuedTail[row] = none;
+    leases.nextQueued[next] = none;
+    subscription.queued--;
+    locks.holder[row] = next;
+    leases.lock[next] = row;
+    leases.state[next] = LeaseState.Ready;
+    subscription.ready.push(next);
+  }
+
+  /**
+   * A dead letter goes back to its group. Its message group has gone on without it, so it has no turn to keep, but it goes out
+   * alone like any other. False: another message of its group is out, and it waits for that.
+   */
+  redriven(subscription: Subscription, slot: number): boolean {
+    if (!subscription.topic.isOrdered) return true;
+    const { queues, locks, leases } = this.#tables;
+    const queueId = leases.queueId[slot]!;
+    const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
+    const groupHash = queues.groupHash(entry);
+    if (groupHash === 0) return true;
+    let row = locks.find(subscription.slot, queueId, groupHash);
+    if (row !== none && locks.holder[row] !== none) {
+      this.enqueue(subscription, row, slot);
+      return false;
+    }
+    if (row === none) {
+      row = locks.add(subscription.slot, queueId, groupHash);
+      subscription.lockCount++;
+    } else subscription.unlocked.remove(row);
+    locks.holder[row] = slot;
+    leases.lock[slot] = row;
+    return true;
+  }
+
+  /** Oldest message first; they mostly come in that order, because they died in it. */
+  enqueue(subscription: Subscription, row: number, slot: number): void {
+    const { locks, leases } = this.#tables;
+    const tail = locks.queuedTail[row]!;
+    let before = none;
+    if (tail !== none && leases.offset[tail]! < leases.offset[slot]!) before = tail;
+    else {
+      for (
+        let at = locks.queuedHead[row]!;
+        at !== none && leases.offset[at]! < leases.offset[slot]!;
+        at = leases.nextQueued[at]!
+      ) {
+        before = at;
+      }
+    }
+    const next = before === none ? locks.queuedHead[row]! : leases.nextQueued[before]!;
+    leases.nextQueued[slot] = next;
+    if (before === none) locks.queuedHead[row] = slot;
+    else leases.nextQueued[before] = slot;
+    if (next === none) locks.queuedTail[row] = slot;
+    leases.state[slot] = LeaseState.Queued;
+    subscription.queued++;
+  }
+
+  /**
+   * All that the subscription has in hand in a queue, or in all of them, is about to be forgotten: its position there is set
+   * anew, or the topic is gone. What waited is forgotten too, or lies behind the new position.
+   */
+  dropped(subscription: Subscription, queueId = everyQueue): void {
+    const { locks, leases } = this.#tables;
+    for (let row = 0; row < locks.end && subscription.lockCount > 0; row++) {
+      if (locks.subscription[row] !== subscription.slot) continue;
+      if (queueId !== everyQueue && locks.queueId[row] !== queueId) continue;
+      const holder = locks.holder[row]!;
+      if (holder !== none) leases.lock[holder] = none;
+      else subscription.unlocked.remove(row);
+      for (let slot = locks.queuedHead[row]!; slot !== none; ) {
+        const next = leases.nextQueued[slot]!;
+        leases.nextQueued[slot] = none;
+        subscription.queued--;
+        slot = next;
+      }
+      subscription.skipped -= locks.skippedCount[row]!;
+      locks.remove(row);
+      subscription.lockCount--;
+    }
+  }
+
+  /** Nobody holds the lock: who waited behind it is next, or the row goes. */
+  #nextTurn(subscription: Subscription, row: number): void {
+    const { queues, locks } = this.#tables;
+    if (locks.skippedCount[row] === 0) {
+      locks.remove(row);
+      subscription.lockCount--;
+      return;
+    }
+    const queue = subscription.topic.queues[locks.queueId[row]!]!;
+    locks.position[row] = queues.position(queues.entry(queue, locks.skippedFrom[row]!));
+    subscription.unlocked.push(row);
+  }
+
+  #rowOf(subscription: Subscription, queueId: number, offset: number): number {
+    const { queues, locks } = this.#tables;
+    const queue = subscription.topic.queues[queueId]!;
+    return locks.find(subscription.slot, queueId, queues.groupHash(queues.entry(queue, offset)));
+  }
+}
