@@ -253,6 +253,14 @@ export class Dispatcher {
     pop.readPopRecord(bytes, start, end, read);
     const subscription = this.#subscriptionOf(read.groupId, read.topicId);
     if (read.deliveryCount > 0) this.#delivered(subscription, bytes);
+    for (let i = 0, at = read.passesAt; i < read.passCount; i++, at += pop.popPassBytes) {
+      this.#passed(
+        subscription,
+        pop.popEntryQueueId(bytes, at),
+        pop.popEntryOffset(bytes, at),
+        pop.popPassedCount(bytes, at),
+      );
+    }
     for (let i = 0, at = read.cursorsAt; i < read.cursorCount; i++, at += pop.popCursorBytes) {
       const queueId = pop.popEntryQueueId(bytes, at);
       const end = pop.popEntryOffset(bytes, at);
@@ -261,14 +269,6 @@ export class Dispatcher {
         this.#order.cursorMoved(subscription, queueId, end);
       }
       subscription.cursors[queueId] = end;
-    }
-    for (let i = 0, at = read.passesAt; i < read.passCount; i++, at += pop.popPassBytes) {
-      this.#passed(
-        subscription,
-        pop.popEntryQueueId(bytes, at),
-        pop.popEntryOffset(bytes, at),
-        pop.popPassedCount(bytes, at),
-      );
     }
   }
 

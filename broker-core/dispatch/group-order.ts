@@ -9,8 +9,8 @@ const everyQueue = -1;
  * Keeps the locks of message groups as the records say (B7): a hand-out locks, an ack or a dead letter unlocks, and nothing
  * else does: not the end of a lease, not a nack. Part of the dispatcher, for topics that keep order.
  *
- * What a hand-out record says is told in this order, because `planPop` decided by the locks as they were before it:
- * deliveries, cursors, passes.
+ * What a hand-out record says is told in the order in which `planPop` decided it: deliveries of what came back or had been
+ * passed by, passes, cursors.
  */
 export class GroupOrder {
   readonly #tables: BrokerTables;

@@ -4,7 +4,7 @@ import { mix, SlotIndex } from "./slot-index.ts";
 /**
  * The locks of message groups: of each group of messages one message at a time is out at a consumer group, the others wait
  * for it. A row for each message group that is locked, or that left messages behind while it was; none for a group at rest.
- * A group that is stuck costs its row, 75 bytes with the index, whatever lies behind it.
+ * A group that is stuck costs its row, 80 bytes with the index, whatever lies behind it.
  *
  * What lies behind a lock is not listed. The scan of the queue passes it by, and the row keeps how many messages of the group
  * it has passed and where they begin; when their turn comes they are looked up in the index by the group's hash.
@@ -30,6 +30,8 @@ export class GroupLockTable {
    * part of the derived state.
    */
   searchedTo = new Float64Array(64);
+  /** Number of the last plan that leaves nothing of the group out or waiting. A hint, as above. */
+  freedBy = new Uint32Array(64);
   /** Log position of the entry at `skippedFrom`: orders the groups whose turn it is. */
   position = new Float64Array(64);
   /** Place in the subscription's heap of groups whose turn it is; `none` when not there. */
@@ -80,6 +82,7 @@ export class GroupLockTable {
     this.skippedCount[row] = 0;
     this.skippedFrom[row] = 0;
     this.searchedTo[row] = 0;
+    this.freedBy[row] = 0;
     this.heapAt[row] = none;
     this.#byGroup.insert(rowHash(subscription, queueId, groupHash), row);
     return row;
@@ -120,6 +123,7 @@ export class GroupLockTable {
     this.skippedCount = copyInto(new Uint32Array(length), this.skippedCount);
     this.skippedFrom = copyInto(new Float64Array(length), this.skippedFrom);
     this.searchedTo = copyInto(new Float64Array(length), this.searchedTo);
+    this.freedBy = copyInto(new Uint32Array(length), this.freedBy);
     this.position = copyInto(new Float64Array(length), this.position);
     this.heapAt = copyInto(new Int32Array(length), this.heapAt);
   }

@@ -22,6 +22,8 @@ const blockedWithBatchMax = 2_048;
 
 /** What a pop decides: filled by `planPop`, written as a record, forgotten. Reused; nothing is allocated per pop. */
 export class PopPlan implements ReadCount {
+  /** Tells plans apart; see `GroupLockTable.freedBy`. */
+  number = 0;
   /** Deliveries. `leases`: slot of the redelivery, or `none` for a first hand-out. */
   count = 0;
   readonly queueIds = new Uint16Array(batchMax);
@@ -53,6 +55,7 @@ export class PopPlan implements ReadCount {
   blocked = 0;
 
   clear(): void {
+    this.number = (this.number + 1) >>> 0 || 1;
     this.count = 0;
     this.cursorCount = 0;
     this.passCount = 0;
@@ -206,14 +209,21 @@ function planRedeliveries(
     const queueId = leases.queueId[slot]!;
     const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
     if (!matches(view, filter, entry, plan)) {
-      // In a message group it would block the others for ever.
-      if (leases.lock[slot] !== none) plan.pass(queueId, leases.offset[slot]!, 1);
+      passHolder(view, slot, plan);
       continue;
     }
     if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) return false;
     plan.add(queueId, leases.offset[slot]!, Math.min(attempt + 1, attemptMax), queues.bytes(entry), 0);
   }
   return true;
+}
+
+/** Where a message that came back does not match any more, it would block its message group for ever. */
+function passHolder({ leases, locks }: PopView, slot: number, plan: PopPlan): void {
+  const row = leases.lock[slot]!;
+  if (row === none) return;
+  plan.pass(leases.queueId[slot]!, leases.offset[slot]!, 1);
+  if (locks.skippedCount[row] === 0 && locks.queuedHead[row] === none) locks.freedBy[row] = plan.number;
 }
 
 /** Attempts are stored in 16 bits; a group without a limit counts no further. */
@@ -282,6 +292,7 @@ function planGroup(
     lastPassed = offset;
   }
   if (passed > 0) plan.pass(queueId, lastPassed, passed);
+  if (left === 0) locks.freedBy[row] = plan.number;
   return goesOn;
 }
 
@@ -340,7 +351,10 @@ function isLocked(
   for (let i = 0; i < plan.count; i++) {
     if (plan.locking[i] === groupHash && plan.queueIds[i] === queueId) return true;
   }
-  return subscription.lockCount > 0 && view.locks.find(subscription.slot, queueId, groupHash) !== none;
+  if (subscription.lockCount === 0) return false;
+  const { locks } = view;
+  const row = locks.find(subscription.slot, queueId, groupHash);
+  return row !== none && locks.freedBy[row] !== plan.number;
 }
 
 function matches(view: PopView, filter: MessageFilter, entry: number, plan: PopPlan): boolean {

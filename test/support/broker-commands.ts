@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { ChangeKind } from "../../broker-core/broker-port.ts";
-import { BrokerRun, tags } from "./broker-model.ts";
+import { BrokerRun, countsBlank, keys, type ModelCounts, tags } from "./broker-model.ts";
 
 /** One step of a random history; prints itself so that a counterexample reads as a script. */
 class Step implements fc.Command<object, BrokerRun> {
@@ -47,6 +47,17 @@ const sendDurable = step("sendDurable", fc.tuple(fc.array(fc.constantFrom(...tag
   for (const tag of all) run.send(tag);
   run.sync();
 });
+const tag = fc.constantFrom(...tags);
+const key = fc.constantFrom(...keys);
+const sendFifo = step("sendFifo", fc.tuple(tag, key), (run, t, k) => run.send(t, k));
+const sendFifoDurable = step(
+  "sendFifoDurable",
+  fc.tuple(fc.array(fc.tuple(tag, key), { maxLength: 8 })),
+  (run, all) => {
+    for (const [t, k] of all) run.send(t, k);
+    run.sync();
+  },
+);
 const sync = step("sync", nothing, (run) => run.sync());
 const receive = step("receive", fc.tuple(group, batch, leaseMs, client), (run, g, n, ms, who) =>
   run.receive(g, n, ms, who, "", 0),
@@ -73,6 +84,12 @@ const steps = [
   sendDurable,
   sendDurable,
   sendDurable,
+  sendFifo,
+  sendFifo,
+  sendFifoDurable,
+  sendFifoDurable,
+  sendFifoDurable,
+  sync,
   sync,
   receive,
   receive,
@@ -90,6 +107,8 @@ const steps = [
   change("extend", ChangeKind.Extend),
   change("handBack", ChangeKind.HandBack),
   change("suspend", ChangeKind.Suspend),
+  step("forward", fc.tuple(any), (run, index) => run.forward(index)),
+  step("forwardLast", nothing, (run) => run.forward(run.receipts.length - 1 + run.receipts.length)),
   step("ackAsOther", fc.tuple(any), (run, index) => run.ack(index, true)),
   step("cancel", fc.tuple(any), (run, index) => run.cancel(index)),
   step("pass", fc.tuple(fc.constantFrom(1, 7, 50, 9_000, 61_000)), (run, ms) => run.pass(ms)),
@@ -108,19 +127,9 @@ const steps = [
 
 const rare = step("recreate", nothing, (run) => run.recreate());
 
-export interface ModelCounts {
-  delivered: number;
-  acked: number;
-  dead: number;
-  crashes: number;
-  repeated: number;
-  stale: number;
-  parked: number;
-}
-
 /** Runs random histories of up to `commandsMax` steps; returns what they did, so that a run that did too little fails. */
 export function checkBrokerModel(runs: number, commandsMax: number, seed: number | undefined): ModelCounts {
-  const total: ModelCounts = { delivered: 0, acked: 0, dead: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 };
+  const total: ModelCounts = { ...countsBlank };
   fc.assert(
     fc.property(fc.commands([...steps, rare], { maxCommands: commandsMax, size: "max" }), (commands) => {
       const run = new BrokerRun();

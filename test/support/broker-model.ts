@@ -12,6 +12,8 @@ interface ModelMessage {
   readonly queueId: number;
   readonly offset: number;
   readonly tag: string;
+  /** Message group; "" for none. */
+  readonly key: string;
 }
 
 interface ModelLease {
@@ -58,6 +60,12 @@ interface ModelWaiter {
   readonly deadlineMs: number;
 }
 
+/** A batch that took turns in message groups: its client sees it when it is on disk. */
+interface UnseenBatch {
+  readonly groupIndex: number;
+  readonly held: readonly HeldReceipt[];
+}
+
 interface HeldReceipt {
   readonly groupIndex: number;
   readonly topicId: number;
@@ -68,6 +76,16 @@ interface HeldReceipt {
 const queueCount = 3;
 const topicName = "ns/orders";
 export const tags = ["red", "blue"] as const;
+/** Message groups. */
+export const keys = ["ann", "bob", "cat", "dan"] as const;
+
+/** What runs did. */
+export const countsBlank = {
+  ...{ delivered: 0, acked: 0, dead: 0, forwarded: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 },
+  /** Messages of a message group that a client saw, each after all before it were settled. */
+  inOrder: 0,
+};
+export type ModelCounts = typeof countsBlank;
 
 /** The model and the real state machine, side by side. */
 export class BrokerRun {
@@ -79,12 +97,13 @@ export class BrokerRun {
   #visibleCount = 0;
   #waiters: ModelWaiter[][] = [[], [], []];
   readonly receipts: HeldReceipt[] = [];
+  #unseen: UnseenBatch[] = [];
   #image: { readonly bytes: Buffer; readonly position: number } | undefined;
   #lastAttempt: Parameters<BrokerRun["receive"]> | undefined;
   #checkedAnswers = 0;
   #nextId = 1;
   /** So that a run that did nothing is seen. */
-  readonly counts = { delivered: 0, acked: 0, dead: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 };
+  readonly counts = { ...countsBlank };
 
   constructor() {
     this.real.isAutoSync = false;
@@ -115,18 +134,25 @@ export class BrokerRun {
     return this.#waiters.flat().length;
   }
 
-  send(tag: string): void {
+  send(tag: string, key = ""): void {
     const id = `m${this.#nextId++}`;
     const { topicId, messages } = this.#model;
     const sent = this.real.state.send(
-      { topicId, laneMark: "", bornHost: "h", messages: [messageBytes({ id, tag, body: `body of ${id}` })] },
+      { topicId, laneMark: "", bornHost: "h", messages: [this.#bytes(id, tag, key)] },
       this.real.now,
     );
     assert.ok(sent.ok);
     const before = messages.filter(({ queueId }) => queueId === sent.queueId).length;
     assert.equal(sent.firstOffset, before, "offsets are dense");
-    messages.push({ id, queueId: sent.queueId, offset: sent.firstOffset, tag });
+    const known = messages.find((message) => key !== "" && message.key === key);
+    if (known !== undefined) assert.equal(sent.queueId, known.queueId, "a message group keeps its queue");
+    messages.push({ id, queueId: sent.queueId, offset: sent.firstOffset, tag, key });
     this.#check();
+  }
+
+  #bytes(id: string, tag: string, key: string): Buffer {
+    const body = `body of ${id}`;
+    return messageBytes(key === "" ? { id, tag, body } : { id, tag, body, group: key });
   }
 
   write(): void {
@@ -140,9 +166,30 @@ export class BrokerRun {
     this.#writtenModel = structuredClone(this.#model);
     this.#durableModel = structuredClone(this.#model);
     this.#visibleCount = this.#model.messages.length;
+    const seen = this.#unseen;
+    this.#unseen = [];
+    for (const batch of seen) this.#see(batch);
     this.real.sync();
     this.#serve();
     this.#check();
+  }
+
+  /** What a client sees of a message group it may build on: what came before must be settled, and no power cut undoes that. */
+  #see({ groupIndex, held }: UnseenBatch): void {
+    const { messages, groups } = this.#durableModel;
+    const { start, filter, leases } = groups[groupIndex]!;
+    for (const { messageId, topicId } of held) {
+      const message = messages.find(({ id }) => id === messageId);
+      if (topicId !== this.#durableModel.topicId || message === undefined || message.key === "") continue;
+      for (const before of messages) {
+        if (before.key !== message.key || before.offset >= message.offset) continue;
+        if (before.offset < start![before.queueId]! || (filter !== "*" && filter !== before.tag)) continue;
+        const state = leases.get(before.id)?.state;
+        assert.ok(state === "acked" || state === "dead", `${messageId} is seen while ${before.id} is ${state} (C7)`);
+      }
+      this.counts.inOrder++;
+    }
+    this.receipts.push(...held);
   }
 
   receive(groupIndex: number, batch: number, invisibleMs: number, clientId: string, attemptId: string, waitMs: number) {
@@ -166,6 +213,7 @@ export class BrokerRun {
         repeated.map((id) => [id, group.leases.get(id)!.receipt, group.leases.get(id)!.attempt]),
         "the same attempt gets the same batch",
       );
+      this.#checkDurability(ticket, got);
       this.counts.repeated++;
     } else if (this.#room(group) === 0) {
       assert.equal(this.real.refusal(ticket).code, Code.TooManyRequests, "a full group is refused");
@@ -255,6 +303,25 @@ export class BrokerRun {
     this.#check();
   }
 
+  /** The holder gives a message up. */
+  forward(index: number): void {
+    const held = this.receipts[index % Math.max(this.receipts.length, 1)];
+    if (held === undefined) return;
+    const group = this.#model.groups[held.groupIndex]!;
+    const worth = this.#worth(held);
+    const lease = held.topicId === this.#model.topicId ? group.leases.get(held.messageId) : undefined;
+    const isDeadByThis = lease?.state === "dead" && lease.receipt === held.receipt.toString();
+    const result = this.real.deadLetter(group.id, held.receipt);
+    const isVoid = worth === "void" && !isDeadByThis;
+    assert.equal(result.code, isVoid ? Code.InvalidReceiptHandle : Code.Ok, `forward of ${held.messageId}`);
+    if (worth === "held") {
+      this.#bury(group, held.messageId, lease!);
+      this.counts.forwarded++;
+    }
+    this.#serve();
+    this.#check();
+  }
+
   pass(ms: number): void {
     this.real.pass(ms);
     this.#timePassed();
@@ -295,6 +362,7 @@ export class BrokerRun {
     if (this.#image !== undefined && this.#image.position > kept) this.#image = undefined;
     this.#model = structuredClone(kind === "kill" ? this.#writtenModel : this.#durableModel);
     this.#waiters = [[], [], []];
+    this.#unseen = [];
     this.counts.crashes++;
     between();
     for (const lease of this.#leased()) {
@@ -334,11 +402,13 @@ export class BrokerRun {
   /** Heals everything and consumes until nothing is left: whatever was not lost by right comes out, once. */
   drain(): void {
     this.sync();
-    for (let round = 0; round < 40; round++) {
+    for (let round = 0; round < 5 || this.#hasMore(); round++) {
+      assert.ok(round < 1_000, "the groups never come to an end");
       this.pass(13 * 3_600_000);
       for (let i = 0; i < this.#model.groups.length; i++) {
         const from = this.receipts.length;
         this.receive(i, 32, 10_000, "drain", "", 0);
+        if (this.#unseen.length > 0) this.sync();
         // In the first rounds every third message is left to expire, so that attempts run out.
         for (let at = from; at < this.receipts.length; at++) if (round > 3 || at % 3 > 0) this.ack(at, false);
       }
@@ -349,6 +419,10 @@ export class BrokerRun {
       assert.deepEqual(this.#available(group), [], `${group.name} still has messages`);
       if (group.dead.length > 0) this.#checkDeadLetters(group);
     }
+  }
+
+  #hasMore(): boolean {
+    return this.#model.groups.some((group) => group.start !== undefined && this.#pending(group).length > 0);
   }
 
   #checkDeadLetters(group: ModelGroup): void {
@@ -394,13 +468,16 @@ export class BrokerRun {
     for (const group of this.#model.groups) {
       for (const [id, lease] of group.leases) {
         if (lease.state !== "in-flight" || lease.endMs > this.real.monotonicMs) continue;
-        if (group.attemptsMax > 0 && lease.attempt >= group.attemptsMax) {
-          lease.state = "dead";
-          group.dead.push({ id, attempts: lease.attempt, holder: lease.holder });
-          this.counts.dead++;
-        } else lease.state = "ready";
+        if (group.attemptsMax > 0 && lease.attempt >= group.attemptsMax) this.#bury(group, id, lease);
+        else lease.state = "ready";
       }
     }
+  }
+
+  #bury(group: ModelGroup, id: string, lease: ModelLease): void {
+    lease.state = "dead";
+    group.dead.push({ id, attempts: lease.attempt, holder: lease.holder });
+    this.counts.dead++;
   }
 
   /** Whoever waits is served as long as there is something: first come, first served. */
@@ -425,6 +502,8 @@ export class BrokerRun {
   ): void {
     const group = this.#model.groups[groupIndex]!;
     const got = this.#takeBatch(ticket);
+    this.#checkDurability(ticket, got);
+    const held: HeldReceipt[] = [];
     const available = this.#available(group);
     const ready = available.filter(({ id }) => group.leases.has(id));
     assert.equal(got.length, Math.min(batch, this.#room(group), available.length), `messages for ${group.name}`);
@@ -445,8 +524,11 @@ export class BrokerRun {
       assert.equal(delivery.body, `body of ${delivery.id}`);
       const lease = group.leases.get(delivery.id);
       if (lease === undefined) {
-        const next = this.#available(group).find((m) => m.queueId === message.queueId && !group.leases.has(m.id));
-        assert.equal(next?.id, message.id, "new messages in the order of their queue");
+        // Message groups go on independently of each other; what has none keeps to the order of its queue.
+        const next = this.#available(group).find(
+          (m) => m.queueId === message.queueId && m.key === message.key && !group.leases.has(m.id),
+        );
+        assert.equal(next?.id, message.id, "new messages in the order of their queue or message group");
       } else assert.equal(lease.state, "ready", `${delivery.id} has a holder`);
       assert.equal(delivery.attempt, (lease?.attempt ?? 0) + 1, "attempts rise by one");
       group.leases.set(delivery.id, {
@@ -462,9 +544,17 @@ export class BrokerRun {
         holder: clientId,
       });
       const receipt = Buffer.from(delivery.receipt);
-      this.receipts.push({ groupIndex, topicId: this.#model.topicId, messageId: delivery.id, receipt });
+      held.push({ groupIndex, topicId: this.#model.topicId, messageId: delivery.id, receipt });
     }
     this.counts.delivered += got.length;
+    if (got.some(({ group: key }) => key !== "")) this.#unseen.push({ groupIndex, held });
+    else this.receipts.push(...held);
+  }
+
+  #checkDurability(ticket: number, got: readonly Got[]): void {
+    const answer = this.real.answers.get(ticket);
+    const mustBeDurable = got.some(({ group: key }) => key !== "");
+    assert.equal(answer?.kind === "batch" && answer.mustBeDurable, mustBeDurable, "when the answer may leave");
   }
 
   #takeBatch(ticket: number): readonly Got[] {
@@ -503,13 +593,26 @@ export class BrokerRun {
     if (start === undefined) return [];
     const ready: ModelMessage[] = [];
     const fresh: ModelMessage[] = [];
-    for (const message of this.#model.messages.slice(0, this.#visibleCount)) {
-      if (message.offset < start[message.queueId]! || (group.filter !== "*" && group.filter !== message.tag)) continue;
+    const locked = new Set<string>();
+    for (const message of this.#pending(group)) {
+      // Of a message group the first one that is not settled, and no other.
+      if (message.key !== "" && locked.has(message.key)) continue;
+      locked.add(message.key);
       const lease = group.leases.get(message.id);
       if (lease === undefined) fresh.push(message);
       else if (lease.state === "ready") ready.push(message);
     }
     return [...ready, ...fresh];
+  }
+
+  /** Visible messages that the group wants and is not done with, in the order of the log. */
+  #pending({ start, filter, leases }: ModelGroup): ModelMessage[] {
+    if (start === undefined) return [];
+    return this.#model.messages.slice(0, this.#visibleCount).filter(({ id, queueId, offset, tag }) => {
+      if (offset < start[queueId]! || (filter !== "*" && filter !== tag)) return false;
+      const state = leases.get(id)?.state;
+      return state !== "acked" && state !== "dead";
+    });
   }
 
   #room(group: ModelGroup): number {
@@ -540,7 +643,10 @@ export class BrokerRun {
       );
       assert.equal(figures.deadLetters, states.filter((state) => state === "dead").length);
       assert.equal(figures.waiting, this.#waiters[i]!.length);
-      if (group.filter === "*") assert.equal(figures.ready, this.#available(group).length, `ready of ${group.name}`);
+      if (group.filter !== "*") continue;
+      const waiting = this.#pending(group).filter(({ id }) => group.leases.get(id)?.state !== "in-flight");
+      assert.equal(figures.ready + figures.blocked, waiting.length, `ready and blocked of ${group.name}`);
+      assert.ok(figures.ready >= this.#available(group).length, `ready of ${group.name}`);
     }
   }
 
