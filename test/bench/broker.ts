@@ -29,7 +29,8 @@ const help = `npm run bench:broker -- [flags]
   --only TEXT         only rows of popmesh's own table whose name contains this
   --directory DIR     where the data goes: the disk that is measured (a temporary directory)
   --broker-flag FLAG  a further flag of popmesh's broker; may be repeated
-  --profile DIR       writes a CPU profile of popmesh's broker
+  --build DIR         beside the peers also the broker of another compiled tree, for before and after; may be repeated
+  --profile DIR       writes a CPU profile of popmesh's broker; "perf": lets Linux perf name its functions
 `;
 const { values: flags } = parseArgs({
   options: {
@@ -45,6 +46,7 @@ const { values: flags } = parseArgs({
     only: { type: "string", default: "" },
     directory: { type: "string" },
     "broker-flag": { type: "string", multiple: true, default: [] },
+    build: { type: "string", multiple: true, default: [] },
     profile: { type: "string" },
   },
 });
@@ -99,7 +101,7 @@ try {
   console.log(
     "Latencies in ms; CPU in us per message; bytes per message: of the log and in all (the broker's own count), and what the kernel accounts, which is an upper bound.",
   );
-  const nodeArgv = flags.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${flags.profile}`];
+  const nodeArgv = profilingFlags(flags.profile);
   const argv = flags["broker-flag"];
   const sync = new Popmesh({ flush: "sync", argv, nodeArgv });
   const syncServer = await start(sync);
@@ -144,6 +146,10 @@ async function ownTable(sync: Popmesh, syncServer: Server, async_: Popmesh, asyn
       `write amplification, 1 KiB normal messages sent and acked: ${(written.logBytes / kib).toFixed(2)} bytes of log and ` +
         `${(written.allBytes / kib).toFixed(2)} bytes in all per byte of body`,
     );
+    console.log(
+      `group commit there: ${(1 / written.batches).toFixed(1)} messages per write, ${(1 / written.syncs).toFixed(1)} per sync, ` +
+        `${((written.syncSeconds / written.syncs) * 1000).toFixed(2)} ms per sync`,
+    );
   }
 }
 
@@ -153,6 +159,10 @@ async function comparison(popmesh: Popmesh, popmeshServer: Server): Promise<void
   const contenders: { readonly contender: Contender; readonly server: Server }[] = [
     { contender: popmesh, server: popmeshServer },
   ];
+  for (const build of flags.build) {
+    const other = new Popmesh({ flush: "sync", argv: flags["broker-flag"], build });
+    contenders.push({ contender: other, server: await start(other) });
+  }
   for (const peer of found) if ("start" in peer) contenders.push({ contender: peer, server: await start(peer) });
   popmesh.kind = messageKinds.normal;
   for (const { contender, server } of contenders) await warmUp(contender, server);
@@ -236,4 +246,11 @@ function namesOf(list: string | undefined): PeerName[] {
   const names = list === undefined ? Object.keys(peers) : list.split(",");
   for (const name of names) if (!(name in peers)) throw new Error(`--peers: no peer is called "${name}"\n\n${help}`);
   return names as PeerName[];
+}
+
+/** "perf" keeps a map of the compiled code under /tmp, for Linux perf; anything else is a folder for V8's own profile. */
+function profilingFlags(profile: string | undefined): string[] {
+  if (profile === undefined) return [];
+  if (profile === "gc") return ["--trace-gc", "--trace-gc-verbose"];
+  return profile === "perf" ? ["--perf-basic-prof-only-functions"] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
 }

@@ -97,9 +97,13 @@ function perMessage(
   messages: number,
 ): WriteCounters | undefined {
   if (before === undefined || after === undefined) return undefined;
+  const difference = (of: keyof WriteCounters) => (after[of] - before[of]) / messages;
   return {
-    logBytes: (after.logBytes - before.logBytes) / messages,
-    allBytes: (after.allBytes - before.allBytes) / messages,
+    logBytes: difference("logBytes"),
+    allBytes: difference("allBytes"),
+    batches: difference("batches"),
+    syncs: difference("syncs"),
+    syncSeconds: difference("syncSeconds"),
   };
 }
 

@@ -38,6 +38,11 @@ export interface WriteCounters {
   readonly logBytes: number;
   /** Written to any file, with what prepares the log's files and what shortens the next start. */
   readonly allBytes: number;
+  /** Writes to its log, one per turn of its event loop. */
+  readonly batches: number;
+  readonly syncs: number;
+  /** Time that syncs took; one is under way at a time. */
+  readonly syncSeconds: number;
 }
 
 /** A running system: real processes on this machine. */

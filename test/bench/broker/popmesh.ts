@@ -54,6 +54,8 @@ export interface PopmeshOptions {
   readonly argv?: readonly string[];
   /** Further flags of its Node.js, for example `--cpu-prof`. */
   readonly nodeArgv?: readonly string[];
+  /** Compiled tree of another state of the broker, to compare with; the clients are of this one. */
+  readonly build?: string;
 }
 
 const brokerName = "broker-a";
@@ -74,7 +76,7 @@ export class Popmesh implements Contender {
 
   constructor(options: PopmeshOptions = { flush: "sync" }) {
     this.#options = options;
-    this.name = options.flush === "sync" ? "popmesh" : "popmesh, --flush async";
+    this.name = options.build === undefined ? "popmesh" : `popmesh of ${options.build}`;
     this.settings =
       options.flush === "sync"
         ? "--flush sync: send and ack confirmed after fdatasync (group commit)"
@@ -86,7 +88,7 @@ export class Popmesh implements Contender {
     const [port, adminPort] = await freePorts(2);
     const process_ = new RunningProcess(process.execPath, [
       ...(this.#options.nodeArgv ?? []),
-      join(compiledRoot, "broker-core/main.js"),
+      join(this.#options.build ?? compiledRoot, "broker-core/main.js"),
       ...["--listen", `127.0.0.1:${port}`, "--admin", `127.0.0.1:${adminPort}`, "--data-dir", directory],
       ...["--control-plane", "", "--group-start", "beginning", "--name", brokerName, "--log-level", "warn"],
       ...["--flush", this.#options.flush, ...(this.#options.argv ?? [])],
@@ -103,7 +105,13 @@ export class Popmesh implements Contender {
       counters: async () => {
         const text = await (await fetch(`${admin}/stats/prometheus`)).text();
         const read = (name: string) => Number(new RegExp(`^popmesh_broker_${name} (\\S+)`, "m").exec(text)?.[1]);
-        return { logBytes: read("log_written_bytes_total"), allBytes: read("disk_written_bytes") };
+        return {
+          logBytes: read("log_written_bytes_total"),
+          allBytes: read("disk_written_bytes"),
+          syncs: read("log_sync_seconds_count"),
+          syncSeconds: read("log_sync_seconds_sum"),
+          batches: read("log_batches_total"),
+        };
       },
       stop: () => stopHard(process_),
     };

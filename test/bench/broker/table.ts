@@ -1,4 +1,5 @@
 import type { LoadFigures, Quantiles } from "./closed-load.ts";
+import type { WriteCounters } from "./contender.ts";
 
 /** One line of the report: medians over the rounds, and how far the rounds were apart. */
 export interface Row {
@@ -27,15 +28,20 @@ function medians(figures: readonly LoadFigures[]): LoadFigures {
     serverMicros: of((figure) => figure.serverMicros),
     clientMicros: of((figure) => figure.clientMicros),
     kernelBytes: of((figure) => figure.kernelBytes),
-    written:
-      written.length < figures.length
-        ? undefined
-        : {
-            logBytes: median(written.map(({ logBytes }) => logBytes)),
-            allBytes: median(written.map(({ allBytes }) => allBytes)),
-          },
+    written: written.length < figures.length ? undefined : medianCounters(written),
     residentMiB: of((figure) => figure.residentMiB),
     repeated: figures.reduce((sum, figure) => sum + figure.repeated, 0),
+  };
+}
+
+function medianCounters(counters: readonly WriteCounters[]): WriteCounters {
+  const of = (name: keyof WriteCounters) => median(counters.map((entry) => entry[name]));
+  return {
+    logBytes: of("logBytes"),
+    allBytes: of("allBytes"),
+    batches: of("batches"),
+    syncs: of("syncs"),
+    syncSeconds: of("syncSeconds"),
   };
 }
 
