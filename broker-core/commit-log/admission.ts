@@ -44,6 +44,14 @@ export function isRefusable(type: RecordType): boolean {
   return type === RecordType.Message || type === RecordType.TimedMessage || type === RecordType.HalfMessage;
 }
 
+/**
+ * Whether a record is to be on disk soon, because an answer or a consumer waits for that. Hand-outs and new invisible times
+ * are answered when written; who does wait for one asks with `whenDurable`.
+ */
+export function isAwaited(type: RecordType): boolean {
+  return type !== RecordType.Pop && type !== RecordType.Change;
+}
+
 /** What the caller is told when a record is over its limit. */
 export function refusal(obstacle: StorageError | undefined, isSyncStuck: boolean): MeshError {
   if (obstacle?.kind === "read-only") {

@@ -9,6 +9,7 @@ import { type Storage, StorageError } from "../storage/storage.ts";
 import {
   type AdmissionLimits,
   admissionLimits,
+  isAwaited,
   isRefusable,
   refusal,
   reserveBytes,
@@ -56,7 +57,10 @@ assert(recordBytesMax < reserveBytesMax);
 /** The longest record that points at another (log.ts, `youngPosition`). */
 const referringBytesMax = 64 * 1024;
 const asyncFlushMs = 500;
+/** How long hand-outs alone stay in the page cache; usually the next send or ack takes them along sooner. */
+const lazySyncMs = 20;
 const probePeriodMs = 1000;
+const syncSlowMs = 1000;
 const syncStuckMs = 10_000;
 
 /** What recovery hands over. */
@@ -100,6 +104,7 @@ export class CommitLog implements LogWriter, LogReader {
 
   readonly #doors: CommitLogDoors;
   readonly #config: CommitLogConfig;
+  readonly #isSync: boolean;
   readonly #segments: SegmentList;
   readonly #batch: BatchBuilder;
   readonly #ring: TailRing;
@@ -123,12 +128,12 @@ export class CommitLog implements LogWriter, LogReader {
   #fault: StorageError | undefined;
   #closed = false;
   #turnEndAsked = false;
-  #syncStartedMs = 0;
   #syncSlowReported = false;
 
   constructor(doors: CommitLogDoors, config: CommitLogConfig, start: LogStart) {
     this.#doors = doors;
     this.#config = config;
+    this.#isSync = config.flush === "sync";
     this.#segments = new SegmentList(start.segments, start.begin);
     this.#current = start.segments.at(-1) as Segment;
     this.#batch = new BatchBuilder(Math.min(batchBytesMax, config.segmentBytes), start.nextSequence);
@@ -141,11 +146,11 @@ export class CommitLog implements LogWriter, LogReader {
       this.#counters.damagedReads.add();
       doors.log.error({ path, from, to }, "a record is damaged");
     });
-    this.#sync = new GroupSync(
-      start.end,
-      () => this.#becameDurable(),
-      (error) => this.#fail(error),
-    );
+    this.#sync = new GroupSync(start.end, doors.clock, this.#isSync ? lazySyncMs : asyncFlushMs, {
+      ended: (seconds) => this.#syncEnded(seconds),
+      durable: () => this.#becameDurable(),
+      failed: (error) => this.#fail(error),
+    });
     this.#mark = new IdleMark(start.mark, doors.clock, this.#sync, (error) => this.#fail(error));
     this.#pool = start.pool;
     this.#preparer = new SegmentPreparer(
@@ -158,7 +163,6 @@ export class CommitLog implements LogWriter, LogReader {
     );
     this.#preparer.start(this.#nextHeader(), start.next);
     this.#timers = [doors.clock.every(probePeriodMs, () => this.#probe())];
-    if (config.flush === "async") this.#timers.push(doors.clock.every(asyncFlushMs, () => this.#startSync()));
     this.#updateLimits();
   }
 
@@ -186,7 +190,7 @@ export class CommitLog implements LogWriter, LogReader {
   }
 
   get durablePosition(): number {
-    return this.#config.flush === "sync" ? this.#sync.durable : this.#written;
+    return this.#isSync ? this.#sync.durable : this.#written;
   }
 
   /** Everything below is on disk, whatever `flush` says: a checkpoint may stand here. */
@@ -206,6 +210,7 @@ export class CommitLog implements LogWriter, LogReader {
       throw error;
     }
     this.#end = position + total;
+    if (this.#isSync && isAwaited(type)) this.#sync.want(this.#end);
     if (!this.#turnEndAsked) {
       this.#turnEndAsked = true;
       this.#doors.clock.atTurnEnd(this.#endTurn);
@@ -219,8 +224,14 @@ export class CommitLog implements LogWriter, LogReader {
   }
 
   whenDurable(position: number, action: () => void): void {
-    if (this.durablePosition > position) action();
-    else this.#durableWaiters.add(position, action);
+    if (this.durablePosition > position) {
+      action();
+      return;
+    }
+    this.#durableWaiters.add(position, action);
+    if (!this.#isSync) return;
+    this.#sync.want(position + 1);
+    if (position < this.#written) this.#sync.start();
   }
 
   read(position: number): LogRecord {
@@ -312,7 +323,7 @@ export class CommitLog implements LogWriter, LogReader {
 
   #callWritten(): void {
     this.#writtenWaiters.advance(this.#written);
-    if (this.#config.flush === "async") this.#callDurable();
+    if (!this.#isSync) this.#callDurable();
   }
 
   #callDurable(): void {
@@ -352,7 +363,7 @@ export class CommitLog implements LogWriter, LogReader {
     this.#written = batch.end;
     this.#counters.bytes.add(batch.count);
     this.#sync.wrote(batch.segment, batch.end);
-    if (this.#config.flush === "sync") this.#startSync();
+    this.#sync.start();
     this.#preparer.keepPace(batch.count);
   }
 
@@ -398,20 +409,18 @@ export class CommitLog implements LogWriter, LogReader {
     };
   }
 
-  #startSync(): void {
-    if (this.#sync.isBusy) return;
-    this.#syncStartedMs = this.#doors.clock.monotonicMs();
-    this.#sync.start();
+  /** What this turn has appended so far goes with the sync that begins now, or it would wait for the one after. */
+  #syncEnded(seconds: number): void {
+    this.#counters.syncSeconds.observe(seconds);
+    this.#syncSlowReported = false;
+    const mayWrite = this.#isSync && this.#fault === undefined && !this.#closed;
+    if (mayWrite && this.#sync.isWanted && this.#batch.isOpen && this.#unwritten === undefined) this.#writeBatch(false);
   }
 
   #becameDurable(): void {
-    const now = this.#doors.clock.monotonicMs();
-    this.#counters.syncSeconds.observe((now - this.#syncStartedMs) / 1000);
-    this.#syncStartedMs = now;
-    this.#syncSlowReported = false;
     this.#updateLimits();
     this.#mark.arm();
-    if (this.#config.flush === "sync") this.#callDurable();
+    if (this.#isSync) this.#callDurable();
   }
 
   /** Once a second: has the disk room again, does it still answer? */
@@ -425,19 +434,15 @@ export class CommitLog implements LogWriter, LogReader {
       }
     }
     this.#preparer.probe();
-    if (this.#sync.isBusy && !this.#syncSlowReported && this.#syncAgeMs() > 1000) {
+    if (!this.#syncSlowReported && this.#sync.ageMs > syncSlowMs) {
       this.#syncSlowReported = true;
-      this.#doors.log.warn({ ageMs: Math.round(this.#syncAgeMs()) }, "the disk takes over a second for a sync");
+      this.#doors.log.warn({ ageMs: Math.round(this.#sync.ageMs) }, "the disk takes over a second for a sync");
     }
     this.#updateLimits();
   }
 
-  #syncAgeMs(): number {
-    return this.#doors.clock.monotonicMs() - this.#syncStartedMs;
-  }
-
   #isSyncStuck(): boolean {
-    return this.#sync.isBusy && this.#syncAgeMs() > syncStuckMs;
+    return this.#sync.ageMs > syncStuckMs;
   }
 
   #updateLimits(): void {

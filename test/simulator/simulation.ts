@@ -95,7 +95,9 @@ class Simulation {
     const healedMs = world.nowMs;
     this.#mesh.mustSend = true;
     const sentBefore = this.#mesh.counts.sendsOk;
-    await this.#until("a send after the faults", () => this.#mesh.counts.sendsOk > sentBefore + 5, 20_000);
+    // One more than were open when it healed: one that began after that is among them.
+    const openSends = this.#mesh.plan.producerCount * this.#mesh.plan.sendsOpen;
+    await this.#until("a send after the faults", () => this.#mesh.counts.sendsOk > sentBefore + openSends, 20_000);
     this.#mesh.mustSend = false;
     for (const producer of this.#producers) producer.isStopped = true;
     for (const consumer of this.#consumers) consumer.isDraining = true;

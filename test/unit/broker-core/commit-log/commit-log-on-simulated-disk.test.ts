@@ -90,6 +90,53 @@ describe("CommitLog", () => {
       assert.equal(disk.calls.sync - syncs, 2, "the first batch, then the nine others together");
     });
 
+    it("go with the sync that begins when one ends, with all that the turn has appended by then", async () => {
+      const turns = new ManualClock({ automaticTurns: false });
+      const { log } = await open({ clock: turns });
+      disk.clock = turns;
+      disk.syncDelayMs = () => 10;
+      turns.after(10, () => void append(log, "in the turn in which the first sync ends"));
+      append(log, "first");
+      turns.endTurn();
+      await turns.advanceAndSettle(5);
+      append(log, "while it runs");
+      turns.endTurn();
+      await turns.advanceAndSettle(5);
+      turns.endTurn();
+      await turns.advanceAndSettle(10);
+      assert.equal(log.durablePosition, log.endPosition);
+    });
+
+    it("of hand-outs alone begin no sync, so that the ack behind them does not wait for it; they are synced within 20 ms", async () => {
+      const { log } = await open();
+      await clock.advanceAndSettle(50);
+      disk.syncDelayMs = () => 10;
+      const syncs = disk.calls.sync;
+      append(log, "hand-out", RecordType.Pop);
+      append(log, "extension", RecordType.Change);
+      await settle();
+      assert.equal(log.writtenPosition, log.endPosition);
+      assert.equal(disk.calls.sync, syncs);
+      append(log, "ack", RecordType.Ack);
+      await clock.advanceAndSettle(10);
+      assert.equal(log.durablePosition, log.endPosition);
+      assert.equal(disk.calls.sync, syncs + 1);
+
+      append(log, "hand-out", RecordType.Pop);
+      await clock.advanceAndSettle(30);
+      assert.equal(log.durablePosition, log.endPosition);
+
+      // Who waits for one all the same does not wait for long.
+      const position = append(log, "hand-out of a message group", RecordType.Pop);
+      await settle();
+      let isDurable = false;
+      log.whenDurable(position, () => {
+        isDurable = true;
+      });
+      await clock.advanceAndSettle(10);
+      assert.ok(isDurable);
+    });
+
     it("hold at most 1 MiB; a longer record stands alone", async () => {
       const { log } = await open({ segmentBytes: 8 * 1024 * 1024 });
       await clock.advanceAndSettle(5000);
