@@ -229,6 +229,7 @@ export class BrokerState implements BrokerPort {
   }
 
   onDurable(durablePosition: number, now: Now): void {
+    this.#transactions.onDurable(now);
     const { topics, queues, undurable } = this.#tables;
     topics.putAwayIdle();
     for (let queue = undurable.take(durablePosition); queue >= 0; queue = undurable.take(durablePosition)) {

@@ -52,7 +52,7 @@ export const defaultCheckPolicy: CheckPolicy = Object.freeze({
 
 /** Open transactions of one broker: 100 MB of rows. More are refused; producers that leave so many open are broken. */
 export const openTransactionsMax = 1_000_000;
-/** Looked at again this soon when the log or the disk was in the way. */
+/** Looked at again this soon when the log took nothing. */
 const retryMs = 1_000;
 /** The longest that a message may ask for; the sidecar allows an hour. */
 const firstCheckMsMax = 24 * 3_600_000;
@@ -74,6 +74,8 @@ export class TransactionCoordinator {
   readonly #orphans: OrphanSink;
   readonly #policy: CheckPolicy;
   readonly #pace = new CheckPace();
+  /** Transactions that are due as soon as their half message is on disk. */
+  readonly #undurable = new Set<number>();
   /** There are more due rows than one `advance` takes. */
   #isBehind = false;
 
@@ -173,6 +175,16 @@ export class TransactionCoordinator {
     }
   }
 
+  /** The log's durable position has moved. */
+  onDurable(now: Now): void {
+    const { transactions, transactionTimers } = this.#tables;
+    for (const number of this.#undurable) {
+      const slot = transactions.find(number);
+      if (slot >= 0) transactionTimers.set(slot, now.monotonicMs);
+    }
+    this.#undurable.clear();
+  }
+
   /** Monotonic time at which `advance` is next needed. */
   nextTimerMs(): number {
     if (this.#isBehind) return Number.NEGATIVE_INFINITY;
@@ -192,9 +204,11 @@ export class TransactionCoordinator {
   /** See `BrokerPort.carryBefore`. */
   carryBefore(position: number): Carried {
     const { transactions } = this.#tables;
+    // What is not written yet cannot be read, and lies in no segment that is about to go.
+    const limit = Math.min(position, this.#log.writtenPosition);
     let last = noPosition;
     let bytes = 0;
-    for (const slot of transactions.slotsWhere((at) => transactions.position[at]! < position)) {
+    for (const slot of transactions.slotsWhere((at) => transactions.position[at]! < limit)) {
       if (bytes >= carryBytesMax) return { position: last, isFinished: false };
       const stored = this.#read(slot);
       // Damaged bytes cannot be saved; the log has reported them.
@@ -255,13 +269,13 @@ export class TransactionCoordinator {
     const topic = topics.byId(transactions.topicId[slot]!)!;
     const expiry = expiryMs(clock, transactions.storedMs[slot]!, transactions.isOldStored[slot] === 1, ageMsMax);
     const checks = transactions.checks[slot]!;
-    if (now.monotonicMs >= expiry) {
+    if (transactions.position[slot]! >= this.#log.durablePosition) {
+      // Its producer has not been told yet that it is stored; or it was just carried and cannot be read yet.
+      this.#undurable.add(transactions.number[slot]!);
+    } else if (now.monotonicMs >= expiry) {
       this.#giveUp(slot, topic, RollbackReason.Age, now);
     } else if (checks >= checksMax) {
       this.#giveUp(slot, topic, RollbackReason.ChecksExhausted, now);
-    } else if (transactions.position[slot]! >= this.#log.durablePosition) {
-      // Its producer has not been told yet that it is stored.
-      transactionTimers.set(slot, now.monotonicMs + retryMs);
     } else {
       const stored = this.#orphans.canAsk(topic.name) ? this.#read(slot) : undefined;
       if (stored === undefined) {

@@ -77,6 +77,23 @@ const ackLast = step("ackLast", nothing, (run) => run.ack(run.receipts.length - 
 const change = (name: string, kind: ChangeKind) =>
   step(name, fc.tuple(any, fc.constantFrom(0, 20, 5_000)), (run, index, ms) => run.change(index, kind, ms));
 
+const sendHalf = step(
+  "sendHalf",
+  fc.tuple(fc.constantFrom(...tags), fc.constantFrom(undefined, undefined, 1, 40_000)),
+  (run, tag, recoveryMs) => run.sendHalf(tag, recoveryMs),
+);
+const endTransaction = step(
+  "endTransaction",
+  fc.tuple(any, fc.constantFrom("COMMIT", "COMMIT", "ROLLBACK", "UNKNOWN"), fc.boolean()),
+  (run, index, resolution, isAnswer) => run.endTransaction(index, resolution, isAnswer),
+);
+
+const endYoungest = step(
+  "endYoungest",
+  fc.tuple(fc.constantFrom("COMMIT", "ROLLBACK", "ROLLBACK")),
+  (run, resolution) => run.endTransaction(run.halfCount - 1 + run.halfCount, resolution, false),
+);
+
 /** The steps of T06, the frequent ones first. */
 const steps = [
   send,
@@ -98,11 +115,19 @@ const steps = [
   attempt,
   step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
   step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
+  step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
   wait,
   ack,
   ack,
   ackLast,
   ackLast,
+  sendHalf,
+  sendHalf,
+  endTransaction,
+  endTransaction,
+  endYoungest,
+  step("setAskable", fc.tuple(fc.constantFrom(true, true, false)), (run, isAskable) => run.setAskable(isAskable)),
+  step("grow", fc.tuple(fc.boolean()), (run, isCarried) => run.grow(isCarried)),
   change("renew", ChangeKind.Renew),
   change("extend", ChangeKind.Extend),
   change("handBack", ChangeKind.HandBack),
@@ -135,7 +160,7 @@ export function checkBrokerModel(runs: number, commandsMax: number, seed: number
       const run = new BrokerRun();
       fc.modelRun(() => ({ model: {}, real: run }), commands);
       run.drain();
-      for (const key of Object.keys(total) as (keyof ModelCounts)[]) total[key] += run.counts[key];
+      for (const key of Object.keys(total) as (keyof ModelCounts)[]) total[key] += run.allCounts[key];
     }),
     { numRuns: runs, ...(seed === undefined ? {} : { seed }), endOnFailure: false },
   );

@@ -2,6 +2,12 @@ import assert from "node:assert/strict";
 import { ChangeKind } from "../../broker-core/broker-port.ts";
 import { Code } from "../../proto/code.ts";
 import { type Answer, BrokerFixture, type Got, messageBytes } from "./broker-fixture.ts";
+import {
+  type ModelTransaction,
+  modelCheckPolicy,
+  TransactionModel,
+  transactionCountsBlank,
+} from "./transaction-model.ts";
 
 /**
  * What the broker promises, as plain maps: the model of T06. It predicts who gets which message, how often, and what every
@@ -49,6 +55,7 @@ interface ModelState {
   incarnation: number;
   messages: ModelMessage[];
   groups: ModelGroup[];
+  transactions: ModelTransaction[];
 }
 
 interface ModelWaiter {
@@ -81,6 +88,7 @@ export const keys = ["ann", "bob", "cat", "dan"] as const;
 
 /** What runs did. */
 export const countsBlank = {
+  ...transactionCountsBlank,
   ...{ delivered: 0, acked: 0, dead: 0, forwarded: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 },
   /** Messages of a message group that a client saw, each after all before it were settled. */
   inOrder: 0,
@@ -89,7 +97,8 @@ export type ModelCounts = typeof countsBlank;
 
 /** The model and the real state machine, side by side. */
 export class BrokerRun {
-  readonly real = new BrokerFixture();
+  readonly real = new BrokerFixture({ checkPolicy: modelCheckPolicy });
+  readonly #transactions = new TransactionModel(this.real, topicName);
   #model: ModelState;
   #writtenModel: ModelState;
   #durableModel: ModelState;
@@ -120,14 +129,25 @@ export class BrokerRun {
       dead: [],
     });
     const groups = [group("ns/limited", 2, 0, "*"), group("ns/narrow", 0, 4, "*"), group("ns/picky", 1, 0, "red")];
-    this.#model = { topicId, incarnation: 1, messages: [], groups };
+    this.#model = { topicId, incarnation: 1, messages: [], groups, transactions: [] };
     real.sync();
     this.#writtenModel = structuredClone(this.#model);
     this.#durableModel = structuredClone(this.#model);
+    this.real.askable.add(topicName);
     // The third group comes to the topic whenever its first receive is drawn.
     this.receive(0, 1, 1, "client-1", "", 0);
     this.receive(1, 1, 1, "client-1", "", 0);
     this.sync();
+  }
+
+  /** Half messages sent so far. */
+  get halfCount(): number {
+    return this.#transactions.counts.halves;
+  }
+
+  /** What the history did, transactions included. */
+  get allCounts(): ModelCounts {
+    return { ...this.counts, ...this.#transactions.counts };
   }
 
   get parkedCount(): number {
@@ -155,6 +175,43 @@ export class BrokerRun {
     return messageBytes(key === "" ? { id, tag, body } : { id, tag, body, group: key });
   }
 
+  sendHalf(tag: string, recoveryMs: number | undefined): void {
+    const id = `m${this.#nextId++}`;
+    const parts = { id, tag, body: `body of ${id}`, ...(recoveryMs === undefined ? {} : { recoveryMs }) };
+    this.#model.transactions.push(this.#transactions.begin(this.#model.topicId, parts));
+    this.#check();
+  }
+
+  /** Ends any transaction there ever was, mostly one that has ended. */
+  endTransaction(index: number, resolution: "COMMIT" | "ROLLBACK" | "UNKNOWN", isAnswer: boolean): void {
+    const committed = this.#transactions.end(this.#model.transactions, index, resolution, isAnswer);
+    if (committed !== undefined) {
+      const { transaction, queueId, offset } = committed;
+      const before = this.#model.messages.filter((message) => message.queueId === queueId).length;
+      assert.equal(offset, before, "offsets are dense");
+      this.#model.messages.push({ id: transaction.messageId, queueId, offset, tag: transaction.tag, key: "" });
+    }
+    this.#check();
+  }
+
+  /** Producers of the topic can be asked from now on, or cannot. */
+  setAskable(isAskable: boolean): void {
+    this.#transactions.setAskable(this.#model.transactions, isAskable);
+    this.real.advance();
+    this.#timePassed();
+  }
+
+  /** The segments so far are old: half messages in them are carried, or taken along by their commits. */
+  grow(isCarried: boolean): void {
+    const { log, state, now } = this.real;
+    if (!isCarried) log.youngPosition = log.endPosition;
+    else {
+      while (!state.carryBefore(log.endPosition, now).isFinished);
+      this.#transactions.carried(this.#model.transactions);
+    }
+    this.#check();
+  }
+
   write(): void {
     this.real.log.write();
     this.#writtenModel = structuredClone(this.#model);
@@ -170,6 +227,7 @@ export class BrokerRun {
     this.#unseen = [];
     for (const batch of seen) this.#see(batch);
     this.real.sync();
+    this.#transactions.synced();
     this.#serve();
     this.#check();
   }
@@ -342,7 +400,7 @@ export class BrokerRun {
   }
 
   crash(kind: "kill" | "power", useImage: boolean): void {
-    this.#crash(kind, useImage, () => {});
+    this.#crash(kind, useImage, () => false);
   }
 
   reboot(wallJumpMs: number, useImage: boolean): void {
@@ -352,10 +410,12 @@ export class BrokerRun {
       real.monotonicMs = 5_000;
       real.wallMs += wallJumpMs;
       for (const lease of this.#leased()) lease.isOfEarlierBoot = true;
+      return true;
     });
   }
 
-  #crash(kind: "kill" | "power", useImage: boolean, between: () => void): void {
+  /** `between` says whether the machine was started anew. */
+  #crash(kind: "kill" | "power", useImage: boolean, between: () => boolean): void {
     const { real } = this;
     const kept = kind === "kill" ? real.log.writtenPosition : real.log.durablePosition;
     // A snapshot of records that were lost is worth nothing, also later when the log has grown over its position.
@@ -364,7 +424,7 @@ export class BrokerRun {
     this.#waiters = [[], [], []];
     this.#unseen = [];
     this.counts.crashes++;
-    between();
+    this.#transactions.restarted(this.#model.transactions, between());
     for (const lease of this.#leased()) {
       if (!lease.isOfEarlierBoot) continue;
       // The end of a lease is no record: where the wall clock was set back, one that had ended runs again, at most as long
@@ -386,6 +446,7 @@ export class BrokerRun {
     model.incarnation++;
     model.topicId = this.real.topic(topicName, { incarnation: model.incarnation, queueCount });
     model.messages = [];
+    this.#transactions.topicGone(model.transactions);
     for (const group of model.groups) {
       group.start = undefined;
       group.leases = new Map();
@@ -455,6 +516,7 @@ export class BrokerRun {
   #timePassed(): void {
     this.#endDue();
     this.#serve();
+    this.#transactions.look(this.#model.transactions);
     for (const [i, waiters] of this.#waiters.entries()) {
       for (const waiter of waiters.filter(({ deadlineMs }) => deadlineMs <= this.real.monotonicMs)) {
         assert.deepEqual(this.#takeBatch(waiter.ticket), [], "a wait that is over is answered empty");
@@ -632,6 +694,7 @@ export class BrokerRun {
   /** After every step: no answer that was not predicted, and exact figures. */
   #check(): void {
     assert.equal(this.real.answeredTickets.length, this.#checkedAnswers, this.#unexpected());
+    this.#transactions.check(this.#model.transactions);
     for (const [i, group] of this.#model.groups.entries()) {
       if (group.start === undefined) continue;
       const figures = this.real.figures(group.name, topicName);

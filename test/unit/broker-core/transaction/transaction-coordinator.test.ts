@@ -406,7 +406,7 @@ describe("check-backs", () => {
     f.pass(60_000);
     assert.equal(f.asked.length, 0);
     f.sync();
-    f.pass(1_000);
+    f.advance();
     assert.equal(f.asked.length, 1);
   });
 
