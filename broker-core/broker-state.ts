@@ -141,7 +141,7 @@ export class BrokerState implements BrokerPort {
   replay(record: LogRecord): void {
     this.#dispatcher.apply(record.type, record.position, record.body, 0, record.body.length);
     this.#tables.appliedPosition = record.nextPosition;
-    this.#tables.topics.putAwayIdle();
+    this.#tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
 
   goLive(now: Now): void {
@@ -231,7 +231,7 @@ export class BrokerState implements BrokerPort {
   onDurable(durablePosition: number, now: Now): void {
     this.#transactions.onDurable(now);
     const { topics, queues, undurable } = this.#tables;
-    topics.putAwayIdle();
+    topics.putAwayIdle(now.monotonicMs);
     for (let queue = undurable.take(durablePosition); queue >= 0; queue = undurable.take(durablePosition)) {
       queues.setVisibleEnd(queue, queues.visibleEnd(queue) + 1);
       const topic = topics.byId(queues.topicId(queue));
@@ -251,7 +251,7 @@ export class BrokerState implements BrokerPort {
   }
 
   advance(now: Now): void {
-    this.#tables.topics.putAwayIdle();
+    this.#tables.topics.putAwayIdle(now.monotonicMs);
     this.#endLeases(now);
     this.#serveWoken(now);
     this.#receiver.advance(now);

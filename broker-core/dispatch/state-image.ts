@@ -66,7 +66,7 @@ export function writeStateDump(tables: BrokerTables): Buffer {
     into.u32(subscription.skipped);
     into.u32(subscription.queued);
     into.u32(subscription.inFlight);
-    tables.topics.putAwayIdle();
+    tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
   writeTransactions(tables.transactions, into);
   into.u32(tables.holders.count);

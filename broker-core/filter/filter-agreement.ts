@@ -44,6 +44,16 @@ export class FilterAgreement {
     return this.#clients.size;
   }
 
+  /** The client that received last, when it is the only one that is remembered. */
+  get onlyClient(): Client | undefined {
+    return this.#clients.size === 1 ? this.#latest : undefined;
+  }
+
+  /** Nobody who received with this filter is alive. */
+  isOver(nowMs: number): boolean {
+    return this.#latest.seenMs <= nowMs - clientAliveMs;
+  }
+
   isInForce(filter: MessageFilter): boolean {
     return isSameFilter(this.#filter, filter);
   }

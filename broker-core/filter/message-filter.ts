@@ -21,7 +21,7 @@ export interface MessageFilter {
   readonly sql: SqlFilter | undefined;
 }
 
-const everything: MessageFilter = {
+export const everything: MessageFilter = {
   isAll: true,
   canonical: "*",
   hashes: new Uint32Array(0),

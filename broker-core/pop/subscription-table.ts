@@ -1,14 +1,34 @@
 import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
-import { widened } from "../dispatch/widened.ts";
+import { RowChunks, rowMask, rowShift } from "../dispatch/row-chunks.ts";
+import { clientAliveMs, FilterAgreement } from "../filter/filter-agreement.ts";
+import { everything } from "../filter/message-filter.ts";
 import type { ConsumerGroup, GroupTable } from "../topic/consumer-group.ts";
 import type { Topic } from "../topic/topic.ts";
 import type { SubscriptionSource, TopicTable } from "../topic/topic-table.ts";
 import type { GroupLockTable } from "./group-locks.ts";
 import { type LeaseTable, none } from "./lease-table.ts";
 import { Subscription } from "./subscription.ts";
+import { TextTable } from "./text-table.ts";
+
+const words = 5;
+const doubleWords = words;
+const halfWords = 2 * words;
+// Of a row, in halves: topic id (0: the slot is free), group id, next in the list of the topic, dead letters, queue that the next
+// pop begins with, client that agreed last on reading everything (0: none); in doubles: position, time of that client.
+const topicIdAt = 0;
+const groupIdAt = 1;
+const nextAt = 2;
+const deadLettersAt = 3;
+const nextQueueAt = 4;
+const clientAt = 5;
+const cursorAt = 3;
+const seenAt = 4;
+
+/** Fewer agreements of idle subscriptions than this are not worth a look. */
+const sweepMin = 1_024;
 
 /**
- * Subscriptions by slot, and by group and topic: a row of 26 bytes for each, in a list per topic. `Subscription` objects are
+ * Subscriptions by slot, and by group and topic: a row of 40 bytes for each, in a list per topic. `Subscription` objects are
  * made for those in use; `TopicTable.putAwayIdle` puts them away again.
  */
 export class SubscriptionTable implements SubscriptionSource {
@@ -16,21 +36,21 @@ export class SubscriptionTable implements SubscriptionSource {
   readonly #groups: GroupTable;
   readonly #leases: LeaseTable;
   readonly #locks: GroupLockTable;
-  /** By slot. 0: the slot is free. */
-  #topicIds = new Uint32Array(64);
-  #groupIds = new Uint32Array(64);
-  /** The position where the topic has one queue; else the positions are in `#wide`. */
-  #cursors = new Float64Array(64);
-  #deadLetters = new Uint32Array(64);
-  #nextQueues = new Uint16Array(64);
-  /** Next in the list of the topic. */
-  #next = new Int32Array(64);
+  readonly #rows = new RowChunks(words);
+  readonly #doubles = this.#rows.doubles;
+  readonly #halves = this.#rows.halves;
   #end = 0;
   readonly #free: number[] = [];
   /** Positions in topics of several queues, by slot. Shared with the object. */
   readonly #wide = new Map<number, number[]>();
   /** In use, by slot. */
   readonly #inUse = new Map<number, Subscription>();
+  /** Of idle subscriptions: who agreed on reading everything, where it is one client. */
+  readonly #clients = new TextTable();
+  /** Of idle subscriptions: the other agreements. */
+  readonly #agreements = new Map<number, FilterAgreement>();
+  #sweepAt = sweepMin;
+  #sweptMs = 0;
 
   constructor(topics: TopicTable, groups: GroupTable, leases: LeaseTable, locks: GroupLockTable) {
     this.#topics = topics;
@@ -49,22 +69,25 @@ export class SubscriptionTable implements SubscriptionSource {
     return this.#inUse.size;
   }
 
+  /** Agreements on filters that are kept for idle subscriptions and are objects. */
+  get agreementCount(): number {
+    return this.#agreements.size;
+  }
+
   /** All positions are 0. */
   add(group: ConsumerGroup, topic: Topic): Subscription {
     const slot = this.#free.pop() ?? this.#end++;
-    if (slot >= this.#topicIds.length) this.#grow(slot * 2);
-    this.#topicIds[slot] = topic.id;
-    this.#groupIds[slot] = group.id;
-    this.#cursors[slot] = 0;
-    this.#deadLetters[slot] = 0;
-    this.#nextQueues[slot] = 0;
+    this.#rows.clear(slot);
+    this.#set(slot, topicIdAt, topic.id);
+    this.#set(slot, groupIdAt, group.id);
+    this.#set(slot, nextAt, nobody);
     // At the end of the list, which is nearly always empty: the order is that in which the groups came.
-    this.#next[slot] = none;
-    let last = this.#topics.firstSubscription(topic.row);
-    if (last === none) this.#topics.setFirstSubscription(topic.row, slot);
+    const first = this.#topics.firstSubscription(topic.row);
+    if (first === none) this.#topics.setFirstSubscription(topic.row, slot);
     else {
-      while (this.#next[last] !== none) last = this.#next[last]!;
-      this.#next[last] = slot;
+      let last = first;
+      for (let next = first; next !== none; next = this.#next(next)) last = next;
+      this.#set(last, nextAt, slot);
     }
     return this.#take(slot, topic);
   }
@@ -72,20 +95,20 @@ export class SubscriptionTable implements SubscriptionSource {
   at(slot: number): Subscription | undefined {
     const known = this.#inUse.get(slot);
     if (known !== undefined) return known;
-    const topic = slot < this.#end ? this.#topics.byId(this.#topicIds[slot]!) : undefined;
+    const topic = slot < this.#end ? this.#topics.byId(this.topicId(slot)) : undefined;
     return topic === undefined ? undefined : this.#take(slot, topic);
   }
 
   find(topic: Topic, groupId: number): Subscription | undefined {
-    for (let slot = this.#topics.firstSubscription(topic.row); slot !== none; slot = this.#next[slot]!) {
-      if (this.#groupIds[slot] === groupId) return this.#inUse.get(slot) ?? this.#take(slot, topic);
+    for (let slot = this.#topics.firstSubscription(topic.row); slot !== none; slot = this.#next(slot)) {
+      if (this.#get(slot, groupIdAt) === groupId) return this.#inUse.get(slot) ?? this.#take(slot, topic);
     }
     return undefined;
   }
 
   *ofTopic(topic: Topic): Generator<Subscription> {
     for (let slot = this.#topics.firstSubscription(topic.row); slot !== none; ) {
-      const next = this.#next[slot]!;
+      const next = this.#next(slot);
       yield* this.#lend(slot, topic);
       slot = next;
     }
@@ -98,7 +121,7 @@ export class SubscriptionTable implements SubscriptionSource {
 
   /** Id of the topic that a subscription reads, without making an object of it. */
   topicId(slot: number): number {
-    return this.#topicIds[slot]!;
+    return this.#get(slot, topicIdAt);
   }
 
   /** The subscription must be idle but for its positions: its topic is gone. */
@@ -108,10 +131,11 @@ export class SubscriptionTable implements SubscriptionSource {
     this.#inUse.delete(slot);
     this.#wide.delete(slot);
     let before = none;
-    for (let at = this.#topics.firstSubscription(topic.row); at !== slot; at = this.#next[at]!) before = at;
-    if (before === none) this.#topics.setFirstSubscription(topic.row, this.#next[slot]!);
-    else this.#next[before] = this.#next[slot]!;
-    this.#topicIds[slot] = 0;
+    for (let at = this.#topics.firstSubscription(topic.row); at !== slot; at = this.#next(at)) before = at;
+    if (before === none) this.#topics.setFirstSubscription(topic.row, this.#next(slot));
+    else this.#set(before, nextAt, this.#get(slot, nextAt));
+    this.#forgetAgreement(slot);
+    this.#set(slot, topicIdAt, 0);
     this.#free.push(slot);
   }
 
@@ -120,7 +144,7 @@ export class SubscriptionTable implements SubscriptionSource {
     if (inUse === undefined) return false;
     for (const subscription of inUse.values()) {
       if (!subscription.isIdle) continue;
-      this.#keep(subscription);
+      this.#putAway(subscription);
       this.#inUse.delete(subscription.slot);
       inUse.delete(subscription.group.id);
     }
@@ -129,11 +153,22 @@ export class SubscriptionTable implements SubscriptionSource {
     return false;
   }
 
+  /** Forgets agreements of idle subscriptions that nobody alive keeps: when they have doubled, or the last look is long past. */
+  sweep(nowMs: number): void {
+    const isDue = this.#agreements.size >= this.#sweepAt || nowMs - this.#sweptMs >= clientAliveMs;
+    if (!isDue || this.#agreements.size < sweepMin) return;
+    this.#sweptMs = nowMs;
+    for (const [slot, agreement] of this.#agreements) {
+      if (agreement.isOver(nowMs)) this.#agreements.delete(slot);
+    }
+    this.#sweepAt = Math.max(sweepMin, 2 * this.#agreements.size);
+  }
+
   /** For a state image: what of a subscription is no lease. */
   writeTo(into: ImageWriter): void {
     for (const subscription of this.#inUse.values()) this.#keep(subscription);
     into.u32(this.#end);
-    for (const column of this.#columns()) into.column(column.subarray(0, this.#end));
+    this.#rows.writeTo(into, this.#end);
     into.u32(this.#wide.size);
     for (const [slot, cursors] of this.#wide) {
       into.u32(slot);
@@ -145,15 +180,18 @@ export class SubscriptionTable implements SubscriptionSource {
   /** Fills an empty table. */
   readFrom(from: ImageReader): void {
     this.#end = from.u32();
-    this.#grow(this.#end);
-    for (const column of this.#columns()) from.column(column.subarray(0, this.#end));
+    this.#rows.readFrom(from, this.#end);
     for (let left = from.u32(); left > 0; left--) {
       const slot = from.u32();
       const cursors: number[] = [];
       for (let i = from.u16(); i > 0; i--) cursors.push(from.f64());
       this.#wide.set(slot, cursors);
     }
-    for (let slot = this.#end - 1; slot >= 0; slot--) if (this.#topicIds[slot] === 0) this.#free.push(slot);
+    for (let slot = this.#end - 1; slot >= 0; slot--) {
+      if (this.topicId(slot) === 0) this.#free.push(slot);
+      // Clients are of the run that wrote the image.
+      this.#set(slot, clientAt, 0);
+    }
   }
 
   *#lend(slot: number, topic: Topic): Generator<Subscription> {
@@ -167,7 +205,7 @@ export class SubscriptionTable implements SubscriptionSource {
       yield subscription;
     } finally {
       if (subscription.isIdle && this.#inUse.get(slot) === subscription) {
-        this.#keep(subscription);
+        this.#putAway(subscription);
         this.#inUse.delete(slot);
         topic.subscriptions.inUse?.delete(subscription.group.id);
       }
@@ -175,13 +213,18 @@ export class SubscriptionTable implements SubscriptionSource {
   }
 
   #take(slot: number, topic: Topic): Subscription {
-    const group = this.#groups.byId(this.#groupIds[slot]!);
-    if (group === undefined) throw new Error(`subscription ${slot} is of the unknown group ${this.#groupIds[slot]}`);
-    const cursors = this.#wide.get(slot) ?? [this.#cursors[slot]!];
+    const groupId = this.#get(slot, groupIdAt);
+    const group = this.#groups.byId(groupId);
+    if (group === undefined) throw new Error(`subscription ${slot} is of the unknown group ${groupId}`);
+    const cursors = this.#wide.get(slot) ?? [
+      this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + cursorAt]!,
+    ];
     const subscription = new Subscription(slot, group, topic, cursors, this.#leases, this.#locks);
     subscription.widen();
-    subscription.deadLetters = this.#deadLetters[slot]!;
-    subscription.nextQueue = this.#nextQueues[slot]!;
+    subscription.deadLetters = this.#get(slot, deadLettersAt);
+    subscription.nextQueue = this.#get(slot, nextQueueAt);
+    subscription.agreement = this.#agreementOf(slot);
+    this.#forgetAgreement(slot);
     this.#inUse.set(slot, subscription);
     topic.subscriptions.inUse ??= new Map();
     topic.subscriptions.inUse.set(group.id, subscription);
@@ -190,22 +233,51 @@ export class SubscriptionTable implements SubscriptionSource {
 
   /** Writes down what the row holds. */
   #keep({ slot, cursors, deadLetters, nextQueue }: Subscription): void {
-    this.#deadLetters[slot] = deadLetters;
-    this.#nextQueues[slot] = nextQueue;
-    if (cursors.length === 1) this.#cursors[slot] = cursors[0]!;
-    else this.#wide.set(slot, cursors);
+    this.#set(slot, deadLettersAt, deadLetters);
+    this.#set(slot, nextQueueAt, nextQueue);
+    if (cursors.length > 1) this.#wide.set(slot, cursors);
+    else this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + cursorAt] = cursors[0]!;
   }
 
-  #columns(): (Uint32Array | Float64Array | Uint16Array | Int32Array)[] {
-    return [this.#topicIds, this.#groupIds, this.#cursors, this.#deadLetters, this.#nextQueues, this.#next];
+  #putAway(subscription: Subscription): void {
+    this.#keep(subscription);
+    const { slot, agreement } = subscription;
+    if (agreement === undefined) return;
+    const client = agreement.filter.isAll ? agreement.onlyClient : undefined;
+    if (client === undefined) this.#agreements.set(slot, agreement);
+    else {
+      this.#set(slot, clientAt, this.#clients.acquire(client.clientId) + 1);
+      this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + seenAt] = client.seenMs;
+    }
   }
 
-  #grow(count: number): void {
-    this.#topicIds = widened(this.#topicIds, count);
-    this.#groupIds = widened(this.#groupIds, count);
-    this.#cursors = widened(this.#cursors, count);
-    this.#deadLetters = widened(this.#deadLetters, count);
-    this.#nextQueues = widened(this.#nextQueues, count);
-    this.#next = widened(this.#next, count);
+  #agreementOf(slot: number): FilterAgreement | undefined {
+    const client = this.#get(slot, clientAt);
+    if (client === 0) return this.#agreements.get(slot);
+    const seenMs = this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + seenAt]!;
+    return new FilterAgreement(everything, this.#clients.text(client - 1), seenMs);
+  }
+
+  #forgetAgreement(slot: number): void {
+    this.#agreements.delete(slot);
+    const client = this.#get(slot, clientAt);
+    if (client > 0) this.#clients.release(client - 1);
+    this.#set(slot, clientAt, 0);
+  }
+
+  #next(slot: number): number {
+    const next = this.#get(slot, nextAt);
+    return next === nobody ? none : next;
+  }
+
+  #get(slot: number, field: number): number {
+    return this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords + field]!;
+  }
+
+  #set(slot: number, field: number, value: number): void {
+    this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords + field] = value;
   }
 }
+
+/** `none` as the row has it. */
+const nobody = 0xffff_ffff;

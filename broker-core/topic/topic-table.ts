@@ -13,6 +13,8 @@ export interface SubscriptionSource {
   ofTopic(topic: Topic): Iterable<Subscription>;
   /** Puts away what is idle; true when something of the topic remains in use. */
   putAway(topic: Topic): boolean;
+  /** A look at what is kept for the sake of clients that may be gone. */
+  sweep(nowMs: number): void;
 }
 
 /** Topics in use that are kept at least. */
@@ -147,8 +149,9 @@ export class TopicTable {
    * Puts topics and subscriptions away that are idle, when many are in use. Nobody may hold an object of an idle one then: to
    * be called between two calls, not within one.
    */
-  putAwayIdle(): void {
+  putAwayIdle(nowMs: number): void {
     if (this.#young.size < this.#youngMax) return;
+    this.subscriptions.sweep(nowMs);
     this.#last = undefined;
     let kept = 0;
     for (const topic of this.#old.values()) {

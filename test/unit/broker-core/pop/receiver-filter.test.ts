@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { ReceiveCall } from "../../../../broker-core/broker-port.ts";
 import { RecordType } from "../../../../broker-core/commit-log/log.ts";
+import type { BrokerTables } from "../../../../broker-core/dispatch/broker-tables.ts";
 import { clientAliveMs } from "../../../../broker-core/filter/filter-agreement.ts";
 import { scanReadBytesMax, scanReadsMax } from "../../../../broker-core/pop/pop-plan.ts";
 import { Code } from "../../../../proto/code.ts";
@@ -209,5 +210,54 @@ describe("the filters of one group", () => {
     f.receive(t, g, tag("b", "c2"));
     f.refusal(f.ask(t, g, tag("a", "c1")).ticket);
     f.assertRebuilt();
+  });
+});
+
+function openedWithTables() {
+  let tables: BrokerTables | undefined;
+  const lookUps = (of: BrokerTables) => {
+    tables = of;
+    return [];
+  };
+  return { ...opened({ lookUps }), tables: () => tables! };
+}
+
+describe("the filter that a group agreed on", () => {
+  const cases = { everything: "*", "a tag": "paid" } as const;
+
+  for (const [what, inForce] of Object.entries(cases)) {
+    it(`is kept while the subscription is idle and put away: ${what}`, () => {
+      const { f, t, g, tables } = openedWithTables();
+      const others = Array.from({ length: 5 }, (_, i) => f.topic(`ns/other-${i}`));
+      f.receive(t, g, { filter: inForce, clientId: "first" });
+      const clientsBefore = { filter: inForce, clientId: "second" };
+      if (inForce !== "*") f.receive(t, g, clientsBefore);
+      const visitOthers = () => {
+        for (const other of others) f.send(other);
+        f.advance();
+      };
+      visitOthers();
+      assert.equal(tables().subscriptions.inUseCount, 0, "it is put away");
+      const { message } = f.refusal(f.ask(t, g, { filter: "cancelled", clientId: "third" }).ticket);
+      assert.match(message, /of client "first"/);
+      visitOthers();
+      f.pass(clientAliveMs);
+      visitOthers();
+      f.receive(t, g, { filter: "cancelled", clientId: "third" });
+      visitOthers();
+      assert.equal(
+        f.refusal(f.ask(t, g, { filter: inForce, clientId: "first" }).ticket).code,
+        Code.IllegalFilterExpression,
+      );
+    });
+  }
+
+  it("is forgotten for subscriptions whose clients are gone", () => {
+    const { f, g, tables } = openedWithTables();
+    for (let i = 0; i < 3_000; i++) f.receive(f.topic(`ns/t${i}`), g, { filter: "paid" });
+    assert.ok(tables().subscriptions.agreementCount > 2_900);
+    f.pass(clientAliveMs);
+    for (let i = 0; i < 3_000; i++) f.send(f.topic(`ns/u${i}`));
+    assert.ok(tables().subscriptions.agreementCount <= 1_030, `${tables().subscriptions.agreementCount} are kept`);
   });
 });

@@ -119,7 +119,7 @@ describe("the topics and who reads them", () => {
           if (pick(40) === 0) tables = restored(tables);
       }
       if (id > 0 && model.has(id)) check(id);
-      if (pick(2) === 0) tables.topics.putAwayIdle();
+      if (pick(2) === 0) tables.topics.putAwayIdle(0);
     }
     for (const id of model.keys()) check(id);
     const inOrder = [...model.keys()].sort((a, b) => a - b);
@@ -150,7 +150,7 @@ describe("the topics and who reads them", () => {
     const putAway = () => {
       for (let i = 0; i < 4; i++) {
         tables.topics.byId(50 + i);
-        tables.topics.putAwayIdle();
+        tables.topics.putAwayIdle(0);
       }
     };
     putAway();
