@@ -23,6 +23,7 @@ import type { Topic } from "../topic/topic.ts";
 import { TransactionFollower } from "../transaction/transaction-follower.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import { GroupOrder } from "./group-order.ts";
+import { type SendPartEntry, SendParts } from "./send-parts.ts";
 
 /**
  * Follows the log into the tables: the single way in which records change state, live and in replay (B11). It decides
@@ -35,6 +36,7 @@ export class Dispatcher {
   readonly #order: GroupOrder;
   readonly #pop = pop.popReadBlank();
   readonly #change = changeReadBlank();
+  readonly #sendParts = new SendParts();
 
   constructor(tables: BrokerTables) {
     this.#tables = tables;
@@ -44,6 +46,7 @@ export class Dispatcher {
 
   /** Applies the record with body `bytes[start, end)` that lies at `position`. */
   apply(type: RecordType, position: number, bytes: Buffer, start: number, end: number): void {
+    if (type !== RecordType.Message) this.#sendParts.forget();
     switch (type) {
       case RecordType.Message:
         this.#message(position, bytes, start, end);
@@ -136,16 +139,34 @@ export class Dispatcher {
   #message(position: number, bytes: Buffer, start: number, end: number): void {
     message.expectMessageRecord(start, end);
     const topic = this.#topicById(message.messageTopicId(bytes, start));
-    this.#index(
-      topic,
-      message.messageQueueId(bytes, start),
-      message.messageOffset(bytes, start),
+    const queueId = message.messageQueueId(bytes, start);
+    const offset = message.messageOffset(bytes, start);
+    const messageBytes = end - message.messageBodyStart(bytes, start);
+    const tagHash = message.messageTagHash(bytes, start);
+    const groupHash = message.messageGroupHash(bytes, start);
+    const sendPart = message.messageSendPart(bytes, start);
+    if (sendPart === 0) {
+      this.#sendParts.forget();
+      this.#index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0);
+      return;
+    }
+    const isWhole = this.#sendParts.add(
+      sendPart,
       position,
-      end - message.messageBodyStart(bytes, start),
-      message.messageTagHash(bytes, start),
-      message.messageGroupHash(bytes, start),
-      0,
+      topic.id,
+      queueId,
+      offset,
+      messageBytes,
+      tagHash,
+      groupHash,
     );
+    if (isWhole) this.#sendParts.take((part) => this.#indexPart(topic, part, position));
+  }
+
+  /** All messages of a send become visible with its last one. */
+  #indexPart(topic: Topic, part: SendPartEntry, lastPosition: number): void {
+    const { queueId, offset, position, messageBytes, tagHash, groupHash } = part;
+    this.#index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0, lastPosition);
   }
 
   /** A message that was stored unseen enters its queue. */
@@ -180,6 +201,8 @@ export class Dispatcher {
     tagHash: number,
     groupHash: number,
     flags: number,
+    /** Visible when this is durable. */
+    visibleAfter = position,
   ): void {
     const { queues, undurable } = this.#tables;
     const queue = topic.queues[queueId];
@@ -190,7 +213,7 @@ export class Dispatcher {
       );
     }
     queues.append(queue, position, messageBytes, tagHash, groupHash, 0, flags);
-    undurable.push(position, queue);
+    undurable.push(visibleAfter, queue);
   }
 
   #cursorOpened(bytes: Buffer, start: number, end: number): void {

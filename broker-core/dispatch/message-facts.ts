@@ -15,6 +15,8 @@ export const messageFactsBlank = (): MessageFacts => ({
   idStart: 0,
   idLength: 0,
   messageType: 0,
+  sendPart: 0,
+  priority: 0,
   isTimed: false,
   recoveryMs: 0,
   hasLiteTopic: false,
@@ -31,6 +33,8 @@ export function readMessageFacts(scan: MessageScan, into: MessageFacts): void {
   into.idLength = scan.messageIdEnd - scan.messageIdStart;
   into.idStart = into.idLength === 0 ? 0 : scan.messageIdStart - scan.start;
   into.messageType = scan.messageType;
+  into.sendPart = 0;
+  into.priority = scan.priority;
   into.isTimed = scan.hasDeliveryTimestamp;
   into.recoveryMs = scan.hasRecoveryDuration ? Math.max(0, Math.floor(scan.recoveryMs)) : 0;
   into.hasLiteTopic = scan.liteTopicEnd > scan.liteTopicStart;

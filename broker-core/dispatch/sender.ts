@@ -2,20 +2,20 @@ import { Code } from "../../proto/code.ts";
 import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Now, Refused, SendCall, Sent } from "../broker-port.ts";
-import type { MessageFacts } from "../record/message-record.ts";
-import type { Topic } from "../topic/topic.ts";
+import { type MessageFacts, SendPart } from "../record/message-record.ts";
+import { isPriorityTopic, type Topic } from "../topic/topic.ts";
 import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { Journal } from "./journal.ts";
 import { factBytesMax, messageFactsBlank, readMessageFacts } from "./message-facts.ts";
-import { nextQueueOf, queueOfGroup } from "./queue-choice.ts";
+import { nextQueueOf, queueOfGroup, queueOfPriority } from "./queue-choice.ts";
 
 /** Body limit of the local API (4 MiB) with room for properties. */
 export const messageBytesMax = 5 * 1024 * 1024;
 
 /** MessageType of apache.rocketmq.v2. */
-const MessageType = { Normal: 1, Fifo: 2, Delay: 3, Transaction: 4 } as const;
-const typeNames = ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION"];
+const MessageType = { Normal: 1, Fifo: 2, Delay: 3, Transaction: 4, Lite: 5, Priority: 6 } as const;
+const typeNames = ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "LITE", "PRIORITY"];
 
 /** Stores messages: checks all of a call before it appends the first. */
 export class Sender {
@@ -48,6 +48,8 @@ export class Sender {
       }
     }
     if (this.#facts[0]!.messageType === MessageType.Transaction) return this.#sendHalf(topic, call, now);
+    const mixture = this.#mixture(topic, call.messages.length);
+    if (mixture !== undefined) return mixture;
     const queueId = this.#chooseQueue(topic);
     const queue = topic.queues[queueId]!;
     const firstOffset = this.#tables.queues.endOffset(queue);
@@ -55,13 +57,15 @@ export class Sender {
     let stored = 0;
     let position = -1;
     try {
-      for (; stored < call.messages.length; stored++) {
+      for (const last = call.messages.length - 1; stored <= last; stored++) {
+        const facts = this.#facts[stored]!;
+        if (last > 0) facts.sendPart = (stored < last ? SendPart.MoreFollow : 0) | (stored > 0 ? SendPart.GoesOn : 0);
         position = this.#journal.message(
           topic.id,
           queueId,
           firstOffset + stored,
           storeMs,
-          this.#facts[stored]!,
+          facts,
           call.laneMark,
           call.bornHost,
           this.#bodies[stored]!,
@@ -69,10 +73,8 @@ export class Sender {
       }
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
-      if (stored === 0) return refused(error.code, error.message);
-      // The log cannot take a record back. "Not stored" would be untrue of the first ones (B2), so nothing definite is said.
-      const text = `message ${stored} of ${call.messages.length} found no room, those before it are stored: ${error.message}`;
-      return refused(Code.InternalServerError, text);
+      // What is in the log of it lacks its last record, so it was never there.
+      return refused(error.code, error.message);
     } finally {
       this.#bodies.length = 0;
     }
@@ -121,16 +123,32 @@ export class Sender {
     return checkType(topic, facts);
   }
 
-  /** The messages of one group share a queue; others go round. */
+  /** The messages of a send lie in one queue: what belongs into different ones cannot be sent at once. */
+  #mixture(topic: Topic, count: number): Refused | undefined {
+    const first = this.#facts[0]!;
+    for (let i = 1; i < count; i++) {
+      const facts = this.#facts[i]!;
+      if (facts.groupHash !== first.groupHash) {
+        return refused(Code.BadRequest, "the messages of one send are of one message group: send the others apart");
+      }
+      if (isPriorityTopic(topic.messageTypes) && facts.priority !== first.priority) {
+        return refused(Code.BadRequest, "the messages of one send have one priority: send the others apart");
+      }
+    }
+    return undefined;
+  }
+
+  /** The messages of one group share a queue, those of one priority too; others go round. */
   #chooseQueue(topic: Topic): number {
-    const { groupHash } = this.#facts[0]!;
+    const { groupHash, priority } = this.#facts[0]!;
+    if (isPriorityTopic(topic.messageTypes)) return queueOfPriority(priority, topic.queues.length);
     if (groupHash !== 0) return queueOfGroup(groupHash, topic.groupQueueCount);
     return nextQueueOf(topic);
   }
 }
 
 function checkType(topic: Topic, facts: MessageFacts): Refused | undefined {
-  const type = realType(facts);
+  const type = realType(facts, topic.messageTypes);
   if ((topic.messageTypes & (1 << type)) === 0) {
     return refused(
       Code.MessagePropertyConflictWithType,
@@ -149,9 +167,13 @@ function checkType(topic: Topic, facts: MessageFacts): Refused | undefined {
   return undefined;
 }
 
-/** What a message is by what it carries; the field `message_type` alone decides about transactions only. */
-function realType(facts: MessageFacts): number {
+/**
+ * What a message is by what it carries; the field `message_type` alone decides about transactions only. Where a topic takes
+ * priorities, a message without one has the lowest: SDKs leave the lowest out, or declare NORMAL.
+ */
+function realType(facts: MessageFacts, topicTypes: number): number {
   if (facts.messageType === MessageType.Transaction) return MessageType.Transaction;
+  if (isPriorityTopic(topicTypes) && !facts.isTimed && facts.groupHash === 0) return MessageType.Priority;
   if (facts.isTimed) return MessageType.Delay;
   return facts.groupHash !== 0 ? MessageType.Fifo : MessageType.Normal;
 }

@@ -96,7 +96,10 @@ async function copiesOf(
   await finder.each([idKey(Buffer.from(id))], 0, (record) => {
     if (messageIdAt(log, record.position) !== id) return true;
     const copy = copyOf(log, log.read(record.position));
-    const isMeant = copy !== undefined && (topic === undefined || topicName(tables, copy.topicId) === topic);
+    const isMeant =
+      copy !== undefined &&
+      wasStored(tables, copy) &&
+      (topic === undefined || topicName(tables, copy.topicId) === topic);
     if (isMeant) copies.push(copy);
     return copies.length < copiesMax;
   });
@@ -108,6 +111,13 @@ async function copiesOf(
     });
   }
   return copies;
+}
+
+/** False for a message of a send of several that a crash cut off: its place is another's. */
+function wasStored({ topics, queues }: BrokerTables, copy: MessageCopy): boolean {
+  const queue = copy.standing === "visible" ? topics.byId(copy.topicId)?.queues[copy.queueId] : undefined;
+  if (queue === undefined || copy.offset < queues.beginOffset(queue)) return true;
+  return copy.offset < queues.endOffset(queue) && queues.position(queues.entry(queue, copy.offset)) === copy.position;
 }
 
 /** Everything that happened to a copy after it became visible, group by group in the order of the log. */
@@ -159,7 +169,8 @@ async function byKey(
   let hasMore = false;
   await finder.each([messageKeyKey(Buffer.from(key))], 0, (record) => {
     const copy = copyOf(log, record);
-    if (copy === undefined || copy.topicId !== topicId || !isInTime(order, copy.storedMs)) return true;
+    if (copy === undefined || !wasStored(tables, copy) || copy.topicId !== topicId || !isInTime(order, copy.storedMs))
+      return true;
     const message = messageViewAt(log, record.position);
     if (message === undefined || !message.keys.includes(key)) return true;
     if (order.tag !== undefined && message.tag !== order.tag) return true;

@@ -2,6 +2,7 @@ import type { LogReader } from "../commit-log/log.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { entryMatches, type ReadCount } from "../filter/entry-filter.ts";
 import type { MessageFilter } from "../filter/message-filter.ts";
+import { isPriorityTopic } from "../topic/topic.ts";
 import type { GroupLockTable } from "./group-locks.ts";
 import { type LeaseTable, none } from "./lease-table.ts";
 import type { ReadyHeap } from "./ready-heap.ts";
@@ -148,8 +149,9 @@ export function planPop(
   if (subscription.ready.count > 0 && !planRedeliveries(view, subscription, filter, room, bytesMax, plan)) return;
   if (subscription.unlocked.count > 0 && !planUnlocked(view, subscription, filter, room, bytesMax, plan)) return;
   const { queues } = subscription.topic;
+  const isByPriority = isPriorityTopic(subscription.topic.messageTypes);
   for (let i = 0; i < queues.length && plan.count < room; i++) {
-    const queueId = (subscription.nextQueue + i) % queues.length;
+    const queueId = isByPriority ? queues.length - 1 - i : (subscription.nextQueue + i) % queues.length;
     if (!planQueue(view, subscription, queueId, filter, room, bytesMax, plan)) return;
   }
 }

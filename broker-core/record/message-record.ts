@@ -6,7 +6,7 @@ import { expectBytes } from "./record-fault.ts";
  *
  *     0  u32 topic id
  *     4  u16 queue id
- *     6  u16 flags (0)
+ *     6  u16 flags         SendPart: where in a send of several messages it stands
  *     8  u53 queue offset
  *     16 u53 store ms (wall clock)
  *     24 u32 tag hash      0: no tag
@@ -24,6 +24,12 @@ import { expectBytes } from "./record-fault.ts";
  */
 export const messageFixedBytes = 52;
 
+/**
+ * A send of several messages is stored all or not at all: its records follow each other, each but the last says that more
+ * follow, each but the first that it goes on. What a crash has left of one without its last record was never there.
+ */
+export const SendPart = { MoreFollow: 1, GoesOn: 2 } as const;
+
 /** What the broker reads of a message once, when it is stored; ranges lie within the client's bytes. */
 export interface MessageFacts {
   tagHash: number;
@@ -36,6 +42,10 @@ export interface MessageFacts {
   idLength: number;
   /** apache.rocketmq.v2.MessageType, 0 when not given. */
   messageType: number;
+  /** Of a send of several messages: `SendPart` bits; else 0. */
+  sendPart: number;
+  /** Of a PRIORITY message, 0 or more; higher goes first. */
+  priority: number;
   /** A delivery timestamp is set. */
   isTimed: boolean;
   /** What a transactional message asks to be left alone for, in milliseconds; 0: nothing. */
@@ -61,7 +71,7 @@ export function writeMessageRecord(
 ): void {
   into.writeUInt32LE(topicId, at);
   into.writeUInt16LE(queueId, at + 4);
-  into.writeUInt16LE(0, at + 6);
+  into.writeUInt16LE(facts.sendPart, at + 6);
   writeUint53(into, at + 8, offset);
   writeUint53(into, at + 16, storeMs);
   into.writeUInt32LE(facts.tagHash, at + 24);
@@ -84,6 +94,7 @@ export function expectMessageRecord(start: number, end: number): void {
 
 export const messageTopicId = (from: Buffer, start: number): number => from.readUInt32LE(start);
 export const messageQueueId = (from: Buffer, start: number): number => from.readUInt16LE(start + 4);
+export const messageSendPart = (from: Buffer, start: number): number => from.readUInt16LE(start + 6);
 export const messageOffset = (from: Buffer, start: number): number => readUint53(from, start + 8);
 export const messageStoreMs = (from: Buffer, start: number): number => readUint53(from, start + 16);
 export const messageTagHash = (from: Buffer, start: number): number => from.readUInt32LE(start + 24);

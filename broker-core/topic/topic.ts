@@ -131,3 +131,12 @@ export function deadLetterTopicName(groupName: string): string {
 export function isDeadLetterTopic(topicName: string): boolean {
   return topicName.startsWith(deadLetterPrefix, topicName.lastIndexOf("/") + 1);
 }
+
+/** MessageType PRIORITY of apache.rocketmq.v2. */
+const priorityTypeBit = 1 << 6;
+const otherTypeBits = 0b11_1110;
+
+/** A topic that takes PRIORITY messages and no others: its queues are priorities. */
+export function isPriorityTopic(messageTypes: number): boolean {
+  return (messageTypes & priorityTypeBit) !== 0 && (messageTypes & otherTypeBits) === 0;
+}

@@ -36,7 +36,9 @@ export function messageTypeOf(traits: MessageTraits, acceptedTypes: number): Mes
   if (isSpecial && (acceptedTypes & (1 << declared)) !== 0) return declared as MessageType;
   if (traits.hasDeliveryTime) return MessageType.Delay;
   if (traits.hasMessageGroup) return MessageType.Fifo;
-  return MessageType.Normal;
+  // SDKs declare a message without a priority NORMAL; where priorities are all there is, it has the lowest.
+  const takesOnly = acceptedTypes & ((1 << MessageType.Normal) | (1 << MessageType.Priority));
+  return takesOnly === 1 << MessageType.Priority ? MessageType.Priority : MessageType.Normal;
 }
 
 /** The accepted types of a topic as a list, smallest first. Never empty. */

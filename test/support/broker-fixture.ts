@@ -52,6 +52,7 @@ export interface MessageParts {
   readonly properties?: Readonly<Record<string, string>>;
   /** A number of enum MessageType. */
   readonly type?: number;
+  readonly priority?: number;
   /** Earliest check of a transaction. */
   readonly recoveryMs?: number;
 }
@@ -64,11 +65,12 @@ export const receiptKey = Buffer.alloc(32, 7);
 
 /** The client's bytes of a message. */
 export function messageBytes(parts: MessageParts): Buffer {
-  const { id = "id", body = "body", tag, group, properties = {}, type, recoveryMs } = parts;
+  const { id = "id", body = "body", tag, group, properties = {}, type, priority, recoveryMs } = parts;
   const systemProperties: apache.rocketmq.v2.ISystemProperties = { messageId: id };
   if (tag !== undefined) systemProperties.tag = tag;
   if (group !== undefined) systemProperties.messageGroup = group;
   if (type !== undefined) systemProperties.messageType = type;
+  if (priority !== undefined) systemProperties.priority = priority;
   if (recoveryMs !== undefined) {
     const seconds = Math.floor(recoveryMs / 1000);
     systemProperties.orphanedTransactionRecoveryDuration = { seconds, nanos: (recoveryMs % 1000) * 1e6 };

@@ -132,4 +132,127 @@ describe("storing messages", () => {
     const next = send(messageBytes({}));
     assert.equal(next.ok && next.firstOffset, 0, "what was refused took no offset");
   });
+
+  describe("several at once", () => {
+    /** What a group sees after the crash. */
+    const seen = (f: BrokerFixture, t: number) =>
+      f.receive(t, f.group("ns/reader")).map(({ id, offset }) => `${id}@${offset}`);
+    const three = ["a", "b", "c"].map((id) => messageBytes({ id }));
+
+    it("become visible together, when the last is durable", () => {
+      const { f, t, send } = opened();
+      f.receive(t, f.group("ns/reader"));
+      f.isAutoSync = false;
+      const sent = send(...three);
+      assert.ok(sent.ok);
+      f.log.write();
+      assert.deepEqual(seen(f, t), []);
+      f.log.sync();
+      assert.deepEqual(seen(f, t), ["a@0", "b@1", "c@2"]);
+      f.assertRebuilt();
+    });
+
+    it("are all there after a crash, or none is, wherever it cut the log; and offsets are given again", () => {
+      for (let kept = 0; kept <= three.length; kept++) {
+        const f = new BrokerFixture({ groupStart: "beginning" });
+        const t = f.topic();
+        f.send(t, { id: "before" });
+        f.isAutoSync = false;
+        // Each record in a write of its own: the crash keeps the first `kept`.
+        const { append } = f.log;
+        let appended = 0;
+        f.log.append = function (type, length, fill) {
+          const position = append.call(this, type, length, fill);
+          if (++appended === kept) f.log.write();
+          return position;
+        };
+        assert.ok(f.state.send({ topicId: t, laneMark: "", bornHost: "", messages: three }, f.now).ok);
+        f.log.append = append;
+        f.crash("kill");
+        f.isAutoSync = true;
+        f.send(t, { id: "after" });
+        const whole = ["a@1", "b@2", "c@3", "after@4"];
+        assert.deepEqual(seen(f, t), ["before@0", ...(kept === 3 ? whole : ["after@1"])], `${kept} records kept`);
+        f.assertRebuilt();
+      }
+    });
+
+    it("are refused as not stored when the log fills up in between, and nothing of them is ever seen", () => {
+      const { f, t, send } = opened();
+      f.receive(t, f.group("ns/reader"));
+      const { append } = f.log;
+      let left = 2;
+      f.log.append = function (type, length, fill) {
+        if (type === RecordType.Message && left-- === 0) f.log.isFull = true;
+        return append.call(this, type, length, fill);
+      };
+      const sent = send(...three);
+      assert.ok(!sent.ok && sent.code === Code.TooManyRequests);
+      f.log.append = append;
+      f.log.isFull = false;
+      f.log.sync();
+      assert.deepEqual(seen(f, t), []);
+      f.send(t, { id: "next" });
+      assert.deepEqual(seen(f, t), ["next@0"]);
+      f.assertRebuilt();
+      f.crash("kill");
+      f.pass(100_000);
+      assert.deepEqual(seen(f, t), ["next@0"]);
+    });
+
+    it("are of one message group, because each group has a queue of its own", () => {
+      const { send } = opened({ queueCount: 4 });
+      assert.ok(send(messageBytes({ group: "g" }), messageBytes({ group: "g" })).ok);
+      const mixed = send(messageBytes({ group: "g" }), messageBytes({ group: "h" }));
+      assert.ok(!mixed.ok && mixed.code === Code.BadRequest);
+      assert.match(mixed.message, /are of one message group/);
+    });
+  });
+
+  describe("with priorities", () => {
+    const priorityOnly = 1 << 6;
+    function prioritized() {
+      const made = opened({ queueCount: 4, messageTypes: priorityOnly });
+      made.f.receive(made.t, made.f.group());
+      const put = (id: string, priority?: number, type = 6) =>
+        made.send(messageBytes({ id, type, ...(priority === undefined ? {} : { priority }) }));
+      return { ...made, put };
+    }
+
+    it("hands out the higher first, and equal ones in the order in which they came", () => {
+      const { f, t, put } = prioritized();
+      for (const [id, priority] of Object.entries({ low: 0, high1: 3, mid: 1, high2: 3, beyond: 99 }))
+        put(id, priority);
+      f.sync();
+      const got = f.receive(t, f.group());
+      assert.deepEqual(
+        got.map(({ id }) => id),
+        ["high1", "high2", "beyond", "mid", "low"],
+      );
+      assert.deepEqual(
+        got.map(({ queueId }) => queueId),
+        [3, 3, 3, 1, 0],
+      );
+    });
+
+    it("takes a message without a priority as the lowest, also declared NORMAL, and no other kind", () => {
+      const { send, put } = prioritized();
+      for (const sent of [put("none"), put("normal", 0, 1), put("negative", -5)]) {
+        assert.ok(sent.ok && sent.queueId === 0, sent.ok ? "" : sent.message);
+      }
+      const grouped = send(messageBytes({ group: "g" }));
+      assert.ok(!grouped.ok && grouped.code === Code.MessagePropertyConflictWithType);
+      const mixed = send(messageBytes({ priority: 1, type: 6 }), messageBytes({ priority: 2, type: 6 }));
+      assert.ok(!mixed.ok && mixed.code === Code.BadRequest);
+    });
+
+    it("ignores priorities where the topic does not take them", () => {
+      const { send } = opened({ queueCount: 4 });
+      const sent = [3, 3].map((priority) => send(messageBytes({ priority, type: 1 })));
+      assert.deepEqual(
+        sent.map((s) => s.ok && s.queueId),
+        [0, 1],
+      );
+    });
+  });
 });

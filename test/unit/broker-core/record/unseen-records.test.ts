@@ -21,7 +21,16 @@ function messageRecord(id: string): Buffer {
   const record = Buffer.alloc(messageRecordBytes("", "", message));
   const facts = {
     ...{ tagHash: 0, tagStart: 0, tagLength: 0, groupHash: 0, groupStart: 0, groupLength: 0 },
-    ...{ idStart: 2, idLength: id.length, messageType: 4, isTimed: false, recoveryMs: 0, hasLiteTopic: false },
+    ...{
+      idStart: 2,
+      idLength: id.length,
+      messageType: 4,
+      sendPart: 0,
+      priority: 0,
+      isTimed: false,
+      recoveryMs: 0,
+      hasLiteTopic: false,
+    },
   };
   writeMessageRecord(record, 0, 1, 0, 0, 0, facts, "", "", message);
   return record;

@@ -65,7 +65,7 @@ async function honestBodies(broker: ServiceFixture, client: RawSidecar, name: st
   broker.log.sync();
   const { topicId } = v1.OpenTopicAnswer.decode((await client.answered(asked[0]!)).body);
   const { groupId } = v1.OpenGroupAnswer.decode((await client.answered(asked[1]!)).body);
-  const message = [encodedMessage("a"), encodedMessage("b", { tag: "x", messageGroup: "k" })];
+  const message = [encodedMessage("a", { messageGroup: "k" }), encodedMessage("b", { tag: "x", messageGroup: "k" })];
   const receipt = Buffer.from("broker-a.AQAAAAEAAAABAAAAAAAAAAAAAAEAAAEAAQRiYXNl7");
   const receive = { topicId, groupId, batch: 3, invisibleMs: 1_000, waitMs: 50, filterType: 1, filter: "x || y" };
   return [

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { backoffGrowth, backoffList, backoffMs } from "../../../../sidecar/route/backoff.ts";
 import { segmentOfMessageGroup } from "../../../../sidecar/route/message-group-placement.ts";
-import { acceptedMessageTypes, readableSegment } from "../../../../sidecar/route/route-match.ts";
+import {
+  acceptedMessageTypes,
+  MessageType,
+  readableSegment,
+  refuseMessageType,
+} from "../../../../sidecar/route/route-match.ts";
 import type { RouteSegment, TopicRoute } from "../../../../sidecar/route/topic-route.ts";
 
 const segment = (brokerName: string): RouteSegment => ({
@@ -74,5 +79,16 @@ describe("back-off", () => {
     assert.deepEqual(backoffList(growing, 17), [1_000, 2_000, 4_000, 5_000]);
     assert.deepEqual(backoffList(growing, 2), [1_000, 2_000]);
     assert.deepEqual(backoffGrowth(listed), { initialMs: 1_000, maxMs: 3_000, multiplier: 2 });
+  });
+});
+
+describe("a topic of priorities", () => {
+  const plain = { declaredType: 1, hasDeliveryTime: false, hasMessageGroup: false };
+  it("takes what is declared NORMAL as the lowest priority, and no message group or delivery time", () => {
+    const priorityOnly = 1 << MessageType.Priority;
+    assert.equal(refuseMessageType(plain, priorityOnly), undefined);
+    assert.equal(refuseMessageType({ ...plain, declaredType: MessageType.Priority }, priorityOnly), undefined);
+    assert.match(refuseMessageType({ ...plain, hasMessageGroup: true }, priorityOnly) ?? "", /takes PRIORITY messages/);
+    assert.match(refuseMessageType({ ...plain, hasDeliveryTime: true }, priorityOnly) ?? "", /this one is DELAY/);
   });
 });
