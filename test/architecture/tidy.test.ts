@@ -89,6 +89,17 @@ describe("the repository", () => {
     assert.deepEqual(missing, []);
   });
 
+  it("names in its table of hazards only tests that there are", () => {
+    const text = readFileSync(join(repositoryRoot, "docs/pop-hazards.md"), "utf8");
+    const titles = [...text.matchAll(/"([^"]+)"/g)].map(([, title = ""]) => title);
+    assert.ok(titles.length >= 45, `only ${titles.length} tests are named`);
+    const tests = sources.filter(({ path }) => path.startsWith("test/")).map(({ text: code }) => code);
+    assert.deepEqual(
+      titles.filter((title) => !tests.some((code) => code.includes(`"${title}"`))),
+      [],
+    );
+  });
+
   it("tells the life of a message by files that exist, in the order of the folders", () => {
     const text = readFileSync(join(repositoryRoot, "docs/life-of-a-message.md"), "utf8");
     const named = [...text.matchAll(/`([\w-]+\/[\w./-]+\.ts)`/g)].map(([, path = ""]) => path);
