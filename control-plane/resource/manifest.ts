@@ -235,7 +235,13 @@ const knownFields: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** What people write into a consumer group to have it consume in order, here or in RocketMQ. */
+const orderFields = ["consumeMessageOrderly", "consumeOrderly", "fifo", "order", "ordered", "orderly"];
+
 function unknownField(key: string, path: string): string {
+  if (path === "spec" && orderFields.includes(key)) {
+    return "is no field: whether messages are consumed in order is said by the topic alone, with type: fifo or mixed";
+  }
   const near = (knownFields[path] ?? []).find((known) => distance(known.toLowerCase(), key.toLowerCase()) <= 2);
   return near === undefined
     ? `is no field of ${path === "" ? "a manifest" : path}`

@@ -25,16 +25,25 @@ const liteSubscriptionQuota = 2_000;
 const liteTopicLengthMax = 64;
 
 /**
+ * A push consumer that consumes in order works a batch off one after the other, and while a message fails in its hands, those
+ * behind it wait, whatever message group they are of. The broker gives out one message of each group, so a batch of one keeps
+ * the order all the same, and each group goes on by itself.
+ */
+const fifoBatchSize = 1;
+
+/**
  * The answer to a client's settings: all of them, as received (C++ adopts the namespaces it finds there), plus every field
  * that one of the SDKs cannot do without. What each needs, and what happens without it, is known from their sources: a missing
  * exponential back-off crashes a Node.js producer, a missing body limit makes every send of Java, Go and C# fail, a missing
  * polling time makes Java, Go, C# and Python poll in a tight loop, and Python wants a status.
  *
- * `group` is undefined for producers.
+ * `group` is undefined for producers. `isFifo`: all that the consumer subscribes to are FIFO topics. Where only some are it
+ * consumes concurrently, and order holds too: the broker gives the next message of a group when the one before is settled.
  */
 export function settingsReply(
   received: Settings,
   group: GroupPolicy | undefined,
+  isFifo: boolean,
 ): apache.rocketmq.v2.ITelemetryCommand {
   const settings: Settings = { ...received, metric: { on: false } };
   if (received.publishing != null) {
@@ -44,9 +53,8 @@ export function settingsReply(
     settings.backoffPolicy = consumerBackoff(received, group);
     settings.subscription = {
       ...received.subscription,
-      // Until consumption in order exists, no group is told to consume so.
-      fifo: false,
-      receiveBatchSize: group.receiveBatchSize,
+      fifo: isFifo,
+      receiveBatchSize: isFifo ? fifoBatchSize : group.receiveBatchSize,
       longPollingTimeout: duration(longPollMs(received, group)),
       ...(isLite(received) ? { liteSubscriptionQuota, maxLiteTopicSize: liteTopicLengthMax } : {}),
     };

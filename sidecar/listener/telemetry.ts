@@ -6,6 +6,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { effectiveNamespace, qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
+import { isFifoTopic } from "../route/route-match.ts";
 import type { GroupPolicy } from "../route/topic-route.ts";
 import { clientIdOf } from "./call-entry.ts";
 import type { ClientSession, ClientSessions, CommandStream } from "./client-session.ts";
@@ -24,7 +25,7 @@ type Settings = apache.rocketmq.v2.ISettings;
 
 const requestBytesMax = 256 * 1024;
 
-/** A consumer's settings wait this long for its group's policy, then are answered with defaults. */
+/** A consumer's settings wait this long for its group's policy and its topics, then are answered with defaults. */
 const policyWaitMs = 2_000;
 
 /**
@@ -279,15 +280,31 @@ class TelemetryStream implements CommandStream {
 
   #reply(session: ClientSession, settings: Settings): void {
     if (session.group === "") {
-      writeCommand(this.#server, settingsReply(settings, undefined));
+      writeCommand(this.#server, settingsReply(settings, undefined, false));
       return;
     }
     const { router, clock, defaultPolicy } = this.#deps;
-    const { group } = session;
-    router.group(group, clock.monotonicMs() + policyWaitMs, (found) => {
-      if (!this.#server.isOpen) return;
-      writeCommand(this.#server, settingsReply(settings, found.ok ? found.value : defaultPolicy(group)));
+    const { group, topics } = session;
+    const deadlineMs = clock.monotonicMs() + policyWaitMs;
+    router.group(group, deadlineMs, (found) => {
+      const policy = found.ok ? found.value : defaultPolicy(group);
+      this.#askWhetherFifo(topics, deadlineMs, (isFifo) => {
+        writeCommand(this.#server, settingsReply(settings, policy, isFifo));
+      });
     });
+  }
+
+  /** Whether all these topics are FIFO topics, as far as is known by then. SDKs read the answer once, at their start. */
+  #askWhetherFifo(topics: readonly string[], deadlineMs: number, done: (isFifo: boolean) => void): void {
+    let open = topics.length;
+    let isFifo = open > 0;
+    if (open === 0) done(false);
+    for (const topic of topics) {
+      this.#deps.router.topic(topic, deadlineMs, (found) => {
+        if (!found.ok || !isFifoTopic(found.value.ref.messageTypes)) isFifo = false;
+        if (--open === 0) done(isFifo);
+      });
+    }
   }
 }
 

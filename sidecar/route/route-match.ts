@@ -47,6 +47,11 @@ export function acceptedMessageTypes(bits: number): MessageType[] {
   return Object.values(MessageType).filter((type) => (effective & (1 << type)) !== 0);
 }
 
+/** Whether every message of the topic belongs to a message group: the topic takes FIFO messages and no others. */
+export function isFifoTopic(bits: number): boolean {
+  return effectiveMessageTypes(bits) === 1 << MessageType.Fifo;
+}
+
 /** Undefined when the topic takes a message of these traits, else what to tell the client. */
 export function refuseMessageType(traits: MessageTraits, topicTypes: number): string | undefined {
   const accepted = effectiveMessageTypes(topicTypes);

@@ -77,6 +77,11 @@ describe("manifests", () => {
     [topic("{}", "TBW102"), "metadata.name", /reserved by the system/],
     [topic("{}", "rmq_sys_x"), "metadata.name", /reserved by the system/],
     [topic("{}", "x".repeat(128)), "metadata.name", /longer than 127/],
+    [
+      group("{ consumeMessageOrderly: true }"),
+      "spec.consumeMessageOrderly",
+      /said by the topic alone, with type: fifo/,
+    ],
     [group("{ longPolling: 20 }"), "spec.longPolling", /must be a duration/],
     [group("{ backoff: {} }"), "spec.backoff", /either list.*or exponential/],
     [group("{ backoff: { list: [1s, later] } }"), "spec.backoff.list.1", /must be a duration/],

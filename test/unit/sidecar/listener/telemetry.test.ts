@@ -93,6 +93,28 @@ describe("Telemetry", () => {
     });
   }
 
+  it("tells a consumer to consume in order if all its topics are FIFO topics, one message at a time", async () => {
+    mesh.plane.setTopic("default/fifo-a", { brokers: ["broker-a"], messageTypes: 1 << 2 });
+    mesh.plane.setTopic("default/fifo-b", { brokers: ["broker-a"], messageTypes: 1 << 2 });
+    mesh.plane.setTopic("default/mixed", { brokers: ["broker-a"], messageTypes: 0b11110 });
+    mesh.plane.setTopic("default/normal", { brokers: ["broker-a"], messageTypes: 1 << 1 });
+    const told = async (...topics: string[]) => {
+      const consumer = consumerOf(2, language.java);
+      const subscriptions = topics.map((name) => ({ topic: { name }, expression: { type: 1, expression: "*" } }));
+      const { settings } = await settingsFor({
+        ...consumer,
+        subscription: { ...consumer.subscription, subscriptions },
+      });
+      return [settings?.subscription?.fifo, settings?.subscription?.receiveBatchSize];
+    };
+    assert.deepEqual(await told("fifo-a"), [true, 1]);
+    assert.deepEqual(await told("fifo-a", "fifo-b"), [true, 1]);
+    assert.deepEqual(await told("fifo-a", "normal"), [false, 16], "order holds without, see settings-reply.ts");
+    assert.deepEqual(await told("mixed"), [false, 16]);
+    assert.deepEqual(await told("normal"), [false, 16]);
+    assert.deepEqual(await told(), [false, 16]);
+  });
+
   it("chooses the form of the back-off by the language: growth for Node.js, a list for Python", async () => {
     mesh.plane.setGroup("default/grows", { backoff: { initialMs: 1_000, maxMs: 8_000, multiplier: 2 } });
     const nodeJs = await settingsFor(consumerOf(2, language.nodeJs));
