@@ -240,6 +240,72 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       assert.deepEqual(await client.take(topic, group, { waitMs: 600 }), []);
     });
 
+    it("hands out one message of a message group at a time, in order, and lets the other groups go on", async () => {
+      const { topic, group } = names();
+      for (const id of ["a1", "a2", "b1", "a3", "b2"]) await client.store(topic, id, { messageGroup: id.slice(0, 1) });
+      const first = await takeAll(client, topic, group, 2);
+      assert.deepEqual(first.map(messageIdOf).sort(), ["a1", "b1"]);
+      assert.deepEqual(await client.take(topic, group, { waitMs: 0 }), []);
+      const waiting = client.take(topic, group, { waitMs: 8_000, clientId: "another" });
+      const receiptOf = (id: string) => first.find((delivery) => messageIdOf(delivery) === id)!.receipt;
+      await client.ack(group, receiptOf("b1"));
+      assert.deepEqual((await waiting).map(messageIdOf), ["b2"], "a waiting receive gets what an ack unlocks");
+      await client.ack(group, receiptOf("a1"));
+      const [second] = await client.take(topic, group);
+      assert.equal(second && messageIdOf(second), "a2");
+      await client.ack(group, second?.receipt ?? "");
+      assert.deepEqual((await client.take(topic, group)).map(messageIdOf), ["a3"]);
+    });
+
+    it("keeps a message group waiting for a message that fails, until that is dead", async () => {
+      const { topic, group: policy } = names();
+      const group = { ...policy, attemptsMax: 3 };
+      await client.store(topic, "poison", { messageGroup: "a" });
+      await client.store(topic, "next", { messageGroup: "a" });
+      const seen: string[] = [];
+      while (seen.at(-1) !== "next 1") {
+        const [delivery] = await client.take(topic, group, { invisibleMs: 300, waitMs: 5_000 });
+        assert.ok(delivery);
+        seen.push(`${messageIdOf(delivery)} ${delivery.attempt}`);
+        // A nack, then the end of the lease, then a nack that gives it back at once.
+        if (seen.length === 1) await client.change(group, delivery.receipt, "renew", 50);
+        if (seen.length === 3) await client.change(group, delivery.receipt, "renew", 0);
+      }
+      assert.deepEqual(seen, ["poison 1", "poison 2", "poison 3", "next 1"]);
+    });
+
+    it("gives the same attempt the same messages again, though it has locked their groups itself", async () => {
+      const { topic, group } = names();
+      for (const id of ["a1", "a2", "b1"]) await client.store(topic, id, { messageGroup: id.slice(0, 1) });
+      const attempt = { attemptId: "attempt-1", clientId: "client-1", waitMs: 0 };
+      await client.take(topic, group, { waitMs: 0, clientId: "client-2", batch: 1 });
+      const first = await client.take(topic, group, attempt);
+      assert.equal(first.length, 1);
+      const again = await client.take(topic, group, attempt);
+      assert.deepEqual(
+        again.map(({ receipt, attempt }) => [receipt, attempt]),
+        first.map(({ receipt }) => [receipt, 1]),
+      );
+      assert.deepEqual(await client.take(topic, group, { ...attempt, attemptId: "attempt-2" }), []);
+    });
+
+    it("remembers across a restart which message of a group is out", async () => {
+      const { topic, group } = names();
+      for (const id of ["a1", "a2", "a3"]) await client.store(topic, id, { messageGroup: "a" });
+      const [a1] = await client.take(topic, group, { invisibleMs: 60_000 });
+      await client.ack(group, a1?.receipt ?? "");
+      const [a2] = await client.take(topic, group, { invisibleMs: 60_000 });
+      await subject.restart();
+      // The first call finds the connection gone; it is opened again meanwhile.
+      await waitUntil("the broker answers", async () => {
+        const answer = await client.receive(topic, group, { waitMs: 0 });
+        if (answer.ok) assert.deepEqual(answer.deliveries, []);
+        return answer.ok;
+      });
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, a2?.receipt ?? "")), [Code.Ok]);
+      assert.deepEqual((await client.take(topic, group)).map(messageIdOf), ["a3"]);
+    });
+
     it("pulls by offset without a lease, and waits where nothing is yet", async () => {
       const { topic, group } = names();
       const { queueId, firstOffset } = await client.store(topic, "first");

@@ -42,7 +42,7 @@ export class DeadLetterReader {
         }
         counts.deadLetters++;
         history.add({
-          ...{ op: "dead-letter", t0: world.nowMs, t1: world.nowMs, result: "ok", group: this.#group.name },
+          ...{ op: "dead-letter", t0: 0, t1: world.nowMs, result: "ok", group: this.#group.name },
           ...{ topic: this.#origin.name, id, queue, offset, digest: digestOf(message) },
         });
       }

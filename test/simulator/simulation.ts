@@ -3,6 +3,7 @@ import type { BrokerNodeCounts } from "./broker-node.ts";
 import { SimulatedConsumer } from "./consumer.ts";
 import { DeadLetterReader } from "./dead-letter-reader.ts";
 import { FaultPlan } from "./faults.ts";
+import { inOrder } from "./kind/fifo.ts";
 import { normal } from "./kind/normal.ts";
 import { Mesh, type MeshCounts } from "./mesh.ts";
 import { drawPlan, type MessageKind } from "./plan.ts";
@@ -10,7 +11,7 @@ import { SimulatedProducer } from "./producer.ts";
 import { World } from "./world.ts";
 
 /** All kinds of messages that the broker has. */
-export const allKinds: readonly MessageKind[] = [normal];
+export const allKinds: readonly MessageKind[] = [normal, inOrder];
 
 export interface SimulationOptions {
   /** Virtual time with load and faults. */
@@ -125,8 +126,8 @@ class Simulation {
     const wanted = new Map(
       this.#mesh.plan.topics.flatMap(({ ref, groups }) => groups.map((group) => [`${group.ref.name} ${ref.name}`, 0])),
     );
-    for (const { group, topic, ready, inFlight } of state.subscriptions())
-      wanted.delete(ready + inFlight === 0 ? `${group} ${topic}` : "");
+    for (const { group, topic, ready, blocked, inFlight } of state.subscriptions())
+      wanted.delete(ready + blocked + inFlight === 0 ? `${group} ${topic}` : "");
     return wanted.size === 0;
   }
 

@@ -4,7 +4,7 @@ import { Code } from "../../proto/code.ts";
 import type { BrokerCoreUpstream } from "../../sidecar/upstream/broker-core/broker-core-upstream.ts";
 import { checkHistory, type HistoryEvent, type HistoryReport } from "./history-checker.ts";
 import { type BrokerProcess, connectUpstream } from "./start-broker.ts";
-import { encodedMessage, groupRef, messageIdOf, topicRef, UpstreamClient } from "./upstream-client.ts";
+import { encodedMessage, groupRef, messageGroupOf, messageIdOf, topicRef, UpstreamClient } from "./upstream-client.ts";
 import { waitUntil } from "./wait-until.ts";
 
 const topic = topicRef("killed", { queueCount: 4 });
@@ -15,6 +15,9 @@ const consumerCount = 4;
 const invisibleMs = 3_000;
 /** Consumers keep this share of what they get unacked, so that leases run out under load too. */
 const keptShare = 20;
+/** One message in so many belongs to one of so many message groups. */
+const groupedShare = 4;
+const messageGroups = 24;
 const drainMsMax = 30_000;
 
 export interface BrokerKillReport {
@@ -148,15 +151,18 @@ class LoadRun {
 
   async #produce(client: string): Promise<void> {
     while (this.#isSending) {
-      const id = `m-${this.#nextId++}`;
-      const bytes = encodedMessage(id, { body: Buffer.alloc(512, this.#nextId & 0xff) });
+      const number = this.#nextId++;
+      const id = `m-${number}`;
+      const key = number % groupedShare === 0 ? `key-${(number / groupedShare) % messageGroups}` : undefined;
+      const body = Buffer.alloc(512, number & 0xff);
+      const bytes = encodedMessage(id, key === undefined ? { body } : { body, messageGroup: key });
       const t0 = performance.now();
       const answer = await this.#client.send(topic, [bytes]);
       const result = answer.ok ? "ok" : answer.reach === "unknown" ? "info" : "fail";
       const place = answer.ok ? { queue: answer.queueId, offset: answer.firstOffset } : {};
       this.#events.push({
         ...{ op: "send", client, t0, t1: performance.now(), result, id, topic: topic.name },
-        ...{ digest: digestOf(bytes), ...place },
+        ...{ digest: digestOf(bytes), ...place, ...(key === undefined ? {} : { key }) },
       });
       if (answer.ok) this.#sentIds.add(id);
     }
@@ -179,9 +185,10 @@ class LoadRun {
       for (const delivery of answer.deliveries) {
         const { queueId: queue, offset, attempt, receipt, message } = delivery;
         const id = messageIdOf(delivery);
+        const key = messageGroupOf(delivery);
         this.#events.push({
           ...{ ...seen, result: "ok", id, queue, offset, attempt, receipt, invisibleMs },
-          digest: digestOf(message),
+          ...{ digest: digestOf(message), ...(key === "" ? {} : { key }) },
         });
         const isKept = attempt === 1 && this.#isSending && offset % keptShare === 0;
         if (!isKept) this.#loops.push(this.#guard(this.#ack(client, id, receipt)));

@@ -23,7 +23,7 @@ export type HistoryOp =
   | "change"
   /** A hand-out that does not count as an attempt. */
   | "hand-back"
-  /** A message was found in the dead-letter queue of `group`; `t0`: since when at the latest it lies there. */
+  /** A message was found in the dead-letter queue of `group`; `t0`: not before did it die; 0 if nobody knows. */
   | "dead-letter"
   /** A power cut; hand-outs before it may be forgotten, which a kill of the process does not excuse. */
   | "power-cut"
@@ -310,7 +310,7 @@ function* findWrongAttempts(history: History): Generator<Violation> {
   }
 }
 
-/** C7: of one key, a message is handed out only when the one before it is acked or dead. */
+/** C7: of one key, a message is handed out only when the one before it is acked or dead, and that one never again. */
 function* findBrokenFifo(history: History): Generator<Violation> {
   for (const [group, byId] of history.fates) {
     const byKey = new Map<string, HistoryEvent[]>();
@@ -326,9 +326,19 @@ function* findBrokenFifo(history: History): Generator<Violation> {
         const before = byId.get(firsts[i - 1]!.id ?? "")!;
         const releasedMs = Math.min(
           ...before.acks.filter(({ result }) => result !== "fail").map(({ t0 }) => t0),
-          before.dead?.t0 ?? Number.POSITIVE_INFINITY,
+          // Whatever is known of its death, it lived when it was asked for the last time.
+          before.dead === undefined
+            ? Number.POSITIVE_INFINITY
+            : Math.max(before.dead.t0, ...before.deliveries.map(({ t0 }) => t0)),
         );
-        for (const got of byId.get(firsts[i]!.id ?? "")!.deliveries) {
+        const after = byId.get(firsts[i]!.id ?? "")!.deliveries;
+        const seenMs = Math.min(...after.map(({ t1 }) => t1));
+        for (const again of before.deliveries) {
+          if (again.t0 <= seenMs) continue;
+          const text = `${again.id}: ${group} got it again in ${again.t0}..${again.t1}, and the next of its key at ${seenMs}`;
+          yield violation("C7", text);
+        }
+        for (const got of after) {
           if (got.t1 >= releasedMs) continue;
           yield violation(
             "C7",

@@ -67,6 +67,11 @@ export function messageIdOf(delivery: Delivery): string {
   return apache.rocketmq.v2.Message.decode(delivery.message).systemProperties?.messageId ?? "";
 }
 
+/** "" for none. */
+export function messageGroupOf(delivery: Delivery): string {
+  return apache.rocketmq.v2.Message.decode(delivery.message).systemProperties?.messageGroup ?? "";
+}
+
 /** The upstream port as promises, with what most tests do not care about filled in. */
 export class UpstreamClient {
   readonly upstream: Upstream;

@@ -157,6 +157,22 @@ const bad: readonly (readonly [CheckName, string, readonly HistoryEvent[]])[] = 
   ],
   [
     "C7",
+    "the first, found dead at an unknown time, was given out after the second",
+    [
+      ...[send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), got("m1", 40, k), ack("m1", 45)],
+      ...[got("m0", 2_000, { ...k, attempt: 2 }), { ...dead("m0", 5_000), t0: 0 }],
+    ],
+  ],
+  [
+    "C7",
+    "a power cut undoes the ack that the second was given out for",
+    [
+      ...[send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), ack("m0", 30, { result: "info" }), got("m1", 40, k)],
+      ...[at("power-cut", 50), got("m0", 100, k), ack("m0", 110), ack("m1", 120)],
+    ],
+  ],
+  [
+    "C7",
     "the third before the second",
     [...done("m0", 0, k), send("m1", 50, k), send("m2", 60, k), got("m2", 100, k), got("m1", 120, k), ack("m1", 130)],
   ],

@@ -140,6 +140,7 @@ describe("message groups", () => {
       assert.deepEqual(ids(first), ["a1", "b1", "c1"]);
       ack(first[1]);
       f.pass(1_000);
+      send("a3");
       assert.deepEqual(
         receive().map(({ id, attempt }) => [id, attempt]),
         [
