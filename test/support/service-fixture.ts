@@ -5,6 +5,7 @@ import { FrameServer } from "../../broker-core/service/frame-server.ts";
 import { ProducerDirectory } from "../../broker-core/service/producer-directory.ts";
 import { ReceiveTable } from "../../broker-core/service/receive-table.ts";
 import { defaultWindows, type Windows } from "../../broker-core/service/window.ts";
+import { type CheckPolicy, defaultCheckPolicy } from "../../broker-core/transaction/transaction-coordinator.ts";
 import { answerBit, FrameKind } from "../../proto/frame/frame.ts";
 import { FrameParser } from "../../proto/frame/frame-parser.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
@@ -31,14 +32,14 @@ export class ServiceFixture {
   port = 0;
   readonly #clients: RawSidecar[] = [];
 
-  constructor(windows: Partial<Windows> = {}) {
+  constructor(windows: Partial<Windows> = {}, checkPolicy: CheckPolicy = defaultCheckPolicy) {
     const receives = new ReceiveTable();
     const producers = new ProducerDirectory();
     const { clock } = this;
     const now = { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
     this.state = new BrokerState(this.log, receives, {
       ...{ brokerName: "broker-a", receiptKey, runId: 7, bootId: clock.bootId, start: now, groupStart: "beginning" },
-      orphans: producers,
+      ...{ orphans: producers, checkPolicy },
     });
     this.state.goLive(now);
     this.server = new FrameServer(receives, {
@@ -47,8 +48,8 @@ export class ServiceFixture {
     });
   }
 
-  static async start(windows: Partial<Windows> = {}): Promise<ServiceFixture> {
-    const fixture = new ServiceFixture(windows);
+  static async start(windows: Partial<Windows> = {}, checkPolicy?: CheckPolicy): Promise<ServiceFixture> {
+    const fixture = new ServiceFixture(windows, checkPolicy);
     fixture.port = await fixture.server.listen({ host: "127.0.0.1", port: 0 });
     return fixture;
   }

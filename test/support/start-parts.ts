@@ -20,14 +20,22 @@ export class MeshParts {
   readonly #processes: RunningProcess[] = [];
   readonly #clients: RawV2Client[] = [];
   #sidecarCount = 0;
+  #runBroker: () => RunningProcess = () => {
+    throw new Error("the broker was not started");
+  };
+  #broker: RunningProcess | undefined;
+  /** "host:port" of the broker's admin port. */
+  brokerAdmin = "";
+  /** URL of the control plane's API. */
+  api = "";
 
   private constructor(directory: string, xds: string) {
     this.directory = directory;
     this.#xds = xds;
   }
 
-  /** A control plane that creates what is used, and one broker. */
-  static async start(): Promise<MeshParts> {
+  /** A control plane that creates what is used, and one broker; `brokerFlags`: more of its flags. */
+  static async start(brokerFlags: Readonly<Record<string, string>> = {}): Promise<MeshParts> {
     const ports = await freePorts(4);
     const [xds, api, broker, brokerAdmin] = ports.map((port) => `127.0.0.1:${port}`);
     const parts = new MeshParts(mkdtempSync(join(tmpdir(), "popmesh-parts-")), String(xds));
@@ -39,12 +47,17 @@ export class MeshParts {
       "auto-create": "on",
       bootstrap: "true",
     });
-    parts.#run("broker-core", {
-      listen: broker,
-      admin: brokerAdmin,
-      "data-dir": join(directory, "broker"),
-      "control-plane": xds,
-    });
+    parts.brokerAdmin = String(brokerAdmin);
+    parts.api = `http://${api}`;
+    parts.#runBroker = () =>
+      parts.#run("broker-core", {
+        listen: broker,
+        admin: brokerAdmin,
+        "data-dir": join(directory, "broker"),
+        "control-plane": xds,
+        ...brokerFlags,
+      });
+    parts.#broker = parts.#runBroker();
     try {
       await Promise.all([ready(String(api)), ready(String(brokerAdmin))]);
     } catch (error) {
@@ -53,6 +66,21 @@ export class MeshParts {
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${outputs}`);
     }
     return parts;
+  }
+
+  /** Everything that the broker's processes have printed. */
+  get brokerOutput(): string {
+    return this.#brokerOutputs + (this.#broker?.output ?? "");
+  }
+
+  #brokerOutputs = "";
+
+  /** SIGKILL to the broker, then another one on its data; resolves when it is ready. */
+  async killBroker(): Promise<void> {
+    await this.#broker?.stop("SIGKILL");
+    this.#brokerOutputs = this.brokerOutput;
+    this.#broker = this.#runBroker();
+    await ready(this.brokerAdmin);
   }
 
   /** Resolves when it is ready. `at` takes the place of an earlier one. */
