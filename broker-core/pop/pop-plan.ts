@@ -43,6 +43,8 @@ export class PopPlan implements ReadCount {
   passedCounts = new Uint32Array(16);
   /** Redeliveries whose attempts are used up: to be dead-lettered instead. Only after a policy was tightened. */
   readonly exhausted: number[] = [];
+  /** Redeliveries that do not match the filter: not to be looked at again until another one is in force. */
+  readonly mismatched: number[] = [];
   /** The budget ended the scan before it had seen everything. */
   isUnfinished = false;
   /** The group has as much in flight as it may. */
@@ -61,6 +63,7 @@ export class PopPlan implements ReadCount {
     this.cursorCount = 0;
     this.passCount = 0;
     this.exhausted.length = 0;
+    this.mismatched.length = 0;
     this.isUnfinished = false;
     this.isAtLimit = false;
     this.bytes = 0;
@@ -146,7 +149,7 @@ export function planPop(
     plan.isAtLimit = true;
     return;
   }
-  if (subscription.ready.count > 0 && !planRedeliveries(view, subscription, filter, room, bytesMax, plan)) return;
+  if (subscription.ready.heapCount > 0 && !planRedeliveries(view, subscription, filter, room, bytesMax, plan)) return;
   if (subscription.unlocked.count > 0 && !planUnlocked(view, subscription, filter, room, bytesMax, plan)) return;
   const { queues } = subscription.topic;
   const isByPriority = isPriorityTopic(subscription.topic.messageTypes);
@@ -163,10 +166,15 @@ class HeapWalk {
   #open = 0;
   #visits = 0;
 
-  begin(): void {
+  begin(heap: ReadyHeap): void {
     this.#frontier[0] = 0;
-    this.#open = 1;
+    this.#open = Math.min(heap.heapCount, 1);
     this.#visits = 0;
+  }
+
+  /** The walk has ended before the heap did. */
+  get isCut(): boolean {
+    return this.#open > 0 && this.#visits > heapVisitsMax;
   }
 
   /** The next row; `none` at the end, or after `heapVisitsMax`. */
@@ -179,15 +187,15 @@ class HeapWalk {
     }
     const place = frontier[oldest]!;
     frontier[oldest] = frontier[--this.#open]!;
-    if (2 * place + 1 < heap.count) frontier[this.#open++] = 2 * place + 1;
-    if (2 * place + 2 < heap.count) frontier[this.#open++] = 2 * place + 2;
+    if (2 * place + 1 < heap.heapCount) frontier[this.#open++] = 2 * place + 1;
+    if (2 * place + 2 < heap.heapCount) frontier[this.#open++] = 2 * place + 2;
     return heap.at(place);
   }
 }
 
 const walk = new HeapWalk();
 
-/** Messages back from a lease, oldest first. False when the batch has no room for bytes any more. */
+/** Messages back from a lease, oldest first. False when the batch has no room for bytes any more or the budget is used up. */
 function planRedeliveries(
   view: PopView,
   subscription: Subscription,
@@ -199,8 +207,12 @@ function planRedeliveries(
   const { ready, group } = subscription;
   const { leases, queues } = view;
   const { attemptsMax } = group.policy;
-  walk.begin();
+  walk.begin(ready);
   while (plan.count < room) {
+    if (plan.isScanOver) {
+      plan.isUnfinished = true;
+      return false;
+    }
     const slot = walk.next(ready, leases.position);
     if (slot === none) break;
     const attempt = leases.attempt[slot]!;
@@ -211,21 +223,23 @@ function planRedeliveries(
     const queueId = leases.queueId[slot]!;
     const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
     if (!matches(view, filter, entry, plan)) {
-      passHolder(view, slot, plan);
+      if (!passHolder(view, slot, plan)) plan.mismatched.push(slot);
       continue;
     }
     if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) return false;
     plan.add(queueId, leases.offset[slot]!, Math.min(attempt + 1, attemptMax), queues.bytes(entry), 0);
   }
+  if (walk.isCut) plan.isUnfinished = true;
   return true;
 }
 
-/** Where a message that came back does not match any more, it would block its message group for ever. */
-function passHolder({ leases, locks }: PopView, slot: number, plan: PopPlan): void {
+/** Where a message that came back does not match any more, it would block its message group for ever. False: it has none. */
+function passHolder({ leases, locks }: PopView, slot: number, plan: PopPlan): boolean {
   const row = leases.lock[slot]!;
-  if (row === none) return;
+  if (row === none) return false;
   plan.pass(leases.queueId[slot]!, leases.offset[slot]!, 1);
   if (locks.skippedCount[row] === 0 && locks.queuedHead[row] === none) locks.freedBy[row] = plan.number;
+  return true;
 }
 
 /** Attempts are stored in 16 bits; a group without a limit counts no further. */
@@ -243,7 +257,7 @@ function planUnlocked(
   bytesMax: number,
   plan: PopPlan,
 ): boolean {
-  walk.begin();
+  walk.begin(subscription.unlocked);
   while (plan.count < room) {
     const row = walk.next(subscription.unlocked, view.locks.position);
     if (row === none) break;

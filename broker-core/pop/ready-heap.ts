@@ -20,12 +20,20 @@ export class ReadyHeap {
   readonly #rows: HeapRows;
   #slots = nothing;
   #count = 0;
+  /** Rows that the filter in force does not want. A hint of this run: a start finds all in the heap. */
+  #aside: Set<number> | undefined;
 
   constructor(rows: HeapRows) {
     this.#rows = rows;
   }
 
+  /** Rows that may be handed out, those set aside too. */
   get count(): number {
+    return this.#count + (this.#aside?.size ?? 0);
+  }
+
+  /** Rows in the heap. */
+  get heapCount(): number {
     return this.#count;
   }
 
@@ -45,12 +53,30 @@ export class ReadyHeap {
 
   remove(slot: number): void {
     const place = this.#rows.heapAt[slot]!;
+    if (place === none) {
+      this.#aside?.delete(slot);
+      return;
+    }
     this.#rows.heapAt[slot] = none;
     const last = this.#slots[--this.#count]!;
     if (last === slot) return;
     this.#put(place, last);
     this.#rise(place, last);
     this.#sink(this.#rows.heapAt[last]!, last);
+  }
+
+  /** Takes a row out of the order, so that it is not looked at again and again. */
+  setAside(slot: number): void {
+    this.remove(slot);
+    this.#aside ??= new Set();
+    this.#aside.add(slot);
+  }
+
+  /** Rows that were set aside are looked at again. */
+  takeBack(): void {
+    const rows = this.#aside;
+    this.#aside = undefined;
+    for (const slot of rows ?? []) this.push(slot);
   }
 
   #rise(from: number, slot: number): void {

@@ -225,6 +225,7 @@ export class Receiver {
     const { agreement } = subscription;
     if (agreement === undefined) {
       subscription.agreement = new FilterAgreement(filter, clientId, monotonicMs);
+      subscription.ready.takeBack();
       return undefined;
     }
     if (agreement.isInForce(filter)) {
@@ -251,6 +252,7 @@ export class Receiver {
       this.#answerEmpty(ticket, lane);
     }
     agreement.replace(filter, clientId, monotonicMs);
+    subscription.ready.takeBack();
     return undefined;
   }
 
@@ -300,13 +302,12 @@ export class Receiver {
 
   #pop(subscription: Subscription, request: PopRequest, now: Now): boolean {
     const plan = this.#plan;
-    const inFlightMax = this.inFlightMax(subscription);
-    planPop(this.#view, subscription, request.filter, request.batch, request.bytesMax, inFlightMax, plan);
+    this.#planPop(subscription, request);
     while (plan.exhausted.length > 0) {
       for (const slot of plan.exhausted) {
         this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
       }
-      planPop(this.#view, subscription, request.filter, request.batch, request.bytesMax, inFlightMax, plan);
+      this.#planPop(subscription, request);
     }
     if (plan.count + plan.cursorCount + plan.passCount === 0) return false;
     const position = this.#journal.pop(subscription, request, plan, now);
@@ -319,6 +320,12 @@ export class Receiver {
       this.#handOut.add(this.#tables.leases.find(subscription.slot, plan.queueIds[i]!, plan.offsets[i]!));
     }
     return true;
+  }
+
+  #planPop(subscription: Subscription, { filter, batch, bytesMax }: PopRequest): void {
+    planPop(this.#view, subscription, filter, batch, bytesMax, this.inFlightMax(subscription), this.#plan);
+    // However many there are, they do not stand before those that match.
+    for (const slot of this.#plan.mismatched) subscription.ready.setAside(slot);
   }
 
   /**

@@ -88,6 +88,6 @@ export class Subscription {
 
   /** Whether a message of a message group may go out that waited for its turn. */
   get hasTurn(): boolean {
-    return this.unlocked.count > 0 || (this.topic.isOrdered && this.ready.count > 0);
+    return this.unlocked.count > 0 || (this.topic.isOrdered && this.ready.heapCount > 0);
   }
 }

@@ -88,6 +88,67 @@ describe("receiving by SQL92", () => {
     assert.deepEqual(ids(f.receive(t, g, sql("n = 1"))), ["m1"]);
   });
 
+  it("finds the redelivery that matches behind hundreds that do not, and those when their filter is back", () => {
+    const { f, t, g } = opened();
+    f.sendMany(t, 1_000, { tag: "a" });
+    f.send(t, { id: "wanted", tag: "b" });
+    for (let i = 0; i < 32; i++) f.receive(t, g, { filter: "a || b" });
+    f.pass(10_000);
+    assert.deepEqual(ids(f.receive(t, g, { filter: "b" })), ["wanted"]);
+    assert.equal(f.figures().ready, 1_000);
+    f.assertRebuilt();
+    f.pass(10_000);
+    const reads = f.log.readCount;
+    assert.deepEqual(ids(f.receive(t, g, { filter: "b" })), ["wanted"]);
+    assert.ok(f.log.readCount - reads < 10, "what did not match is not looked at again");
+    const [first, ...rest] = f.receive(t, g, { filter: "a" });
+    assert.deepEqual([first?.id, rest.length], ["m1", 31]);
+    f.assertRebuilt();
+  });
+
+  it("finds it by a receive that waits, in turns", () => {
+    const { f, t, g } = opened();
+    f.sendMany(t, 600, { properties: { n: "1" } });
+    f.send(t, { id: "wanted", properties: { n: "2" } });
+    for (let i = 0; i < 19; i++) f.receive(t, g, sql("n > 0"));
+    f.pass(10_000);
+    const { ticket } = f.ask(t, g, { waitMs: 20_000, ...sql("n = 2") });
+    for (let turns = 0; !f.answers.has(ticket); turns++) {
+      assert.ok(turns < 5 && f.state.nextTimerMs() <= f.monotonicMs, `after ${turns} turns`);
+      f.state.advance(f.now);
+    }
+    assert.deepEqual(ids(f.got(ticket)), ["wanted"]);
+  });
+
+  it("lets go of a redelivery that was set aside when its topic or its dead-letter decision takes it", () => {
+    const { f, t } = opened();
+    const g = f.group("ns/strict", { attemptsMax: 3 });
+    f.sendMany(t, 3, { tag: "a" });
+    f.receive(t, g, { filter: "a" });
+    f.pass(10_000);
+    assert.deepEqual(f.receive(t, g, { filter: "b" }), []);
+    f.group("ns/strict", { attemptsMax: 1, generation: 2 });
+    assert.deepEqual(f.receive(t, g, { filter: "a" }), []);
+    assert.equal(f.figures("ns/strict").deadLetters, 3);
+    assert.equal(f.figures("ns/strict").ready, 0);
+    f.assertRebuilt();
+    assert.deepEqual(f.receive(f.topic("ns/orders", { incarnation: 2 }), g, { filter: "a" }), []);
+  });
+
+  it("reads few large redeliveries per turn", () => {
+    const { f, t, g } = opened();
+    const body = "x".repeat(scanReadBytesMax / 4);
+    for (let i = 0; i < 8; i++) f.send(t, { body, properties: { n: "1" } });
+    while (f.receive(t, g, sql("n = 1")).length > 0);
+    f.pass(10_000);
+    const reads = f.log.readCount;
+    const { ticket } = f.ask(t, g, { waitMs: 20_000, ...sql("n = 2") });
+    assert.equal(f.log.readCount - reads, 4);
+    f.advance();
+    assert.equal(f.log.readCount - reads, 8);
+    assert.equal(f.answers.has(ticket), false);
+  });
+
   it("counts a damaged message as a match, so that somebody sees it", () => {
     const { f, t, g } = opened();
     f.send(t, { properties: { n: "1" } });
@@ -201,6 +262,20 @@ describe("the filters of one group", () => {
     f.receive(t, g, tag("a", "c1"));
     f.receive(t, f.group("ns/shipping"), tag("b", "c2"));
     f.receive(f.topic("ns/other"), g, tag("b", "c2"));
+  });
+
+  it("are remembered however many subscriptions are in use", () => {
+    const { f, t, g } = opened();
+    f.receive(t, g, tag("a", "c1"));
+    for (let i = 0; i < 20_000; i++) f.receive(f.topic(`ns/topic-${i}`), g, tag("a", "c1"));
+    assert.match(f.refusal(f.ask(t, g, tag("b", "c2")).ticket).message, /client "c1"/);
+  }).timeout(20_000);
+
+  it("end with the topic", () => {
+    const { f, t, g } = opened();
+    f.receive(t, g, tag("a", "c1"));
+    const again = f.topic("ns/orders", { incarnation: 2 });
+    assert.deepEqual(f.receive(again, g, tag("b", "c2")), []);
   });
 
   it("are known to this run only: after a start the first receive decides", () => {
