@@ -217,8 +217,8 @@ export class BrokerNode {
     }
   }
 
-  /** A fault of the disk within its next calls. */
-  planDiskFault(callsMax: number): void {
+  /** A fault of the disk within its next calls. Returns which call fails. */
+  planDiskFault(callsMax: number): string {
     const call = (["write", "sync", "open", "rename", "syncDirectory", "truncate"] as const)[
       randomIndex(this.#randomness, 6)
     ]!;
@@ -230,5 +230,6 @@ export class BrokerNode {
       ...{ call, at, kind, sticky },
       ...(isShort ? { shortBytes: randomIndex(this.#randomness, 40) } : {}),
     });
+    return call;
   }
 }

@@ -16,6 +16,16 @@ interface Held {
   untilMs: number;
 }
 
+/** What the history calls it: a suspension is a hand-out that does not count, as a hand-back is. */
+const ops = {
+  ack: "ack",
+  forward: "forward",
+  renew: "change",
+  extend: "change",
+  suspend: "hand-back",
+  "hand-back": "hand-back",
+} as const;
+
 interface AskParts {
   readonly batch: number;
   readonly invisibleMs: number;
@@ -50,7 +60,7 @@ export class SimulatedConsumer {
     this.#mesh.world.after(afterMs + this.#randomness.fraction() * 5, undefined, () => {
       if (this.isStopped) return;
       const usesAttemptId = this.#randomness.fraction() < this.#group.attemptIds;
-      this.#ask(usesAttemptId ? `${this.#name}#${this.#attempts++}` : "", this.#draw(), 0);
+      this.#ask(usesAttemptId ? `${this.#name}#${this.#attempts++}` : "", this.#draw(), 0, this.#mesh.world.nowMs);
     });
   }
 
@@ -63,7 +73,7 @@ export class SimulatedConsumer {
     };
   }
 
-  #ask(attemptId: string, parts: AskParts, repeats: number): void {
+  #ask(attemptId: string, parts: AskParts, repeats: number, firstAskedMs: number): void {
     const { world } = this.#mesh;
     const { ref, filterType, filter } = this.#group;
     const request = { topic: this.#topic.ref, group: ref, ...parts, filterType, filter };
@@ -74,15 +84,21 @@ export class SimulatedConsumer {
         { ...request, clientId: this.#name, attemptId, lane: "base", bytesMax: 0 },
         parts.waitMs + receiveGraceMs,
         (answer) => {
-          const result = this.#took(t0, parts.invisibleMs, answer);
+          const result = this.#took(t0, firstAskedMs, parts, answer);
           // What nobody answered is asked again, as SDKs do: the same attempt gets the same messages.
-          if (result === "info" && attemptId !== "" && repeats < 3) this.#ask(attemptId, parts, repeats + 1);
+          if (result === "info" && attemptId !== "" && repeats < 3)
+            this.#ask(attemptId, parts, repeats + 1, firstAskedMs);
           else this.#askLater(result === "ok" ? 0 : 20);
         },
       );
   }
 
-  #took(t0: number, invisibleMs: number, answer: Seen<UpstreamReceiveAnswer>): "ok" | "fail" | "info" {
+  #took(
+    t0: number,
+    firstAskedMs: number,
+    { invisibleMs, waitMs }: AskParts,
+    answer: Seen<UpstreamReceiveAnswer>,
+  ): "ok" | "fail" | "info" {
     const { history, world, counts } = this.#mesh;
     const t1 = world.nowMs;
     const call = {
@@ -97,7 +113,9 @@ export class SimulatedConsumer {
       return result;
     }
     if (answer.deliveries.length === 0) {
-      history.add({ ...call, t0, t1, result: "ok" });
+      // The driver answers so as well when the deadline comes, whatever the broker has done.
+      const isAnswered = t1 < t0 + waitMs + receiveGraceMs - 100;
+      history.add({ ...call, t0, t1, result: isAnswered ? "ok" : "info" });
       counts.emptyReceives++;
     }
     for (const delivery of answer.deliveries) {
@@ -105,10 +123,10 @@ export class SimulatedConsumer {
       const { queueId: queue, offset, attempt, receipt } = delivery;
       history.add({
         ...{ ...call, t0, t1, result: "ok", id, queue, offset, attempt, receipt, invisibleMs },
-        ...{ digest: digestOf(delivery.message), ...seen },
+        ...{ digest: digestOf(delivery.message), firstAskedMs, ...seen },
       });
       counts.deliveries++;
-      this.#handle(delivery, { id, receipt, untilMs: t0 + invisibleMs });
+      this.#handle(delivery, { id, receipt, untilMs: firstAskedMs + invisibleMs });
     }
     return "ok";
   }
@@ -140,6 +158,9 @@ export class SimulatedConsumer {
       case "renew":
       case "extend":
         later(this.#randomness.fraction() * Math.min(leftMs, 200), () => this.#change(habit, held));
+        return;
+      case "forward":
+        later(soonMs, () => this.#settle("forward", held, () => {}));
         return;
       case "forge":
         later(soonMs, () => this.#forge(delivery, held));
@@ -203,7 +224,12 @@ export class SimulatedConsumer {
     });
   }
 
-  #settle(kind: ChangeKind | "ack", held: Held, done: (result: "ok" | "fail" | "info") => void, invisibleMs = 0): void {
+  #settle(
+    kind: ChangeKind | "ack" | "forward",
+    held: Held,
+    done: (result: "ok" | "fail" | "info") => void,
+    invisibleMs = 0,
+  ): void {
     const { world, history, counts } = this.#mesh;
     const t0 = world.nowMs;
     const { receipt, id } = held;
@@ -213,12 +239,12 @@ export class SimulatedConsumer {
       const isOk = first?.code === Code.Ok;
       const isUnknown = first === undefined ? isOpen(answer) : first.code === Code.InternalServerError;
       const result = isOk ? "ok" : isUnknown ? "info" : "fail";
-      const op = kind === "ack" ? "ack" : kind === "suspend" || kind === "hand-back" ? "hand-back" : "change";
+      const op = ops[kind];
       const next = isOk && first.receipt !== "" ? first.receipt : undefined;
       history.add({
         ...{ op, client: this.#name, t0, t1: world.nowMs, result, group: this.#group.ref.name },
         ...{ topic: this.#topic.ref.name, id, receipt },
-        ...(kind === "ack" ? {} : { invisibleMs }),
+        ...(op === "change" || op === "hand-back" ? { invisibleMs: kind === "hand-back" ? 0 : invisibleMs } : {}),
         ...(next === undefined ? {} : { newReceipt: next }),
       });
       counts.settles++;
@@ -231,6 +257,7 @@ export class SimulatedConsumer {
     };
     const group = this.#group.ref;
     if (kind === "ack") sidecar.ack({ group, receipts: [receipt] }, settleTimeoutMs, answered);
+    else if (kind === "forward") sidecar.deadLetter({ group, receipts: [receipt] }, settleTimeoutMs, answered);
     else sidecar.change({ group, changes: [{ receipt, kind, invisibleMs }] }, settleTimeoutMs, answered);
   }
 }

@@ -108,8 +108,8 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "fail the disk",
-    apply({ node, world }, randomness) {
-      node.planDiskFault(20);
+    apply({ node, world, history }, randomness) {
+      if (node.planDiskFault(20) === "open") history.mark("unreadable");
       const ms = 1_000 * randomness.fraction();
       world.after(ms, undefined, () => node.disk.heal());
       return ms + restartMs;

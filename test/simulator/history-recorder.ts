@@ -24,7 +24,10 @@ export class HistoryRecorder {
     this.add({ op, t0: nowMs, t1: nowMs, result: "ok" });
   }
 
+  /** Something goes wrong for so long; 0 for what nobody may notice. */
   fault(windowMs: number): void {
+    const { nowMs } = this.#world;
+    if (windowMs > 0) this.add({ op: "fault", t0: nowMs, t1: nowMs + windowMs, result: "ok" });
     this.faultsUntilMs = Math.max(this.faultsUntilMs, this.#world.nowMs + windowMs);
   }
 

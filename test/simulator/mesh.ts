@@ -36,6 +36,8 @@ export class Mesh {
   readonly history: HistoryRecorder;
   readonly counts: MeshCounts;
   #isBehind = false;
+  /** When the newest send that succeeded was called. */
+  newestSendMs = 0;
   /** Whether a send is due in any case. */
   mustSend = false;
   #lookedMs = 0;

@@ -25,7 +25,7 @@ export interface GroupPlan {
   /** Expression and what it lets pass. */
   readonly filterType: number;
   readonly filter: string;
-  readonly passes: (event: { readonly tag?: string }) => boolean;
+  readonly passes: ((event: { readonly tag?: string }) => boolean) | undefined;
   readonly consumerCount: number;
   readonly batchMax: number;
   readonly invisibleMsMax: number;
@@ -47,6 +47,7 @@ export const habits = [
   "renew",
   "extend",
   "never",
+  "forward",
   "forge",
 ] as const;
 export type Habit = (typeof habits)[number];
@@ -88,7 +89,7 @@ export function planGroup(
     ref: groupRef(name, { attemptsMax, inflightMax }),
     filterType: 1,
     filter: isAll ? "*" : wanted.join(" || "),
-    passes: ({ tag }) => isAll || wanted.some((one) => one === tag),
+    passes: isAll ? undefined : ({ tag }) => wanted.some((one) => one === tag),
     consumerCount: 1 + pick(3),
     batchMax: 1 + pick(randomness.fraction() < 0.5 ? 4 : 32),
     invisibleMsMax: [200, 1_000, 5_000][pick(3)]!,
@@ -103,6 +104,7 @@ export function planGroup(
       renew: shareOf(randomness, 0.1),
       extend: shareOf(randomness, 0.1),
       never: shareOf(randomness, 0.1),
+      forward: shareOf(randomness, 0.05),
       forge: shareOf(randomness, 0.05),
     },
     attemptIds: randomness.fraction() < 0.5 ? 0 : randomness.fraction(),

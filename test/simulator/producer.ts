@@ -49,10 +49,14 @@ export class SimulatedProducer {
       history.add({
         ...{ op: "send", client: this.#name, t0, t1: world.nowMs, result, id, topic: topic.ref.name },
         ...{ digest: digestOf(bytes), ...seen },
+        ...(answer !== "died" && !answer.ok ? { code: answer.code } : {}),
         ...(stored === undefined ? {} : { queue: stored.queueId, offset: stored.firstOffset }),
       });
       this.#mesh.counts.sends++;
-      if (result === "ok") this.#mesh.counts.sendsOk++;
+      if (result === "ok") {
+        this.#mesh.counts.sendsOk++;
+        this.#mesh.newestSendMs = Math.max(this.#mesh.newestSendMs, t0);
+      }
       if (result === "ok" && history.isInFault) this.#mesh.counts.sendsOkInFaults++;
       this.#sendLater(result === "ok" ? 0 : 20);
     });

@@ -104,6 +104,10 @@ export class SidecarNode {
     this.#call(done, (upstream, deadlineMs, answered) => upstream.ack(request, deadlineMs, answered), timeoutMs);
   }
 
+  deadLetter(request: UpstreamAck, timeoutMs: number, done: (answer: Seen<UpstreamResults>) => void): void {
+    this.#call(done, (upstream, deadlineMs, answered) => upstream.deadLetter(request, deadlineMs, answered), timeoutMs);
+  }
+
   change(request: UpstreamChange, timeoutMs: number, done: (answer: Seen<UpstreamResults>) => void): void {
     this.#call(done, (upstream, deadlineMs, answered) => upstream.change(request, deadlineMs, answered), timeoutMs);
   }

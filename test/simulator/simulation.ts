@@ -95,10 +95,7 @@ class Simulation {
     history.mark("healed");
     const healedMs = world.nowMs;
     this.#mesh.mustSend = true;
-    const sentBefore = this.#mesh.counts.sendsOk;
-    // One more than were open when it healed: one that began after that is among them.
-    const openSends = this.#mesh.plan.producerCount * this.#mesh.plan.sendsOpen;
-    await this.#until("a send after the faults", () => this.#mesh.counts.sendsOk > sentBefore + openSends, 20_000);
+    await this.#until("a send after the faults", () => this.#mesh.newestSendMs > healedMs, 20_000);
     this.#mesh.mustSend = false;
     for (const producer of this.#producers) producer.isStopped = true;
     for (const consumer of this.#consumers) consumer.isDraining = true;
@@ -134,7 +131,6 @@ class Simulation {
   async #readDeadLetters(): Promise<void> {
     for (const { ref, groups } of this.#mesh.plan.topics) {
       for (const group of groups) {
-        if (group.ref.attemptsMax === 0) continue;
         const reader = new DeadLetterReader(this.#mesh, ref, group.ref);
         reader.start();
         await this.#until(`the dead letters of ${group.ref.name}`, () => reader.isDone, 20_000);
@@ -148,8 +144,10 @@ class Simulation {
       groups.map((group) => ({
         group: group.ref.name,
         topic: ref.name,
-        passes: group.passes,
+        ...(group.passes === undefined ? {} : { passes: group.passes }),
         attemptsMax: group.ref.attemptsMax,
+        isDeadLettersRead: true,
+        isLimited: group.ref.inflightMax > 0,
       })),
     );
     const judged = checkHistory(history.events, { subscriptions });

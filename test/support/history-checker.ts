@@ -1,3 +1,17 @@
+import {
+  addTo,
+  type Fate,
+  groupByQueue,
+  History,
+  type HistoryEvent,
+  type SubscriptionExpectation,
+  type Violation,
+  violation,
+} from "./history.ts";
+import { findBrokenInvariants } from "./invariant-checks.ts";
+
+export type { CheckName, HistoryEvent, HistoryOp } from "./history.ts";
+
 /**
  * Judges what producers and consumers saw of a broker under faults, without looking into it. Every operation is recorded
  * with the moments of its call and of its answer on one monotonic clock; the checks hold for whatever happened in between.
@@ -8,62 +22,11 @@
  *     C1  lost                  C5  two holders      C9   one offset, two messages
  *     C2  phantom               C6  attempts         C10  early
  *     C3  content               C7  FIFO             C11  liveness
- *     C4  redelivered after ack C8  order
+ *     C4  redelivered after ack C8  order            B*   see invariant-checks.ts
  *
  * All checks sort by message or queue and look once: a million events take seconds, no search is needed because ids are
  * unique. Redeliveries of what was not acked are legal; they are counted, not judged.
  */
-export type CheckName = "C1" | "C2" | "C3" | "C4" | "C5" | "C6" | "C7" | "C8" | "C9" | "C10" | "C11";
-
-export type HistoryOp =
-  | "send"
-  | "receive"
-  | "ack"
-  /** A new end of a lease by the client; `receipt` is the one it held. */
-  | "change"
-  /** A hand-out that does not count as an attempt. */
-  | "hand-back"
-  /** A message was found in the dead-letter queue of `group`; `t0`: not before did it die; 0 if nobody knows. */
-  | "dead-letter"
-  /** A power cut; hand-outs before it may be forgotten, which a kill of the process does not excuse. */
-  | "power-cut"
-  /** All faults are over from `t1` on. */
-  | "healed"
-  /** All groups came back empty twice, at `t1`. */
-  | "drained";
-
-export interface HistoryEvent {
-  readonly op: HistoryOp;
-  /** Call and answer, ms. */
-  readonly t0: number;
-  readonly t1: number;
-  readonly result: "ok" | "fail" | "info";
-  readonly client?: string;
-  readonly group?: string;
-  readonly topic?: string;
-  readonly queue?: number;
-  readonly offset?: number;
-  /** Unique id of the message. */
-  readonly id?: string;
-  /** Message group: order is kept among messages of one key. */
-  readonly key?: string;
-  /** Of body and properties. */
-  readonly digest?: string;
-  readonly tag?: string;
-  readonly attempt?: number;
-  readonly receipt?: string;
-  readonly invisibleMs?: number;
-  /** Of a change: the receipt that is valid from now on. */
-  readonly newReceipt?: string;
-  /** Of a delayed message: not before. */
-  readonly targetMs?: number;
-}
-
-export interface Violation {
-  readonly check: CheckName;
-  /** What happened, with the message, the group and the times. */
-  readonly text: string;
-}
 
 export interface HistoryReport {
   readonly violations: readonly Violation[];
@@ -87,30 +50,6 @@ export interface HistoryOptions {
   readonly leaseSlackMs?: number;
 }
 
-export interface SubscriptionExpectation {
-  readonly group: string;
-  readonly topic: string;
-  /** Whether the group's filter lets a message pass; left out: everything passes. */
-  readonly passes?: (sent: HistoryEvent) => boolean;
-  /** Hand-outs before the dead-letter queue; 0 or left out: no limit. */
-  readonly attemptsMax?: number;
-}
-
-interface SentMessage {
-  readonly event: HistoryEvent;
-  /** Its sends, when a client repeated it under one id. */
-  readonly sends: HistoryEvent[];
-}
-
-/** What one group saw of one message. */
-interface Fate {
-  readonly deliveries: HistoryEvent[];
-  readonly acks: HistoryEvent[];
-  /** Changes and hand-backs. */
-  readonly changes: HistoryEvent[];
-  dead: HistoryEvent | undefined;
-}
-
 export function checkHistory(events: readonly HistoryEvent[], options: HistoryOptions): HistoryReport {
   const history = new History(events);
   const violations = [
@@ -125,6 +64,7 @@ export function checkHistory(events: readonly HistoryEvent[], options: HistoryOp
     ...findSharedOffsets(history),
     ...findEarly(history),
     ...findStalls(history, options),
+    ...findBrokenInvariants(history, options.subscriptions),
   ];
   const fates = [...history.fates.values()].flatMap((byId) => [...byId.values()]);
   const delivered = new Set(history.deliveries.map(({ id }) => id));
@@ -142,64 +82,13 @@ export function checkHistory(events: readonly HistoryEvent[], options: HistoryOp
   };
 }
 
-/** The events, by what the checks ask for. */
-class History {
-  readonly events: readonly HistoryEvent[];
-  readonly sends: HistoryEvent[];
-  readonly deliveries: HistoryEvent[];
-  readonly sent = new Map<string, SentMessage>();
-  /** By group, then by message. */
-  readonly fates = new Map<string, Map<string, Fate>>();
-  readonly powerCuts: number[];
-
-  constructor(events: readonly HistoryEvent[]) {
-    this.events = [...events].sort((a, b) => a.t0 - b.t0);
-    this.sends = this.events.filter(({ op }) => op === "send");
-    this.deliveries = this.events.filter(
-      ({ op, id, result }) => op === "receive" && id !== undefined && result === "ok",
-    );
-    this.powerCuts = this.events.filter(({ op }) => op === "power-cut").map(({ t0 }) => t0);
-    for (const event of this.sends) {
-      const known = this.sent.get(event.id ?? "");
-      if (known === undefined) this.sent.set(event.id ?? "", { event, sends: [event] });
-      else known.sends.push(event);
-    }
-    for (const event of this.deliveries) this.fate(event).deliveries.push(event);
-    for (const event of this.events) {
-      if (event.op === "ack") this.fate(event).acks.push(event);
-      else if (event.op === "change" || event.op === "hand-back") this.fate(event).changes.push(event);
-      else if (event.op === "dead-letter") this.fate(event).dead ??= event;
-    }
-  }
-
-  fate({ group = "", id = "" }: HistoryEvent): Fate {
-    let byId = this.fates.get(group);
-    if (byId === undefined) this.fates.set(group, (byId = new Map()));
-    let fate = byId.get(id);
-    if (fate === undefined) byId.set(id, (fate = { deliveries: [], acks: [], changes: [], dead: undefined }));
-    return fate;
-  }
-
-  knownFate(group: string, id: string): Fate | undefined {
-    return this.fates.get(group)?.get(id);
-  }
-
-  /** Whether a power cut lies between two moments. */
-  hasPowerCut(from: number, to: number): boolean {
-    return this.powerCuts.some((at) => at >= from && at <= to);
-  }
-
-  *perMessage(): Generator<{ readonly group: string; readonly id: string; readonly fate: Fate }> {
-    for (const [group, byId] of this.fates) for (const [id, fate] of byId) yield { group, id, fate };
-  }
-}
-
 /** C1: an acknowledged send came out nowhere. */
 function* findLost(history: History, { subscriptions }: HistoryOptions): Generator<Violation> {
   const byProducer = new Map<string, HistoryEvent[]>();
-  for (const { sends } of history.sent.values()) {
+  for (const { sends, ends } of history.sent.values()) {
     const ok = sends.find(({ result }) => result === "ok");
     if (ok === undefined) continue;
+    if (ok.isHalf === true && !ends.some(({ op, result }) => op === "commit" && result === "ok")) continue;
     const producer = `${ok.client ?? ""} to ${ok.topic ?? ""}`;
     addTo(byProducer, producer, ok);
   }
@@ -208,7 +97,7 @@ function* findLost(history: History, { subscriptions }: HistoryOptions): Generat
       const wanted = sends.filter((send) => (send.topic ?? "") === topic && passes(send)).sort((a, b) => a.t0 - b.t0);
       const arrived = wanted.map(({ id = "" }) => {
         const fate = history.knownFate(group, id);
-        return fate !== undefined && (fate.deliveries.length > 0 || fate.dead !== undefined);
+        return fate !== undefined && (fate.deliveries.length > 0 || fate.dead.length > 0);
       });
       const first = arrived.indexOf(true);
       const last = arrived.lastIndexOf(true);
@@ -254,24 +143,46 @@ function* findRedeliveredAfterAck(history: History): Generator<Violation> {
   }
 }
 
+/** A time in which one holder certainly had a message. */
+interface Holding {
+  readonly fromMs: number;
+  readonly untilMs: number;
+  /** All receipts of the hand-out, one after the other. */
+  readonly receipts: ReadonlySet<string | undefined>;
+  readonly calledMs: number;
+}
+
 /** C5: somebody certainly had it, and somebody else certainly got it. */
 function* findTwoHolders(history: History, slackMs: number): Generator<Violation> {
   for (const { group, id, fate } of history.perMessage()) {
-    const { deliveries } = fate;
-    for (let i = 0; i < deliveries.length; i++) {
-      const a = deliveries[i]!;
-      const endMs = a.t0 + (a.invisibleMs ?? 0) - slackMs;
-      // Sorted by call: whoever called after the end cannot break in on this lease.
-      for (let j = i + 1; j < deliveries.length && deliveries[j]!.t0 <= endMs; j++) {
-        const b = deliveries[j]!;
-        if (b.t0 < a.t1 || b.t1 > endMs || b.receipt === a.receipt) continue;
-        const isGivenUp = fate.changes.some(
-          ({ receipt, result, t0 }) => receipt === a.receipt && result !== "fail" && t0 < b.t1,
-        );
-        if (isGivenUp || history.hasPowerCut(a.t0, b.t1)) continue;
-        yield violation("C5", `${id}: ${group} handed it out in ${b.t0}..${b.t1}, held since ${a.t1} until ${endMs}`);
-      }
+    if (fate.deliveries.length < 2) continue;
+    for (const { fromMs, untilMs, receipts, calledMs } of holdingsOf(fate, slackMs)) {
+      const other = fate.deliveries.find((b) => b.t0 >= fromMs && b.t1 <= untilMs && !receipts.has(b.receipt));
+      if (other === undefined || history.hasPowerCut(calledMs, other.t1)) continue;
+      yield violation("C5", `${id}: ${group} handed it out in ${other.t0}..${other.t1}, held ${fromMs}..${untilMs}`);
     }
+  }
+}
+
+/** From each hand-out on, through all changes by its holder. What may have been given up is nobody's for certain. */
+function* holdingsOf({ deliveries, changes }: Fate, slackMs: number): Generator<Holding> {
+  for (const { receipt, t0, t1, invisibleMs = 0, firstAskedMs = t0 } of deliveries) {
+    const receipts = new Set([receipt]);
+    let current = receipt;
+    let holding = { fromMs: t1, untilMs: firstAskedMs + invisibleMs - slackMs, receipts, calledMs: t0 };
+    for (const change of changes) {
+      if (change.result === "fail" || change.receipt !== current) continue;
+      yield { ...holding, untilMs: Math.min(holding.untilMs, change.t0) };
+      current = change.newReceipt;
+      if (change.result !== "ok" || current === undefined) {
+        holding = { ...holding, untilMs: Number.NEGATIVE_INFINITY };
+        break;
+      }
+      receipts.add(current);
+      const untilMs = change.t0 + (change.invisibleMs ?? 0) - slackMs;
+      holding = { fromMs: change.t1, untilMs, receipts, calledMs: change.t0 };
+    }
+    yield holding;
   }
 }
 
@@ -282,6 +193,7 @@ function* findWrongAttempts(history: History): Generator<Violation> {
     if (event.op !== "receive" || event.result !== "info") continue;
     addTo(unknown, event.group ?? "", event);
   }
+  const unreadableMs = Math.min(...history.events.filter(({ op }) => op === "unreadable").map(({ t0 }) => t0));
   for (const { group, id, fate } of history.perMessage()) {
     const ordered = [...fate.deliveries].sort((a, b) => a.t1 - b.t1);
     const seen = new Map<number, number>();
@@ -302,7 +214,7 @@ function* findWrongAttempts(history: History): Generator<Violation> {
       }
       // The attempt before may be one whose receive was called by now and is answered later.
       const isFollowing = attempt <= 1 || (seen.get(attempt - 1) ?? Number.POSITIVE_INFINITY) <= got.t1;
-      if (!isFollowing && !unknown.get(group)?.some(({ t0 }) => t0 <= got.t1)) {
+      if (!isFollowing && unreadableMs > got.t1 && !unknown.get(group)?.some(({ t0 }) => t0 <= got.t1)) {
         yield violation("C6", `${id}: ${group} got attempt ${attempt} at ${got.t1}, and never attempt ${attempt - 1}`);
       }
       last = got;
@@ -327,9 +239,7 @@ function* findBrokenFifo(history: History): Generator<Violation> {
         const releasedMs = Math.min(
           ...before.acks.filter(({ result }) => result !== "fail").map(({ t0 }) => t0),
           // Whatever is known of its death, it lived when it was asked for the last time.
-          before.dead === undefined
-            ? Number.POSITIVE_INFINITY
-            : Math.max(before.dead.t0, ...before.deliveries.map(({ t0 }) => t0)),
+          ...before.dead.map((dead) => Math.max(dead.t0, ...before.deliveries.map(({ t0 }) => t0))),
         );
         const after = byId.get(firsts[i]!.id ?? "")!.deliveries;
         const seenMs = Math.min(...after.map(({ t1 }) => t1));
@@ -411,23 +321,4 @@ function* findStalls(history: History, options: HistoryOptions): Generator<Viola
     ({ result, t0, t1 }) => result === "ok" && t0 >= healed.t1 && t1 <= healed.t1 + sendAfterHealMsMax,
   );
   if (!works) yield violation("C11", `no send succeeded within ${sendAfterHealMsMax} ms after ${healed.t1}`);
-}
-
-function groupByQueue(events: readonly HistoryEvent[]): Map<string, HistoryEvent[]> {
-  const byQueue = new Map<string, HistoryEvent[]>();
-  for (const event of events) {
-    const queue = `${event.topic ?? ""}/${event.queue ?? 0}`;
-    addTo(byQueue, queue, event);
-  }
-  return byQueue;
-}
-
-function addTo(lists: Map<string, HistoryEvent[]>, key: string, event: HistoryEvent): void {
-  const known = lists.get(key);
-  if (known === undefined) lists.set(key, [event]);
-  else known.push(event);
-}
-
-function violation(check: CheckName, text: string): Violation {
-  return { check, text };
 }

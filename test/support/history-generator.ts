@@ -1,5 +1,5 @@
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
-import type { HistoryEvent } from "./history-checker.ts";
+import type { HistoryEvent, SubscriptionExpectation } from "./history.ts";
 
 interface StoredMessage {
   readonly id: string;
@@ -10,6 +10,8 @@ interface StoredMessage {
   readonly digest: string;
   readonly tag: string;
   readonly targetMs: number | undefined;
+  /** Of a half message: what became of it. */
+  half: "open" | "committed" | "rolled back" | undefined;
 }
 
 interface GroupState {
@@ -23,9 +25,16 @@ interface GroupState {
 
 const queueCount = 3;
 
+/** What the groups of a generated history must have got. */
+export const generatedSubscriptions: readonly SubscriptionExpectation[] = [
+  { group: "g1", topic: "t", attemptsMax: 3, isDeadLettersRead: true },
+  { group: "g2", topic: "t", isDeadLettersRead: true, passes: ({ tag }) => tag !== "tag-2" },
+];
+
 /**
  * A broker that keeps every promise, as a few maps, and clients that see it through delays, lost answers, kills and power
- * cuts: its histories are valid by construction, and the checker must agree. FIFO keys and delayed messages included.
+ * cuts: its histories are valid by construction, and the checker must agree. FIFO keys, delayed and half messages, a filter,
+ * moves to the dead-letter queue and empty answers included.
  */
 export function generateValidHistory(randomness: Randomness, steps: number): HistoryEvent[] {
   const pick = (bound: number): number => randomIndex(randomness, bound);
@@ -53,15 +62,33 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     const tag = `tag-${pick(3)}`;
     const result = mustSucceed || chance(0.85) ? "ok" : chance(0.5) ? "info" : "fail";
     const isStored = result === "ok" || (result === "info" && chance(0.5));
-    const message = { id, topic: "t", queue, offset: queues[queue]!.length, key, digest, tag, targetMs };
+    const isHalf = key === undefined && targetMs === undefined && chance(0.1);
+    const half = isHalf ? ("open" as const) : undefined;
+    const message = { id, topic: "t", queue, offset: queues[queue]!.length, key, digest, tag, targetMs, half };
     if (isStored) queues[queue]!.push(message);
     const seen = { op: "send", ...span(), result, client: `p${pick(3)}`, topic: "t", queue, id, digest, tag } as const;
     events.push({
       ...seen,
       ...(key === undefined ? {} : { key }),
       ...(targetMs === undefined ? {} : { targetMs }),
+      ...(isHalf ? { isHalf } : {}),
       ...(result === "ok" ? { offset: message.offset } : {}),
     });
+  }
+
+  /** The producer of the oldest open half message decides; a lost answer leaves open whether it was heard. */
+  function endHalf(isSure: boolean): void {
+    const message = queues.flat().find(({ half }) => half === "open");
+    if (message === undefined) return;
+    const op = chance(0.7) ? "commit" : "rollback";
+    const result = isSure || chance(0.8) ? "ok" : "info";
+    const { t0, t1 } = span();
+    events.push({ op, t0: Math.min(t0, now), t1, result, client: "p0", topic: "t", id: message.id });
+    if (result === "ok" || chance(0.5)) message.half = op === "commit" ? "committed" : "rolled back";
+  }
+
+  function isWanted(group: GroupState, { tag, half }: StoredMessage): boolean {
+    return half !== "open" && half !== "rolled back" && (group.name !== "g2" || tag !== "tag-2");
   }
 
   function endLeases(): void {
@@ -77,12 +104,14 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
   }
 
   function isVisible(group: GroupState, message: StoredMessage): boolean {
-    if ((message.targetMs ?? 0) > now) return false;
+    if ((message.targetMs ?? 0) > now || !isWanted(group, message)) return false;
     const fate = group.fates.get(message.id);
     if (fate !== undefined && fate.state !== "ready") return false;
     if (message.key === undefined) return true;
     // The one before it of the same key must be settled.
-    const before = queues[message.queue]!.findLast((m) => m.key === message.key && m.offset < message.offset);
+    const before = queues[message.queue]!.findLast(
+      (m) => m.key === message.key && m.offset < message.offset && isWanted(group, m),
+    );
     const state = before === undefined ? "acked" : group.fates.get(before.id)?.state;
     return state === "acked" || state === "dead";
   }
@@ -98,6 +127,9 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     const isLost = !isSure && chance(0.1);
     if (isLost) events.push({ op: "receive", ...times, result: "info", group: group.name, topic: "t" });
     if (isLost && chance(0.5)) return;
+    if (!isLost && batch.length === 0) {
+      events.push({ op: "receive", ...times, result: "ok", client: "c0", group: group.name, topic: "t" });
+    }
     for (const message of batch) {
       const receipt = `r${nextReceipt++}`;
       const attempt = (group.fates.get(message.id)?.attempt ?? 0) + 1;
@@ -122,7 +154,7 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     }
   }
 
-  function settle(op: "ack" | "change" | "hand-back", index: number, isSure: boolean): void {
+  function settle(op: "ack" | "change" | "hand-back" | "forward", index: number, isSure: boolean): void {
     const held = receipts[index];
     // Nobody settles what has not reached him yet.
     if (held === undefined || held.knownMs > now) return;
@@ -131,11 +163,18 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     const isCurrent = fate.state === "out" && fate.receipt === receipt && fate.endMs > now;
     const result = !isCurrent ? "fail" : isSure || chance(0.9) ? "ok" : "info";
     const { t0, t1 } = span();
-    events.push({ op, t0: Math.max(t0, knownMs), t1, result, group: group.name, topic: "t", id, receipt });
-    if (result === "fail" || (result === "info" && chance(0.5))) return;
+    const invisibleMs = op === "change" ? pick(1_000) : 0;
+    const isDone = result === "ok" || (result === "info" && chance(0.5));
+    const newReceipt = op === "change" && result === "ok" ? { newReceipt: `r${nextReceipt}` } : {};
+    const seen = { op, t0: Math.max(t0, knownMs), t1, result, group: group.name, topic: "t", id, receipt } as const;
+    events.push({ ...seen, invisibleMs, ...newReceipt });
+    if (!isDone) return;
     if (op === "ack") fate.state = "acked";
-    else {
-      fate.endMs = now + (op === "change" ? pick(1_000) : 0);
+    else if (op === "forward") {
+      fate.state = "dead";
+      events.push({ op: "dead-letter", t0: now, t1: now, result: "ok", group: group.name, topic: "t", id });
+    } else {
+      fate.endMs = now + invisibleMs;
       fate.receipt = `r${nextReceipt++}`;
       if (op === "hand-back") fate.attempt--;
       receipts[index] = { group, id, receipt: fate.receipt, knownMs: t1 };
@@ -158,7 +197,9 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     const draw = randomness.fraction();
     if (draw < 0.35) send(false);
     else if (draw < 0.65) receive(false);
-    else if (draw < 0.88) settle("ack", receipts.length - 1 - pick(6), false);
+    else if (draw < 0.7) endHalf(false);
+    else if (draw < 0.87) settle("ack", receipts.length - 1 - pick(6), false);
+    else if (draw < 0.88) settle("forward", receipts.length - 1 - pick(6), false);
     else if (draw < 0.93) settle("change", receipts.length - 1 - pick(6), false);
     else if (draw < 0.98) settle("hand-back", receipts.length - 1 - pick(6), false);
     else powerCut();
@@ -168,10 +209,11 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
   events.push({ op: "healed", t0: now, t1: now, result: "ok" });
   now += 50;
   send(true);
+  while (queues.flat().some(({ half }) => half === "open")) endHalf(true);
   const isSettled = () =>
     queues
       .flat()
-      .every(({ id }) => groups.every(({ fates }) => ["acked", "dead"].includes(fates.get(id)?.state ?? "")));
+      .every((m) => groups.every((g) => !isWanted(g, m) || ["acked", "dead"].includes(g.fates.get(m.id)?.state ?? "")));
   while (!isSettled()) {
     now += 100;
     endLeases();
