@@ -14,10 +14,15 @@ export interface LogStretch {
   readonly nonce: number;
 }
 
+const windowBytesExtra = 16 * 1024;
+const windowBytesMax = 1024 * 1024;
+
 /** The log as something to look through, in order of position. Damaged stretches are passed over. */
 export class LogHistory {
   readonly #segments: SegmentList;
   readonly #written: () => number;
+  /** For one scan at a time: scans in small steps would otherwise read, and allocate, a large window for each. */
+  #window: Buffer | undefined;
 
   constructor(segments: SegmentList, written: () => number) {
     this.#segments = segments;
@@ -39,7 +44,16 @@ export class LogHistory {
    * file is gone.
    */
   scan(from: number, to: number, bytesMax: number, visit: (record: LogRecord) => void): number {
-    const scanner = new LogScanner(this.#segments.at(from), from);
+    const window = this.#takeWindow(bytesMax);
+    try {
+      return this.#scan(new LogScanner(this.#segments.at(from), from, false, window), to, bytesMax, visit);
+    } finally {
+      this.#window = window;
+    }
+  }
+
+  #scan(scanner: LogScanner, to: number, bytesMax: number, visit: (record: LogRecord) => void): number {
+    const from = scanner.position;
     while (scanner.nextPosition < to && scanner.nextPosition - from < bytesMax) {
       const item = scanner.next();
       if (item === "end") return to;
@@ -48,5 +62,13 @@ export class LogHistory {
       visit({ position, nextPosition, type: scanner.type as RecordType, body });
     }
     return Math.min(scanner.nextPosition, to);
+  }
+
+  /** Holds what is asked for and the rest of the last record, if that is not large. */
+  #takeWindow(bytesMax: number): Buffer {
+    const bytes = Math.min(windowBytesMax, bytesMax + windowBytesExtra);
+    const window = this.#window;
+    this.#window = undefined;
+    return window !== undefined && window.length === bytes ? window : Buffer.allocUnsafeSlow(bytes);
   }
 }

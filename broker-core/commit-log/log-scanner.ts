@@ -43,15 +43,19 @@ export class LogScanner {
   #windowStart = 0;
   #windowEnd = 0;
 
-  /** Scans `[from, segment.end)`. With `headersOnly` it hops from batch to batch and looks at no record. */
-  constructor(segment: Segment, from: number, headersOnly = false) {
+  /**
+   * Scans `[from, segment.end)`. With `headersOnly` it hops from batch to batch and looks at no record. `window` is what it
+   * reads into, as much at a time as that holds; 1 MiB of its own by default.
+   */
+  constructor(segment: Segment, from: number, headersOnly = false, window?: Buffer) {
     this.#segment = segment;
     this.#headersOnly = headersOnly;
     this.position = from;
     this.nextPosition = from;
     this.#windowStart = from;
     this.#windowEnd = from;
-    this.#window = Buffer.allocUnsafeSlow(Math.max(batchHeaderBytes, Math.min(windowBytes, segment.end - from)));
+    const ownBytes = Math.max(batchHeaderBytes, Math.min(windowBytes, segment.end - from));
+    this.#window = window ?? Buffer.allocUnsafeSlow(ownBytes);
   }
 
   next(): ScanItem {

@@ -1,3 +1,4 @@
+import { giveBody } from "./body-pool.ts";
 import type { Connection } from "./connection.ts";
 import type { HandedOut } from "./handed-out.ts";
 
@@ -19,6 +20,8 @@ export interface HeldAnswer {
   startedMs: number;
   /** Of everything else: the encoded body. */
   body: Uint8Array | undefined;
+  /** What `body` is part of, if it is of `takeBody`: goes back there when the answer has left. */
+  pooledBody: Buffer | undefined;
   /** Of a receive: what to hand back if the answer cannot leave. */
   handedOut: HandedOut | undefined;
 }
@@ -112,6 +115,8 @@ export class AnswerGate {
     answer.connection = undefined;
     answer.body = undefined;
     answer.handedOut = undefined;
+    if (answer.pooledBody !== undefined) giveBody(answer.pooledBody);
+    answer.pooledBody = undefined;
     answer.startedMs = 0;
     this.#head = (this.#head + 1) & (this.#ring.length - 1);
     this.#count--;
@@ -139,6 +144,7 @@ function emptyAnswer(): HeldAnswer {
     transactionId: "",
     startedMs: 0,
     body: undefined,
+    pooledBody: undefined,
     handedOut: undefined,
   };
 }

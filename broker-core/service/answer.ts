@@ -2,6 +2,7 @@ import { Code } from "../../proto/code.ts";
 import { sendAnswerBytesMax, writeSendAnswer } from "../../proto/codec/frame-body.ts";
 import { FrameKind } from "../../proto/frame/frame.ts";
 import type { HeldAnswer } from "./answer-gate.ts";
+import { giveBody } from "./body-pool.ts";
 import type { Connection } from "./connection.ts";
 import type { HandedOut } from "./handed-out.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -38,23 +39,29 @@ export function answerWhenWritten(
   else core.written.hold(position, connection, kind, correlation).body = body;
 }
 
-/** Messages leave when their hand-out is written; those that took their turn in a message group, when it is on disk. */
+/**
+ * Messages leave when their hand-out is written; those that took their turn in a message group, when it is on disk. Takes
+ * `body`, which is of `takeBody`, and gives it back there.
+ */
 export function answerHandOut(
   core: ServiceCore,
   connection: Connection,
   correlation: number,
   position: number,
   mustBeDurable: boolean,
-  body: Uint8Array,
+  body: Buffer,
+  bodyBytes: number,
   handedOut: HandedOut,
 ): void {
   const gate = mustBeDurable ? core.durable : core.written;
   if (gate.mayPass(position)) {
-    connection.answer(FrameKind.Receive, Code.Ok, correlation, body, handedOut);
+    connection.answer(FrameKind.Receive, Code.Ok, correlation, body.subarray(0, bodyBytes), handedOut);
+    giveBody(body);
     return;
   }
   const held = gate.hold(position, connection, FrameKind.Receive, correlation);
-  held.body = body;
+  held.body = body.subarray(0, bodyBytes);
+  held.pooledBody = body;
   held.handedOut = handedOut;
 }
 

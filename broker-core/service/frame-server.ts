@@ -1,4 +1,5 @@
 import { type AddressInfo, createServer, type Server } from "node:net";
+import { readInPlace } from "../../proto/frame/accepted-socket.ts";
 import type { FrameSocket, SocketSource } from "../../proto/frame/frame-socket.ts";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
@@ -82,16 +83,16 @@ export class FrameServer {
     };
     this.#core = core;
     options.producers.connect(options);
-    receives.connect((connection, correlation, position, mustBeDurable, body, handedOut) => {
+    receives.connect((connection, correlation, position, mustBeDurable, body, bodyBytes, handedOut) => {
       core.metrics.messagesHandedOut.add(handedOut.receipts.length);
-      answerHandOut(core, connection, correlation, position, mustBeDurable, body, handedOut);
+      answerHandOut(core, connection, correlation, position, mustBeDurable, body, bodyBytes, handedOut);
     });
     log.onDurable = (durablePosition) => {
       port.onDurable(durablePosition, now());
       core.pulls.wake();
       core.timer.touched();
     };
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(readInPlace(socket)));
     this.#server.maxConnections = connectionsMax;
     options.metrics.gaugeOf("popmesh_broker_parked_receives", "Receives that wait for messages.", () => receives.count);
   }

@@ -2,16 +2,21 @@ import { Code } from "../../proto/code.ts";
 import { type DeliveryFields, deliveryBytesMax, writeDelivery } from "../../proto/codec/frame-body.ts";
 import { FrameKind, frameBytesMax, frameHeaderBytes } from "../../proto/frame/frame.ts";
 import type { HandedDelivery, HandOut, ReceiveSink } from "../broker-port.ts";
+import { takeBody } from "./body-pool.ts";
 import type { Connection } from "./connection.ts";
 import type { HandedOut } from "./handed-out.ts";
 
-/** Gives an answer to a receive on its way when its hand-out record is written, or on disk. */
+/**
+ * Gives an answer to a receive on its way when its hand-out record is written, or on disk. `body` is of `takeBody`, and goes
+ * back there when its first `bodyBytes` were copied into the answer.
+ */
 export type AnswerReceive = (
   connection: Connection,
   correlation: number,
   position: number,
   mustBeDurable: boolean,
   body: Buffer,
+  bodyBytes: number,
   handedOut: HandedOut,
 ) => void;
 
@@ -90,8 +95,9 @@ export class ReceiveTable implements ReceiveSink {
       receipts.push(delivery.receipt);
       at = this.#append(at, delivery);
     }
-    const body = Buffer.from(this.#scratch.subarray(0, at));
-    this.#answer?.(connection, correlation, handOut.position, handOut.mustBeDurable, body, { groupId, receipts });
+    const body = takeBody(at);
+    this.#scratch.copy(body, 0, 0, at);
+    this.#answer?.(connection, correlation, handOut.position, handOut.mustBeDurable, body, at, { groupId, receipts });
   }
 
   #append(at: number, delivery: DeliveryFields): number {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { AnswerGate } from "../../../../broker-core/service/answer-gate.ts";
+import { giveBody, takeBody } from "../../../../broker-core/service/body-pool.ts";
 import type { Connection } from "../../../../broker-core/service/connection.ts";
 import { randomIndex } from "../../../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
@@ -79,6 +80,32 @@ describe("A gate for answers", () => {
       assert.equal(gate.count, 0);
       assert.ok(log.asked < held.length, "one callback serves many");
     });
+  });
+
+  it("uses a body's memory again when its answer has left, and not before", () => {
+    const log = new Positions();
+    const seen: string[] = [];
+    const gate = new AnswerGate(log, (answer) => {
+      // Whoever takes a body now must not get the one that is being copied.
+      const other = takeBody(10);
+      other.write("other");
+      seen.push(Buffer.from(answer.body!).toString("latin1"));
+      giveBody(other);
+    });
+    const bodies = ["first", "second"].map((text, i) => {
+      const body = takeBody(text.length);
+      body.write(text);
+      const answer = gate.hold(i, connection, 19, i);
+      answer.body = body.subarray(0, text.length);
+      answer.pooledBody = body;
+      return body;
+    });
+    assert.notEqual(bodies[0], bodies[1]);
+    log.pass(2);
+    assert.deepEqual(seen, ["first", "second"]);
+    const again = [takeBody(10), takeBody(10), takeBody(10)];
+    assert.ok(bodies.every((body) => again.includes(body)));
+    assert.ok(takeBody(1_000_000).length >= 1_000_000);
   });
 
   it("gives everything out when the log will never pass it", () => {
