@@ -28,8 +28,9 @@ import { Burier } from "./dead-letter/burier.ts";
 import { BrokerTables } from "./dispatch/broker-tables.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Journal } from "./dispatch/journal.ts";
+import { trimLog, type Unconsumed, unconsumedBelow } from "./dispatch/log-trimming.ts";
 import { Sender } from "./dispatch/sender.ts";
-import { readStateImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
+import { readStateImage, writeBaseImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
 import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupReset } from "./operation/group-reset.ts";
@@ -42,6 +43,7 @@ import type { Subscription } from "./pop/subscription.ts";
 import { Puller } from "./pull/puller.ts";
 import { DeadLetterReason } from "./record/dead-letter-record.ts";
 import { bootNumber } from "./record/granted-at.ts";
+import type { TrimReason } from "./record/log-trimmed-record.ts";
 import { Opener } from "./topic/opener.ts";
 import type { Topic } from "./topic/topic.ts";
 import { type CheckPolicy, defaultCheckPolicy, TransactionCoordinator } from "./transaction/transaction-coordinator.ts";
@@ -283,6 +285,36 @@ export class BrokerState implements BrokerPort {
     return operated;
   }
 
+  /**
+   * What a log that begins at `position` needs to be read: the state as of there, without messages. `position` lies behind the
+   * last record that was applied and before the next.
+   */
+  baseImage(position: number): Buffer {
+    return writeBaseImage(this.#tables, position);
+  }
+
+  /** Where the log begins for this state: what lies below is gone from its tables. */
+  get logBegin(): number {
+    return this.#tables.logBegin;
+  }
+
+  /** What groups have not consumed below a log position. */
+  unconsumedBelow(position: number): Unconsumed[] {
+    return unconsumedBelow(this.#tables, position);
+  }
+
+  /**
+   * Lets the log begin at a later position and returns that of the record that says so. A base image of `begin` is durable, and
+   * what waits unseen below was carried on. Segments below may go once the record is durable.
+   */
+  trimLog(begin: number, reason: TrimReason, now: Now): number {
+    const position = trimLog(this.#tables, this.#journal, begin, reason, now);
+    // What was removed in flight was in the way of other messages.
+    for (const subscription of this.#tables.subscriptions.inUse()) this.#wake(subscription);
+    this.#serveWoken(now);
+    return position;
+  }
+
   subscriptions(): SubscriptionFigures[] {
     return Array.from(this.#tables.subscriptions.all(), (subscription) => ({
       group: subscription.group.name,
@@ -303,7 +335,7 @@ export class BrokerState implements BrokerPort {
       id: topic.id,
       incarnation: topic.incarnation,
       queueCount: topic.queues.length,
-      messages: topic.queues.reduce((sum, queue) => sum + queues.endOffset(queue), 0),
+      messages: topic.queues.reduce((sum, queue) => sum + queues.endOffset(queue) - queues.beginOffset(queue), 0),
       openTransactions: transactions.countOf(topic.id),
     }));
   }

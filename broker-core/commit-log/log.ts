@@ -100,5 +100,7 @@ export const RecordType = {
   LaneResumed: 32,
   /** The log begins at a later position from now on. */
   LogTrimmed: 40,
+  /** The order of message groups that outlives a trim of the log; right before its LogTrimmed. */
+  OrderKept: 41,
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];

@@ -1,4 +1,4 @@
-import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
+import type { ImageExtent, ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
 import { widened } from "../dispatch/widened.ts";
 
 /**
@@ -86,6 +86,27 @@ export class ConsumeQueueTable {
       this.#freeBlock(slot, block * blockEntries);
     }
     this.#beginOffsets[slot] = newBegin;
+  }
+
+  /** Calls `action` for each queue that has entries below a log position, with the offset behind the last of them. */
+  forEachBelow(position: number, action: (slot: number, newBegin: number) => void): void {
+    for (let slot = 0; slot < this.#queueCount; slot++) {
+      const begin = this.#beginOffsets[slot]!;
+      if (begin === this.#endOffsets[slot]! || this.position(this.entry(slot, begin)) >= position) continue;
+      action(slot, this.firstAtOrAbove(slot, position));
+    }
+  }
+
+  /** Offset of the first entry that lies at a log position or above; `endOffset` when all lie below. */
+  firstAtOrAbove(slot: number, position: number): number {
+    let low = this.#beginOffsets[slot]!;
+    let high = this.#endOffsets[slot]!;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.position(this.entry(slot, middle)) < position) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** Offset of the next message. */
@@ -208,12 +229,14 @@ export class ConsumeQueueTable {
   }
 
   /** For a state image. */
-  writeTo(into: ImageWriter): void {
+  writeTo(into: ImageWriter, extent: ImageExtent): void {
     into.u32(this.#queueCount);
     into.column(this.#topicIds.subarray(0, this.#queueCount));
     into.column(this.#queueIds.subarray(0, this.#queueCount));
-    into.column(this.#beginOffsets.subarray(0, this.#queueCount));
+    const begins = extent === "whole" ? this.#beginOffsets : this.#endOffsets;
+    into.column(begins.subarray(0, this.#queueCount));
     into.column(this.#endOffsets.subarray(0, this.#queueCount));
+    if (extent !== "whole") return;
     for (let slot = 0; slot < this.#queueCount; slot++) {
       const count = this.#endOffsets[slot]! - this.#beginOffsets[slot]!;
       if (count > 0) into.fill(count * entryBytes, (bytes, at) => this.copyEntries(slot, bytes, at));
@@ -234,7 +257,8 @@ export class ConsumeQueueTable {
       const begin = this.#beginOffsets[slot]!;
       const end = this.#endOffsets[slot]!;
       if (!(begin <= end)) throw new RangeError("a queue ends before it begins");
-      if (begin < end) {
+      // A queue that lost all of its entries still needs the block that the next one goes into.
+      if (begin < end || end % blockEntries > 0) {
         from.take((end - begin) * entryBytes, (bytes, at) => this.restoreEntries(slot, begin, end, bytes, at));
       }
     }

@@ -1,5 +1,5 @@
 import type { Now } from "../broker-port.ts";
-import type { LogReader } from "../commit-log/log.ts";
+import type { LogReader, LogWriter } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import type { Subscription } from "../pop/subscription.ts";
@@ -10,11 +10,16 @@ import { decideDeadLetter } from "./dead-letter-decision.ts";
 /** Moves messages to the dead-letter topic of their group, `%DLQ%<group>`, which it opens at the first one. */
 export class Burier {
   readonly #tables: BrokerTables;
-  readonly #log: LogReader;
+  readonly #log: LogReader & Pick<LogWriter, "youngPosition">;
   readonly #journal: Journal;
   readonly #opener: Opener;
 
-  constructor(tables: BrokerTables, log: LogReader, journal: Journal, opener: Opener) {
+  constructor(
+    tables: BrokerTables,
+    log: LogReader & Pick<LogWriter, "youngPosition">,
+    journal: Journal,
+    opener: Opener,
+  ) {
     this.#tables = tables;
     this.#log = log;
     this.#journal = journal;
@@ -23,9 +28,16 @@ export class Burier {
 
   bury(subscription: Subscription, slot: number, reason: number, now: Now): void {
     const deadTopic = this.#opener.ownTopic(deadLetterTopicName(subscription.group.name));
-    this.#journal.deadLetter(
-      decideDeadLetter(this.#tables, this.#log, subscription, slot, deadTopic, reason, now.wallMs),
+    const { record, messageRecord } = decideDeadLetter(
+      this.#tables,
+      this.#log,
+      subscription,
+      slot,
+      deadTopic,
+      reason,
+      now.wallMs,
     );
+    this.#journal.deadLetter(record, messageRecord);
   }
 
   /** Whether the lease's last allowed attempt is used up. */

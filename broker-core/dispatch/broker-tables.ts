@@ -32,6 +32,13 @@ export class BrokerTables {
   readonly lanes = new TextTable();
   /** Above every lease generation in the log. */
   nextGeneration = 1;
+  /**
+   * What was restored is a base image: until the LogTrimmed record that goes with it comes, records may speak of messages that
+   * are not here, and the order of message groups is not known (log-trimmer.ts).
+   */
+  isPartial = false;
+  /** Nothing below this log position is left: retention has removed it. */
+  logBegin = 0;
   /** Log position behind the last record that was applied. */
   appliedPosition = 0;
 
@@ -39,7 +46,7 @@ export class BrokerTables {
   constructor(clock: LeaseClock, topicsInUseMin?: number) {
     this.clock = clock;
     this.topics = new TopicTable(topicsInUseMin);
-    this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases, this.locks);
+    this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases, this.locks, this.queues);
     this.leaseTimers = new TimerWheel(clock.startMonotonicMs);
     this.transactionTimers = new TimerWheel(clock.startMonotonicMs);
   }

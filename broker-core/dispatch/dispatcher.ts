@@ -2,7 +2,6 @@ import { ChangeKind } from "../broker-port.ts";
 import { RecordType } from "../commit-log/log.ts";
 import { EntryFlag } from "../consume-queue/consume-queue-table.ts";
 import { attemptKey } from "../pop/attempt-key.ts";
-import { leaseEndMs } from "../pop/lease-clock.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import * as ack from "../record/ack-record.ts";
@@ -13,7 +12,9 @@ import { readCursorReset } from "../record/cursor-reset-record.ts";
 import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { readShortText } from "../record/fixed-bytes.ts";
 import { readGroupRecord } from "../record/group-record.ts";
+import { readLogTrimmed } from "../record/log-trimmed-record.ts";
 import * as message from "../record/message-record.ts";
+import { readOrderKept } from "../record/order-kept-record.ts";
 import * as pop from "../record/pop-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { readRedriveRecord } from "../record/redrive-record.ts";
@@ -23,6 +24,9 @@ import type { Topic } from "../topic/topic.ts";
 import { TransactionFollower } from "../transaction/transaction-follower.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import { GroupOrder } from "./group-order.ts";
+import { LeaseFollower } from "./lease-follower.ts";
+import { LogTrimmer } from "./log-trimmer.ts";
+import { isTrimmed } from "./log-trimming.ts";
 import { type SendPartEntry, SendParts } from "./send-parts.ts";
 
 /**
@@ -34,6 +38,8 @@ export class Dispatcher {
   readonly #tables: BrokerTables;
   readonly #transactions: TransactionFollower;
   readonly #order: GroupOrder;
+  readonly #leases: LeaseFollower;
+  readonly #trimmer: LogTrimmer;
   readonly #pop = pop.popReadBlank();
   readonly #change = changeReadBlank();
   readonly #sendParts = new SendParts();
@@ -42,6 +48,8 @@ export class Dispatcher {
     this.#tables = tables;
     this.#transactions = new TransactionFollower(tables);
     this.#order = new GroupOrder(tables);
+    this.#leases = new LeaseFollower(tables, this.#order);
+    this.#trimmer = new LogTrimmer(tables, this.#order, this.#leases);
   }
 
   /** Applies the record with body `bytes[start, end)` that lies at `position`. */
@@ -98,6 +106,12 @@ export class Dispatcher {
       case RecordType.GroupChanged:
         this.#tables.groups.put(readGroupRecord(bytes, start, end), position);
         break;
+      case RecordType.OrderKept:
+        this.#trimmer.orderKept(readOrderKept(bytes, start, end));
+        break;
+      case RecordType.LogTrimmed:
+        this.#trimmer.trimmed(readLogTrimmed(bytes, start, end));
+        break;
       default:
         throw new RecordFault(`record type ${type} at log position ${position} is of a newer version of popmesh`);
     }
@@ -125,7 +139,7 @@ export class Dispatcher {
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free) continue;
       const subscription = leases.subscription[slot]!;
-      if (subscriptions.topicId(subscription) === topic.id) this.#forget(slot, subscriptions.at(subscription)!);
+      if (subscriptions.topicId(subscription) === topic.id) this.#leases.forget(slot, subscriptions.at(subscription)!);
     }
     for (const subscription of [...topic.subscriptions.values()]) subscriptions.remove(subscription);
     this.#transactions.topicDropped(topic);
@@ -221,8 +235,8 @@ export class Dispatcher {
     const opened = readCursorOpened(bytes, start, end);
     const group = groups.byId(opened.groupId);
     if (group === undefined) throw new RecordFault(`a cursor of the unknown group ${opened.groupId}`);
-    const { cursors } = subscriptions.add(group, this.#topicById(opened.topicId));
-    for (let i = 0; i < cursors.length; i++) cursors[i] = opened.offsets[i] ?? 0;
+    const subscription = subscriptions.add(group, this.#topicById(opened.topicId));
+    for (let i = 0; i < subscription.cursors.length; i++) this.#moveCursor(subscription, i, opened.offsets[i] ?? 0);
   }
 
   #cursorReset(bytes: Buffer, start: number, end: number): void {
@@ -231,7 +245,7 @@ export class Dispatcher {
     const subscription = this.#subscriptionOf(reset.groupId, reset.topicId);
     const offsets = new Map(reset.queues.map(({ queueId, offset }) => [queueId, offset]));
     for (const [queueId, offset] of offsets) {
-      subscription.cursors[queueId] = offset;
+      this.#moveCursor(subscription, queueId, offset);
       this.#order.dropped(subscription, queueId);
     }
     for (let slot = 0; slot < leases.end; slot++) {
@@ -242,7 +256,7 @@ export class Dispatcher {
       // A dead letter before the new position stays one; one behind it gets another life with all the others.
       if (isDead && leases.offset[slot]! < offset) continue;
       if (isDead) subscription.deadLetters--;
-      this.#forget(slot, subscription);
+      this.#leases.forget(slot, subscription);
     }
   }
 
@@ -250,6 +264,7 @@ export class Dispatcher {
     const { leases } = this.#tables;
     const redrive = readRedriveRecord(bytes, start, end);
     const subscription = this.#subscriptionOf(redrive.groupId, redrive.topicId);
+    if (isTrimmed(this.#tables, subscription, redrive.queueId, redrive.offset)) return;
     const slot = leases.find(subscription.slot, redrive.queueId, redrive.offset);
     if (slot === none || leases.state[slot] !== LeaseState.Dead) {
       throw new RecordFault(
@@ -257,18 +272,7 @@ export class Dispatcher {
           `which is no dead letter of group ${subscription.group.name}`,
       );
     }
-    subscription.deadLetters--;
-    leases.attempt[slot] = 0;
-    leases.isUncounted[slot] = 0;
-    leases.firstPopMs[slot] = 0;
-    // Its last lease is over, whatever the clocks say.
-    leases.endMs[slot] = 0;
-    leases.endWallMs[slot] = 0;
-    leases.invisibleMs[slot] = 0;
-    leases.isOfEarlierBoot[slot] = 0;
-    if (!this.#order.redriven(subscription, slot)) return;
-    leases.state[slot] = LeaseState.Ready;
-    subscription.ready.push(slot);
+    this.#leases.revive(slot, subscription);
   }
 
   #popped(bytes: Buffer, start: number, end: number): void {
@@ -291,8 +295,14 @@ export class Dispatcher {
       if (subscription.topic.isOrdered && subscription.lockCount + read.deliveryCount > 0) {
         this.#order.cursorMoved(subscription, queueId, end);
       }
-      subscription.cursors[queueId] = end;
+      this.#moveCursor(subscription, queueId, end);
     }
+  }
+
+  /** A record from before the log began where it does may put a position where nothing is left. */
+  #moveCursor({ cursors, topic }: Subscription, queueId: number, offset: number): void {
+    const queue = topic.queues[queueId];
+    if (queue !== undefined) cursors[queueId] = Math.max(offset, this.#tables.queues.beginOffset(queue));
   }
 
   #delivered(subscription: Subscription, bytes: Buffer): void {
@@ -305,12 +315,14 @@ export class Dispatcher {
     for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
       const queueId = pop.popEntryQueueId(bytes, at);
       const offset = pop.popEntryOffset(bytes, at);
+      this.#leases.countGeneration(pop.popDeliveryGeneration(bytes, at));
+      if (isTrimmed(this.#tables, subscription, queueId, offset)) continue;
       let slot = leases.find(subscription.slot, queueId, offset);
       if (slot === none) {
-        slot = this.#addLease(subscription, queueId, offset);
+        slot = this.#leases.add(subscription, queueId, offset);
         if (isOrdered) this.#order.handedOut(subscription, slot, queueId, offset);
       }
-      this.#grant(
+      this.#leases.grant(
         slot,
         subscription,
         pop.popDeliveryGeneration(bytes, at),
@@ -322,73 +334,17 @@ export class Dispatcher {
         read.invisibleMs,
       );
       leases.isUncounted[slot] = 0;
-      this.#hold(slot, clientId, lane);
+      this.#leases.hold(slot, clientId, lane);
       leases.linkAttempt(slot, key);
     }
   }
 
   /** A message that was out is settled without an ack; or so many that waited behind it. */
   #passed(subscription: Subscription, queueId: number, offset: number, count: number): void {
+    if (isTrimmed(this.#tables, subscription, queueId, offset)) return;
     const slot = this.#tables.leases.find(subscription.slot, queueId, offset);
     if (slot === none) this.#order.passed(subscription, queueId, offset, count);
-    else this.#forget(this.#known(subscription, queueId, offset, "a pass"), subscription);
-  }
-
-  /** The row of a message that the group is handed for the first time. */
-  #addLease(subscription: Subscription, queueId: number, offset: number): number {
-    const { leases, queues } = this.#tables;
-    const queue = subscription.topic.queues[queueId];
-    if (queue === undefined || offset >= queues.endOffset(queue)) {
-      throw new RecordFault(`${subscription.topic.name}, queue ${queueId}: a hand-out of the unknown offset ${offset}`);
-    }
-    const slot = leases.add(subscription.slot, queueId, offset);
-    subscription.inFlight++;
-    leases.position[slot] = queues.position(queues.entry(queue, offset));
-    leases.firstPopMs[slot] = 0;
-    leases.holder[slot] = 0;
-    leases.lane[slot] = 0;
-    return slot;
-  }
-
-  /** A lease begins or gets a new end. */
-  #grant(
-    slot: number,
-    subscription: Subscription,
-    generation: number,
-    run: number,
-    attempt: number,
-    boot: number,
-    monotonicMs: number,
-    wallMs: number,
-    invisibleMs: number,
-  ): void {
-    const tables = this.#tables;
-    const { leases } = tables;
-    if (leases.state[slot] === LeaseState.Ready) {
-      subscription.ready.remove(slot);
-      leases.state[slot] = LeaseState.InFlight;
-      subscription.inFlight++;
-    }
-    leases.generation[slot] = generation;
-    leases.run[slot] = run;
-    leases.attempt[slot] = attempt;
-    leases.endMs[slot] = leaseEndMs(tables.clock, boot, monotonicMs, wallMs, invisibleMs);
-    leases.endWallMs[slot] = wallMs + invisibleMs;
-    leases.isOfEarlierBoot[slot] = boot === tables.clock.boot ? 0 : 1;
-    leases.invisibleMs[slot] = invisibleMs;
-    if (leases.firstPopMs[slot] === 0) leases.firstPopMs[slot] = wallMs;
-    tables.leaseTimers.set(slot, leases.endMs[slot]!);
-    tables.nextGeneration = Math.max(tables.nextGeneration, generation + 1);
-  }
-
-  #hold(slot: number, clientId: string, lane: string): void {
-    const { leases, holders, lanes } = this.#tables;
-    const holder = holders.acquire(clientId);
-    holders.release(leases.holder[slot]!);
-    leases.holder[slot] = holder;
-    const laneNumber = lanes.acquire(lane);
-    lanes.release(leases.lane[slot]!);
-    leases.lane[slot] = laneNumber;
+    else this.#leases.forget(this.#leases.known(subscription, queueId, offset, "a pass"), subscription);
   }
 
   #acked(bytes: Buffer, start: number, end: number): void {
@@ -396,10 +352,10 @@ export class Dispatcher {
     const subscription = this.#subscriptionOf(ack.ackGroupId(bytes, start), ack.ackTopicId(bytes, start));
     const count = ack.ackCount(bytes, start);
     for (let i = 0, at = start + ack.ackFixedBytes; i < count; i++, at += ack.ackEntryBytes) {
-      this.#forget(
-        this.#known(subscription, ack.ackQueueId(bytes, at), ack.ackOffset(bytes, at), "an ack"),
-        subscription,
-      );
+      const queueId = ack.ackQueueId(bytes, at);
+      const offset = ack.ackOffset(bytes, at);
+      if (isTrimmed(this.#tables, subscription, queueId, offset)) continue;
+      this.#leases.forget(this.#leases.known(subscription, queueId, offset, "an ack"), subscription);
     }
   }
 
@@ -407,12 +363,14 @@ export class Dispatcher {
     const read = this.#change;
     readChangeRecord(bytes, start, end, read);
     const subscription = this.#subscriptionOf(read.groupId, read.topicId);
-    const slot = this.#known(subscription, read.queueId, read.offset, "a change");
+    this.#leases.countGeneration(read.generation);
+    if (isTrimmed(this.#tables, subscription, read.queueId, read.offset)) return;
+    const slot = this.#leases.known(subscription, read.queueId, read.offset, "a change");
     // Only an extension leaves the batch as its receive attempt was given it.
     if (read.kind !== ChangeKind.Extend) this.#tables.leases.unlinkAttempt(slot);
     if (read.kind === ChangeKind.HandBack || read.kind === ChangeKind.Suspend)
       this.#tables.leases.isUncounted[slot] = 1;
-    this.#grant(
+    this.#leases.grant(
       slot,
       subscription,
       read.generation,
@@ -426,19 +384,11 @@ export class Dispatcher {
   }
 
   #deadLetter(position: number, bytes: Buffer, start: number, end: number): void {
-    const { leases, holders, lanes } = this.#tables;
     const dead = readDeadLetterRecord(bytes, start, end);
     const subscription = this.#subscriptionOf(dead.groupId, dead.topicId);
-    const slot = this.#known(subscription, dead.queueId, dead.offset, "a dead letter");
-    this.#takeOut(slot, subscription);
-    this.#order.released(subscription, slot);
-    leases.unlinkAttempt(slot);
-    leases.state[slot] = LeaseState.Dead;
-    holders.release(leases.holder[slot]!);
-    lanes.release(leases.lane[slot]!);
-    leases.holder[slot] = 0;
-    leases.lane[slot] = 0;
-    subscription.deadLetters++;
+    if (!isTrimmed(this.#tables, subscription, dead.queueId, dead.offset)) {
+      this.#leases.die(this.#leases.known(subscription, dead.queueId, dead.offset, "a dead letter"), subscription);
+    }
     this.#index(
       this.#topicById(dead.deadTopicId),
       dead.deadQueueId,
@@ -449,36 +399,6 @@ export class Dispatcher {
       dead.groupHash,
       EntryFlag.DeadLetter,
     );
-  }
-
-  /** The group is done with the message, or the topic is gone. */
-  #forget(slot: number, subscription: Subscription): void {
-    const { leases, holders, lanes } = this.#tables;
-    this.#takeOut(slot, subscription);
-    this.#order.released(subscription, slot);
-    holders.release(leases.holder[slot]!);
-    lanes.release(leases.lane[slot]!);
-    leases.remove(slot);
-  }
-
-  /** Out of the heap, off the timer, out of the counts. */
-  #takeOut(slot: number, subscription: Subscription): void {
-    const { leases, leaseTimers } = this.#tables;
-    if (leases.state[slot] === LeaseState.Ready) subscription.ready.remove(slot);
-    else if (leases.state[slot] === LeaseState.InFlight) subscription.inFlight--;
-    leaseTimers.cancel(slot);
-  }
-
-  #known(subscription: Subscription, queueId: number, offset: number, what: string): number {
-    const { leases } = this.#tables;
-    const slot = leases.find(subscription.slot, queueId, offset);
-    if (slot === none || leases.state[slot] === LeaseState.Dead) {
-      throw new RecordFault(
-        `${what} for ${subscription.topic.name}, queue ${queueId}, offset ${offset}, ` +
-          `which group ${subscription.group.name} does not hold`,
-      );
-    }
-    return slot;
   }
 
   #topicById(id: number): Topic {

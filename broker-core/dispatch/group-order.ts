@@ -1,5 +1,7 @@
+import { freeRow } from "../pop/group-locks.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
+import { type KeptRow, noHolder } from "../record/order-kept-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 
@@ -8,6 +10,9 @@ const everyQueue = -1;
 /**
  * Keeps the locks of message groups as the records say (B7): a hand-out locks, an ack or a dead letter unlocks, and nothing
  * else does: not the end of a lease, not a nack. Part of the dispatcher, for topics that keep order.
+ *
+ * Between a base image and the LogTrimmed record that goes with it nothing of this is known, and nothing done: that record
+ * brings it (log-trimmer.ts).
  *
  * What a hand-out record says is told in the order in which `planPop` decided it: deliveries of what came back or had been
  * passed by, passes, cursors.
@@ -24,7 +29,7 @@ export class GroupOrder {
    * cursor or above, `cursorMoved` comes to it.
    */
   handedOut(subscription: Subscription, slot: number, queueId: number, offset: number): void {
-    if (offset >= subscription.cursors[queueId]!) return;
+    if (offset >= subscription.cursors[queueId]! || this.#tables.isPartial) return;
     const { locks, leases } = this.#tables;
     const row = this.#rowOf(subscription, queueId, offset);
     if (row === none || locks.holder[row] !== none || locks.skippedCount[row] === 0) {
@@ -45,6 +50,7 @@ export class GroupOrder {
    * message group; those of a locked group were passed by; the others did not match the filter.
    */
   cursorMoved(subscription: Subscription, queueId: number, end: number): void {
+    if (this.#tables.isPartial) return;
     const { queues, locks, leases } = this.#tables;
     const queue = subscription.topic.queues[queueId]!;
     for (let offset = subscription.cursors[queueId]!; offset < end; offset++) {
@@ -69,6 +75,7 @@ export class GroupOrder {
 
   /** `count` messages that had been passed by, the last of them at `offset`, do not match the filter. */
   passed(subscription: Subscription, queueId: number, offset: number, count: number): void {
+    if (this.#tables.isPartial) return;
     const { locks } = this.#tables;
     const row = this.#rowOf(subscription, queueId, offset);
     if (row === none || locks.skippedCount[row]! < count) {
@@ -111,7 +118,7 @@ export class GroupOrder {
    * alone like any other. False: another message of its group is out, and it waits for that.
    */
   redriven(subscription: Subscription, slot: number): boolean {
-    if (!subscription.topic.isOrdered) return true;
+    if (!subscription.topic.isOrdered || this.#tables.isPartial) return true;
     const { queues, locks, leases } = this.#tables;
     const queueId = leases.queueId[slot]!;
     const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
@@ -176,6 +183,60 @@ export class GroupOrder {
       subscription.skipped -= locks.skippedCount[row]!;
       locks.remove(row);
       subscription.lockCount--;
+    }
+  }
+
+  /** Puts a row back as it was written down; the leases it names are there, and no row of its message group is. */
+  restore(subscription: Subscription, kept: KeptRow): void {
+    const { queues, locks, leases } = this.#tables;
+    const { queueId } = kept;
+    const row = locks.add(subscription.slot, queueId, kept.groupHash);
+    subscription.lockCount++;
+    subscription.skipped += kept.skippedCount;
+    locks.skippedCount[row] = kept.skippedCount;
+    locks.skippedFrom[row] = kept.skippedFrom;
+    locks.searchedTo[row] = kept.skippedFrom;
+    for (const offset of kept.queued) {
+      const slot = leases.find(subscription.slot, queueId, offset);
+      if (slot === none) throw new RecordFault("a message waits for its message group that was not handed out before");
+      if (leases.heapAt[slot] !== none) subscription.ready.remove(slot);
+      this.enqueue(subscription, row, slot);
+    }
+    if (kept.holderOffset !== noHolder) {
+      const holder = leases.find(subscription.slot, queueId, kept.holderOffset);
+      if (holder === none) throw new RecordFault("a lock of a message group that nobody holds");
+      locks.holder[row] = holder;
+      leases.lock[holder] = row;
+      return;
+    }
+    const queue = subscription.topic.queues[queueId];
+    if (queue === undefined || kept.skippedFrom >= queues.endOffset(queue)) {
+      throw new RecordFault("a message group waits behind no message");
+    }
+    locks.position[row] = queues.position(queues.entry(queue, kept.skippedFrom));
+    subscription.unlocked.push(row);
+  }
+
+  /** Forgets all rows; redriven messages that waited are ready, like others that came back. */
+  clear(): void {
+    const { subscriptions, locks, leases } = this.#tables;
+    for (let row = 0; row < locks.end; row++) {
+      if (locks.subscription[row] === freeRow) continue;
+      const subscription = subscriptions.at(locks.subscription[row]!)!;
+      const holder = locks.holder[row]!;
+      if (holder !== none) leases.lock[holder] = none;
+      else subscription.unlocked.remove(row);
+      for (let slot = locks.queuedHead[row]!; slot !== none; ) {
+        const next = leases.nextQueued[slot]!;
+        leases.nextQueued[slot] = none;
+        leases.state[slot] = LeaseState.Ready;
+        subscription.ready.push(slot);
+        subscription.queued--;
+        slot = next;
+      }
+      subscription.skipped -= locks.skippedCount[row]!;
+      subscription.lockCount--;
+      locks.remove(row);
     }
   }
 

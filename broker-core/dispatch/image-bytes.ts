@@ -1,5 +1,8 @@
 type Column = Float64Array | Uint32Array | Int32Array | Uint16Array | Uint8Array;
 
+/** "without messages": nothing that belongs to single visible messages (state-image.ts, `writeBaseImage`). */
+export type ImageExtent = "whole" | "without messages";
+
 /** A growing buffer for state images. */
 export class ImageWriter {
   #bytes = Buffer.allocUnsafe(64 * 1024);

@@ -10,7 +10,9 @@ import { type CursorReset, cursorResetBytes, writeCursorReset } from "../record/
 import { type DeadLetterRecord, deadLetterRecordBytes, writeDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { writeGrantedAt } from "../record/granted-at.ts";
 import { type GroupRecord, groupRecordBytes, writeGroupRecord } from "../record/group-record.ts";
+import { type LogTrimmedRecord, logTrimmedBytes, writeLogTrimmed } from "../record/log-trimmed-record.ts";
 import { type MessageFacts, messageRecordBytes, writeMessageRecord } from "../record/message-record.ts";
+import { type OrderKept, orderKeptBytes, writeOrderKept } from "../record/order-kept-record.ts";
 import {
   popGrantedAt,
   popRecordBytes,
@@ -223,9 +225,10 @@ export class Journal {
 
   // Rare records.
 
-  deadLetter(record: DeadLetterRecord): number {
-    return this.#commit(RecordType.DeadLetter, deadLetterRecordBytes(record), (into, at) =>
-      writeDeadLetterRecord(record, into, at),
+  /** `messageRecord`: what the record carries; empty when it only points at the message. */
+  deadLetter(record: DeadLetterRecord, messageRecord: Uint8Array): number {
+    return this.#commit(RecordType.DeadLetter, deadLetterRecordBytes(record, messageRecord), (into, at) =>
+      writeDeadLetterRecord(record, messageRecord, into, at),
     );
   }
 
@@ -255,6 +258,14 @@ export class Journal {
 
   redrive(record: RedriveRecord): number {
     return this.#commit(RecordType.Redrive, redriveRecordBytes, (into, at) => writeRedriveRecord(record, into, at));
+  }
+
+  logTrimmed(record: LogTrimmedRecord): number {
+    return this.#commit(RecordType.LogTrimmed, logTrimmedBytes, (into, at) => writeLogTrimmed(record, into, at));
+  }
+
+  orderKept(record: OrderKept): number {
+    return this.#commit(RecordType.OrderKept, orderKeptBytes(record), (into, at) => writeOrderKept(record, into, at));
   }
 
   #fill: (into: Buffer, at: number) => void = () => {};

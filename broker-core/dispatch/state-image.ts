@@ -5,12 +5,14 @@ import { freeRow } from "../pop/group-locks.ts";
 import { leaseEndAfterReboot } from "../pop/lease-clock.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
+import { noHolder } from "../record/order-kept-record.ts";
+import { RecordFault } from "../record/record-fault.ts";
 import type { ConsumerGroup } from "../topic/consumer-group.ts";
 import type { Topic } from "../topic/topic.ts";
 import { readTransactions, writeTransactions } from "../transaction/transaction-image.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import { GroupOrder } from "./group-order.ts";
-import { ImageReader, ImageWriter } from "./image-bytes.ts";
+import { type ImageExtent, ImageReader, ImageWriter } from "./image-bytes.ts";
 
 /** The bytes are no image of this version. The checkpoint is then of no use; the log has everything. */
 export class StateImageError extends Error {
@@ -21,26 +23,41 @@ export class StateImageError extends Error {
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 6;
+const version = 8;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
  * queue is next, what is durable) is of no meaning in it.
  */
 export function writeStateImage(tables: BrokerTables): Buffer {
+  return imageOf(tables, tables.appliedPosition, "whole");
+}
+
+/**
+ * The state at log position `position`, behind the last record that was applied, without what belongs to single visible
+ * messages: no index entries, leases or dead letters. A log that begins at `position` needs it to be read (log-trimmer.ts).
+ */
+export function writeBaseImage(tables: BrokerTables, position: number): Buffer {
+  return imageOf(tables, position, "without messages");
+}
+
+function imageOf(tables: BrokerTables, position: number, extent: ImageExtent): Buffer {
   const into = new ImageWriter();
   into.u32(magic);
   into.u16(version);
   into.f64(tables.clock.boot);
-  into.f64(tables.appliedPosition);
+  into.f64(position);
+  into.u8(extent === "whole" ? 0 : 1);
   writeCounters(tables, into);
   writeGroups(tables, into);
   tables.topics.writeTo(into);
-  tables.queues.writeTo(into);
+  tables.queues.writeTo(into, extent);
   tables.subscriptions.writeTo(into);
-  writeLeases(tables, into);
   writeTransactions(tables.transactions, into);
-  writeLocks(tables, into);
+  if (extent === "whole") {
+    writeLeases(tables, into);
+    writeLocks(tables, into);
+  }
   return into.bytes();
 }
 
@@ -77,6 +94,7 @@ export function writeStateDump(tables: BrokerTables): Buffer {
 }
 
 function writeCounters(tables: BrokerTables, into: ImageWriter): void {
+  into.f64(tables.logBegin);
   into.u32(tables.topics.nextId);
   into.u32(tables.groups.nextId);
   into.f64(tables.nextGeneration);
@@ -191,9 +209,6 @@ function writeLocksOf({ locks, leases }: BrokerTables, rows: number[], into: Ima
   }
 }
 
-/** Instead of the holder's offset: nobody holds the lock. */
-const noHolder = -1;
-
 /** Fills empty tables from an image. Throws `StateImageError`. */
 export function readStateImage(image: Buffer, tables: BrokerTables): void {
   const from = new ImageReader(image);
@@ -203,8 +218,10 @@ export function readStateImage(image: Buffer, tables: BrokerTables): void {
     }
     const boot = from.f64();
     tables.appliedPosition = from.f64();
+    tables.isPartial = from.u8() === 1;
     readTables(from, tables, boot);
   } catch (error) {
+    if (error instanceof RecordFault) throw new StateImageError(error.message, { cause: error });
     if (error instanceof RangeError) throw new StateImageError("the state image is cut short", { cause: error });
     throw error;
   }
@@ -212,16 +229,19 @@ export function readStateImage(image: Buffer, tables: BrokerTables): void {
 }
 
 function readTables(from: ImageReader, tables: BrokerTables, boot: number): void {
+  tables.logBegin = from.f64();
   const nextTopicId = from.u32();
   const nextGroupId = from.u32();
   tables.nextGeneration = from.f64();
   for (let left = from.u32(); left > 0; left--) readGroup(from, tables);
   tables.topics.readFrom(from);
   tables.queues.readFrom(from);
-  tables.subscriptions.readFrom(from);
-  for (let left = from.u32(); left > 0; left--) readLeases(from, tables, boot);
+  tables.subscriptions.readFrom(from, tables.isPartial ? "without messages" : "whole");
   readTransactions(from, tables, boot);
-  for (let left = from.u32(); left > 0; left--) readLocks(from, tables);
+  if (!tables.isPartial) {
+    for (let left = from.u32(); left > 0; left--) readLeases(from, tables, boot);
+    for (let left = from.u32(); left > 0; left--) readLocks(from, tables);
+  }
   tables.topics.nextId = nextTopicId;
   tables.groups.nextId = nextGroupId;
 }
@@ -254,40 +274,18 @@ function readLocks(from: ImageReader, tables: BrokerTables): void {
   const subscription = tables.subscriptions.at(from.u32());
   if (subscription === undefined) throw new StateImageError("message groups of nobody");
   const order = new GroupOrder(tables);
-  for (let left = from.u32(); left > 0; left--) readLock(from, tables, order, subscription);
+  for (let left = from.u32(); left > 0; left--) readLock(from, order, subscription);
 }
 
-function readLock(from: ImageReader, tables: BrokerTables, order: GroupOrder, subscription: Subscription): void {
-  const { locks, leases, queues } = tables;
+function readLock(from: ImageReader, order: GroupOrder, subscription: Subscription): void {
   const queueId = from.u16();
-  const row = locks.add(subscription.slot, queueId, from.u32());
+  const groupHash = from.u32();
   const holderOffset = from.f64();
   const skippedCount = from.u32();
   const skippedFrom = from.f64();
-  subscription.lockCount++;
-  subscription.skipped += skippedCount;
-  locks.skippedCount[row] = skippedCount;
-  locks.skippedFrom[row] = skippedFrom;
-  locks.searchedTo[row] = skippedFrom;
-  for (let left = from.u32(); left > 0; left--) {
-    const slot = leases.find(subscription.slot, queueId, from.f64());
-    if (slot === none)
-      throw new StateImageError("a message waits for its message group that was not handed out before");
-    order.enqueue(subscription, row, slot);
-  }
-  if (holderOffset !== noHolder) {
-    const holder = leases.find(subscription.slot, queueId, holderOffset);
-    if (holder === none) throw new StateImageError("a lock of a message group that nobody holds");
-    locks.holder[row] = holder;
-    leases.lock[holder] = row;
-    return;
-  }
-  const queue = subscription.topic.queues[queueId];
-  if (queue === undefined || skippedFrom >= queues.endOffset(queue)) {
-    throw new StateImageError("a message group waits behind no message");
-  }
-  locks.position[row] = queues.position(queues.entry(queue, skippedFrom));
-  subscription.unlocked.push(row);
+  const queued: number[] = [];
+  for (let left = from.u32(); left > 0; left--) queued.push(from.f64());
+  order.restore(subscription, { queueId, groupHash, holderOffset, skippedCount, skippedFrom, queued });
 }
 
 function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscription, boot: number): void {

@@ -1,9 +1,9 @@
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { LogReader } from "../commit-log/log.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import { messageBodyStart, messageTagEquals } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
-import { StorageError } from "../storage/storage.ts";
 import { type MessageFilter, mayMatch } from "./message-filter.ts";
 
 /** What a scan has read from the log so far; one that has read too much goes on at the next turn. */
@@ -36,7 +36,7 @@ export function entryMatches(
     return false;
   } catch (error) {
     // MeshError: bytes that are no message. They were checked when they were stored.
-    if (error instanceof StorageError || error instanceof MeshError) return true;
+    if (isUnreadable(error) || error instanceof MeshError) return true;
     throw error;
   }
 }

@@ -3,7 +3,8 @@ import type { Clock } from "../../proto/runtime/clock.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { LogReader, LogRecord } from "../commit-log/log.ts";
 import type { LogHistory } from "../commit-log/log-history.ts";
-import { type Storage, StorageError } from "../storage/storage.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
+import type { Storage } from "../storage/storage.ts";
 import { eachKey } from "./index-key.ts";
 import { StretchIndex } from "./stretch-index.ts";
 
@@ -57,13 +58,19 @@ export class RecordFinder {
       if (index === undefined) {
         for (let at = stretch.from; at < stretch.to; ) {
           const found: number[] = [];
-          at = history.scan(at, stretch.to, sliceBytes, (record) => {
-            let isWanted = false;
-            eachKey(record, (key) => {
-              isWanted ||= wanted.has(key);
+          try {
+            at = history.scan(at, stretch.to, sliceBytes, (record) => {
+              let isWanted = false;
+              eachKey(record, (key) => {
+                isWanted ||= wanted.has(key);
+              });
+              if (isWanted && record.position >= from) found.push(record.position);
             });
-            if (isWanted && record.position >= from) found.push(record.position);
-          });
+          } catch (error) {
+            // Removed by retention between two turns, or its file is lost: there is nothing to find.
+            if (!isUnreadable(error)) throw error;
+            break;
+          }
           if (!this.#visitAll(found, visit)) return;
           await this.#turn();
         }
@@ -87,7 +94,7 @@ export class RecordFinder {
         record = this.#reader.read(position);
       } catch (error) {
         // Damaged, reported by the log; or gone with its segment between two turns.
-        if (error instanceof StorageError) continue;
+        if (isUnreadable(error)) continue;
         throw error;
       }
       if (!visit(record)) return false;

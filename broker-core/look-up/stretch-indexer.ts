@@ -1,7 +1,8 @@
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { LogHistory, LogStretch } from "../commit-log/log-history.ts";
-import { type Storage, StorageError } from "../storage/storage.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
+import type { Storage } from "../storage/storage.ts";
 import { eachKey } from "./index-key.ts";
 import { indexDirectory, indexPath, StretchIndex, StretchIndexBuilder } from "./stretch-index.ts";
 
@@ -77,7 +78,7 @@ export class StretchIndexer {
       }
       builder.write(this.#storage, stretch);
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
+      if (!isUnreadable(error)) throw error;
       this.#log.warn({ err: error, from: stretch.from }, "a part of the log could not be indexed; look-ups scan it");
     }
     this.#done.add(stretch.from);

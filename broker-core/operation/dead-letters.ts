@@ -3,12 +3,12 @@ import { Code } from "../../proto/code.ts";
 import { noPosition, type Operated } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import { RecordType } from "../commit-log/log.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type DeadLetterRecord, deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
-import { StorageError } from "../storage/storage.ts";
 import { deadLetterTopicName } from "../topic/topic.ts";
 import { type Operation, operation } from "./operations.ts";
 import { messageViewAt } from "./stored-message.ts";
@@ -126,7 +126,7 @@ function readEntry(tables: BrokerTables, log: LogReader, position: number, offse
     const subscription = tables.subscription(record.groupId, record.topicId);
     return { offset, position, record, state: stateOf(tables, subscription, record), subscription };
   } catch (error) {
-    if (error instanceof StorageError) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import { apache } from "#codec/rocketmq-v2";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
 import { type LogReader, RecordType } from "../commit-log/log.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
 import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import {
   messageBodyStart,
@@ -11,7 +12,6 @@ import {
 } from "../record/message-record.ts";
 import { releaseMs } from "../record/release-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
-import { StorageError } from "../storage/storage.ts";
 
 const codec = new GeneralCodec<apache.rocketmq.v2.Message, apache.rocketmq.v2.IMessage>(
   apache.rocketmq.v2.Message,
@@ -81,7 +81,7 @@ function orDamaged<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (error instanceof StorageError) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import type { DeadLetterOrigin, HandedDelivery, HandOut } from "../broker-port.ts";
 import { type LogReader, RecordType } from "../commit-log/log.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import {
@@ -12,7 +13,6 @@ import {
 import { RecordFault } from "../record/record-fault.ts";
 import { releaseMs, releaseOffset } from "../record/release-record.ts";
 import { storedMessageOf } from "../record/stored-message.ts";
-import { StorageError } from "../storage/storage.ts";
 import { none } from "./lease-table.ts";
 import { batchMax } from "./pop-plan.ts";
 import { type ReceiptSealer, receiptBlank } from "./receipt.ts";
@@ -146,7 +146,7 @@ export class LeasedHandOut implements HandOut {
       delivery.laneMark = messageLaneMark(body, start);
       return true;
     } catch (error) {
-      if (error instanceof StorageError) return false;
+      if (isUnreadable(error)) return false;
       throw error;
     }
   }

@@ -340,7 +340,7 @@ export class Receiver {
       groupId,
       topicId: topic.id,
       wallMs: now.wallMs,
-      offsets: topic.queues.map((queue) => (fromBeginning ? 0 : queues.visibleEnd(queue))),
+      offsets: topic.queues.map((queue) => (fromBeginning ? queues.beginOffset(queue) : queues.visibleEnd(queue))),
     });
     return topic.subscriptions.get(groupId)!;
   }

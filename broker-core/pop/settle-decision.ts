@@ -1,5 +1,6 @@
 import { Code } from "../../proto/code.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import { isTrimmed } from "../dispatch/log-trimming.ts";
 import { LeaseState, none } from "./lease-table.ts";
 import type { Receipt } from "./receipt.ts";
 import type { Subscription } from "./subscription.ts";
@@ -28,6 +29,7 @@ const reasons = {
   neverRead: "the consumer group has not read that topic",
   dead: "the message is in the dead-letter queue of the group; its last allowed attempt had ended",
   replaced: "the receipt handle was replaced by a later one of the same message; use the newest",
+  removed: "the message was removed by retention before the group acknowledged it, or long after; see --retention-age",
   expired: "the receipt handle is expired: its invisible duration ended, and the message is or was handed out again",
 } as const;
 
@@ -59,6 +61,7 @@ export function decideSettle(
   const { leases } = tables;
   const slot = leases.find(subscription.slot, receipt.queueId, receipt.offset);
   if (slot === none) {
+    if (isTrimmed(tables, subscription, receipt.queueId, receipt.offset)) return voids.removed;
     // Below the cursor and not in hand: acked. Above it: the hand-out was lost in a power cut, or the cursor was moved.
     if (receipt.offset >= (subscription.cursors[receipt.queueId] ?? 0)) return voids.expired;
     return isPassedBy(tables, subscription, receipt) ? voids.expired : done;

@@ -1,4 +1,5 @@
-import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
+import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
+import type { ImageExtent, ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
 import { RowChunks, rowMask, rowShift } from "../dispatch/row-chunks.ts";
 import { clientAliveMs, FilterAgreement } from "../filter/filter-agreement.ts";
 import { everything } from "../filter/message-filter.ts";
@@ -36,6 +37,7 @@ export class SubscriptionTable implements SubscriptionSource {
   readonly #groups: GroupTable;
   readonly #leases: LeaseTable;
   readonly #locks: GroupLockTable;
+  readonly #queues: Pick<ConsumeQueueTable, "beginOffset">;
   readonly #rows = new RowChunks(words);
   readonly #doubles = this.#rows.doubles;
   readonly #halves = this.#rows.halves;
@@ -52,7 +54,14 @@ export class SubscriptionTable implements SubscriptionSource {
   #sweepAt = sweepMin;
   #sweptMs = 0;
 
-  constructor(topics: TopicTable, groups: GroupTable, leases: LeaseTable, locks: GroupLockTable) {
+  constructor(
+    topics: TopicTable,
+    groups: GroupTable,
+    leases: LeaseTable,
+    locks: GroupLockTable,
+    queues: Pick<ConsumeQueueTable, "beginOffset">,
+  ) {
+    this.#queues = queues;
     this.#topics = topics;
     this.#groups = groups;
     this.#leases = leases;
@@ -119,6 +128,11 @@ export class SubscriptionTable implements SubscriptionSource {
     for (const topic of this.#topics.all()) yield* this.ofTopic(topic);
   }
 
+  /** Those that somebody waits on or holds messages of are among them. */
+  inUse(): Iterable<Subscription> {
+    return this.#inUse.values();
+  }
+
   /** Id of the topic that a subscription reads, without making an object of it. */
   topicId(slot: number): number {
     return this.#get(slot, topicIdAt);
@@ -178,7 +192,7 @@ export class SubscriptionTable implements SubscriptionSource {
   }
 
   /** Fills an empty table. */
-  readFrom(from: ImageReader): void {
+  readFrom(from: ImageReader, extent: ImageExtent): void {
     this.#end = from.u32();
     this.#rows.readFrom(from, this.#end);
     for (let left = from.u32(); left > 0; left--) {
@@ -191,6 +205,7 @@ export class SubscriptionTable implements SubscriptionSource {
       if (this.topicId(slot) === 0) this.#free.push(slot);
       // Clients are of the run that wrote the image.
       this.#set(slot, clientAt, 0);
+      if (extent !== "whole") this.#set(slot, deadLettersAt, 0);
     }
   }
 
@@ -219,6 +234,11 @@ export class SubscriptionTable implements SubscriptionSource {
     const cursors = this.#wide.get(slot) ?? [
       this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + cursorAt]!,
     ];
+    // A base image has positions of before the log began where it does (log-trimmer.ts).
+    for (let queueId = 0; queueId < cursors.length; queueId++) {
+      const begin = this.#queues.beginOffset(topic.queues[queueId]!);
+      if (cursors[queueId]! < begin) cursors[queueId] = begin;
+    }
     const subscription = new Subscription(slot, group, topic, cursors, this.#leases, this.#locks);
     subscription.widen();
     subscription.deadLetters = this.#get(slot, deadLettersAt);

@@ -12,6 +12,7 @@ import {
 } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import { RecordType } from "../commit-log/log.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { entryMatches, type ReadCount } from "../filter/entry-filter.ts";
@@ -23,7 +24,6 @@ import type { Receiver } from "../pop/receiver.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { messageBodyStart, messageBornHost, messageLaneMark } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
-import { StorageError } from "../storage/storage.ts";
 
 /** Bytes of messages in one answer, as of a receive. */
 const answerBytesMax = 8 * 1024 * 1024;
@@ -152,7 +152,7 @@ export class Puller {
         laneMark: messageLaneMark(body, start),
       };
     } catch (error) {
-      if (error instanceof StorageError) return undefined;
+      if (isUnreadable(error)) return undefined;
       throw error;
     }
   }

@@ -3,13 +3,14 @@ import { expectBytes } from "./record-fault.ts";
 
 /**
  * DeadLetter: a message leaves its group and enters the group's dead-letter topic; one record does both, so no crash can
- * lose or double it. The body is not copied: the record points at the message's own.
+ * lose or double it. The body is not copied, the record points at the message's own; where that lies in an old segment, which
+ * retention may remove before this record, it carries the message itself.
  *
  *     0  u32 group id
  *     4  u32 origin topic id
  *     8  u16 origin queue id
  *     10 u8  reason
- *     11 u8  0
+ *     11 u8  flags         bit 0: carries the message
  *     12 u53 origin offset
  *     20 u53 lease generation that ended
  *     28 u32 dead-letter topic id
@@ -23,6 +24,7 @@ import { expectBytes } from "./record-fault.ts";
  *     72 u32 tag hash
  *     76 u32 group hash
  *     80 text origin topic, text message id, text last holder, text lane
+ *     .. message record, if carried
  */
 export interface DeadLetterRecord {
   readonly groupId: number;
@@ -62,9 +64,13 @@ export function deadLetterReasonText(reason: number): string {
 
 const fixedBytes = 80;
 
-export function deadLetterRecordBytes(dead: DeadLetterRecord): number {
+const carriesMessage = 1;
+
+/** `messageRecord`: what the record carries; empty when it only points. */
+export function deadLetterRecordBytes(dead: DeadLetterRecord, messageRecord: Uint8Array): number {
   return (
     fixedBytes +
+    messageRecord.length +
     shortTextBytes(dead.originTopic) +
     shortTextBytes(dead.messageId) +
     shortTextBytes(dead.lastHolder) +
@@ -72,12 +78,17 @@ export function deadLetterRecordBytes(dead: DeadLetterRecord): number {
   );
 }
 
-export function writeDeadLetterRecord(dead: DeadLetterRecord, into: Buffer, at: number): void {
+export function writeDeadLetterRecord(
+  dead: DeadLetterRecord,
+  messageRecord: Uint8Array,
+  into: Buffer,
+  at: number,
+): void {
   into.writeUInt32LE(dead.groupId, at);
   into.writeUInt32LE(dead.topicId, at + 4);
   into.writeUInt16LE(dead.queueId, at + 8);
   into[at + 10] = dead.reason;
-  into[at + 11] = 0;
+  into[at + 11] = messageRecord.length > 0 ? carriesMessage : 0;
   writeUint53(into, at + 12, dead.offset);
   writeUint53(into, at + 20, dead.generation);
   into.writeUInt32LE(dead.deadTopicId, at + 28);
@@ -93,7 +104,8 @@ export function writeDeadLetterRecord(dead: DeadLetterRecord, into: Buffer, at: 
   let to = writeShortText(into, at + fixedBytes, dead.originTopic);
   to = writeShortText(into, to, dead.messageId);
   to = writeShortText(into, to, dead.lastHolder);
-  writeShortText(into, to, dead.lane);
+  to = writeShortText(into, to, dead.lane);
+  into.set(messageRecord, to);
 }
 
 export function readDeadLetterRecord(from: Buffer, start: number, end: number): DeadLetterRecord {
@@ -125,5 +137,13 @@ export function readDeadLetterRecord(from: Buffer, start: number, end: number): 
   };
 }
 
-/** Log position of the message that a dead letter points at. */
+/** Where the message record of a dead letter begins that carries one; -1: it points at its message. */
+export function deadLetterMessageStart(from: Buffer, start: number): number {
+  if (((from[start + 11] ?? 0) & carriesMessage) === 0) return -1;
+  let at = start + fixedBytes;
+  for (let texts = 0; texts < 4; texts++) at = shortTextEnd(from, at);
+  return at;
+}
+
+/** Log position of the message that a dead letter is about. */
 export const deadLetterMessagePosition = (from: Buffer, start: number): number => readUint53(from, start + 44);

@@ -1,6 +1,6 @@
 import { type LogReader, type LogRecord, RecordType } from "../commit-log/log.ts";
 import { carryMessageStart } from "./carry-record.ts";
-import { deadLetterMessagePosition } from "./dead-letter-record.ts";
+import { deadLetterMessagePosition, deadLetterMessageStart } from "./dead-letter-record.ts";
 import { halfMessageStart } from "./half-message-record.ts";
 import { expectMessageRecord } from "./message-record.ts";
 import { RecordFault } from "./record-fault.ts";
@@ -23,8 +23,8 @@ const found: StoredMessage = { position: 0, body: Buffer.alloc(0), start: 0 };
 const stepsMax = 2;
 
 /**
- * The message that the record at `position` stores or points at. The result is valid until the next call. Throws
- * `StorageError` when bytes on the way are damaged, `RecordFault` when there is no message.
+ * The message that the record at `position` stores or points at. The result is valid until the next call. Throws what
+ * `isUnreadable` (commit-log/unreadable.ts) knows when bytes on the way are damaged or gone, `RecordFault` when there is no message.
  */
 export function readStoredMessage(log: LogReader, position: number): StoredMessage {
   return storedMessageOf(log, log.read(position));
@@ -72,6 +72,8 @@ function messageStart(type: RecordType, body: Buffer): number {
     case RecordType.Commit:
     case RecordType.Due:
       return releaseCarriesMessage(body, 0) ? releaseFixedBytes : -1;
+    case RecordType.DeadLetter:
+      return deadLetterMessageStart(body, 0);
     default:
       return -1;
   }

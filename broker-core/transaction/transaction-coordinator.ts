@@ -10,6 +10,7 @@ import {
   type TransactionEnd,
 } from "../broker-port.ts";
 import type { LogReader, LogWriter } from "../commit-log/log.ts";
+import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { nextQueueOf } from "../dispatch/queue-choice.ts";
@@ -23,7 +24,6 @@ import {
 } from "../record/message-record.ts";
 import { RollbackReason } from "../record/rollback-record.ts";
 import { readStoredMessage, type StoredMessage } from "../record/stored-message.ts";
-import { StorageError } from "../storage/storage.ts";
 import type { Topic } from "../topic/topic.ts";
 import { CheckPace } from "./check-pace.ts";
 import { expiryMs } from "./transaction-clock.ts";
@@ -315,7 +315,7 @@ export class TransactionCoordinator {
     try {
       return readStoredMessage(this.#log, this.#tables.transactions.position[slot]!);
     } catch (error) {
-      if (error instanceof StorageError) return undefined;
+      if (isUnreadable(error)) return undefined;
       throw error;
     }
   }

@@ -125,6 +125,7 @@ const steps = [
   sendHalf,
   endTransaction,
   endTransaction,
+  endTransaction,
   endYoungest,
   step("setAskable", fc.tuple(fc.constantFrom(true, true, false)), (run, isAskable) => run.setAskable(isAskable)),
   step("grow", fc.tuple(fc.boolean()), (run, isCarried) => run.grow(isCarried)),
@@ -141,6 +142,9 @@ const steps = [
   step("jumpWall", fc.tuple(fc.constantFrom(-3.2e11, -3_600_000, 5_000, 3.2e11)), (run, ms) => run.jumpWall(ms)),
   step("write", nothing, (run) => run.write()),
   step("snapshot", nothing, (run) => run.snapshot()),
+  step("baseImage", nothing, (run) => run.baseImage()),
+  step("trim", nothing, (run) => run.trim()),
+  step("removeSegments", nothing, (run) => run.removeSegments()),
   step("compare", nothing, (run) => run.compare()),
   step("crash", fc.tuple(fc.constantFrom<"kill" | "power">("kill", "power"), fc.boolean()), (run, kind, useImage) =>
     run.crash(kind, useImage),

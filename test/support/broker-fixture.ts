@@ -149,9 +149,12 @@ export class BrokerFixture {
     this.log.onDurable = (position) => this.state.onDurable(position, this.now);
   }
 
+  /** The image that the log needs to be read from its beginning, once it does not begin at 0. */
+  base: Buffer | undefined;
+
   /** Another state from the same log; it must equal the live one. */
   rebuild(image?: Buffer): BrokerState {
-    const state = this.#makeState(image);
+    const state = this.#makeState(image ?? this.base);
     for (const record of this.log.records(state.appliedPosition)) state.replay(record);
     state.goLive(this.now);
     return state;

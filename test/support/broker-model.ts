@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
 import { ChangeKind } from "../../broker-core/broker-port.ts";
+import { RecordType } from "../../broker-core/commit-log/log.ts";
+import type { Unconsumed } from "../../broker-core/dispatch/log-trimming.ts";
+import { readDeadLetterRecord } from "../../broker-core/record/dead-letter-record.ts";
+import { TrimReason } from "../../broker-core/record/log-trimmed-record.ts";
 import { Code } from "../../proto/code.ts";
 import { type Answer, BrokerFixture, type Got, messageBytes } from "./broker-fixture.ts";
 import {
@@ -20,6 +24,8 @@ interface ModelMessage {
   readonly tag: string;
   /** Message group; "" for none. */
   readonly key: string;
+  /** In the log. */
+  readonly position: number;
 }
 
 interface ModelLease {
@@ -47,6 +53,8 @@ interface ModelGroup {
   /** By message id. */
   leases: Map<string, ModelLease>;
   dead: { id: string; attempts: number; holder: string }[];
+  /** How many of the dead letters retention has removed. */
+  deadRemoved: number;
 }
 
 /** All that the log knows: rolled back by a crash. */
@@ -56,6 +64,8 @@ interface ModelState {
   messages: ModelMessage[];
   groups: ModelGroup[];
   transactions: ModelTransaction[];
+  /** The log begins here; messages below are gone. */
+  logBegin: number;
 }
 
 interface ModelWaiter {
@@ -86,10 +96,17 @@ export const tags = ["red", "blue"] as const;
 /** Message groups. */
 export const keys = ["ann", "bob", "cat", "dan"] as const;
 
+interface BaseImage {
+  readonly bytes: Buffer;
+  readonly position: number;
+}
+
 /** What runs did. */
 export const countsBlank = {
   ...transactionCountsBlank,
   ...{ delivered: 0, acked: 0, dead: 0, forwarded: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 },
+  /** Messages that retention removed before a group had consumed them. */
+  expired: 0,
   /** Messages of a message group that a client saw, each after all before it were settled. */
   inOrder: 0,
 };
@@ -108,6 +125,10 @@ export class BrokerRun {
   readonly receipts: HeldReceipt[] = [];
   #unseen: UnseenBatch[] = [];
   #image: { readonly bytes: Buffer; readonly position: number } | undefined;
+  #base: BaseImage | undefined;
+  #trimmed: (BaseImage & { readonly recordPosition: number }) | undefined;
+  /** By group: dead letters that lay in segments that are removed. */
+  readonly #deadGone = new Map<string, number>();
   #lastAttempt: Parameters<BrokerRun["receive"]> | undefined;
   #checkedAnswers = 0;
   #nextId = 1;
@@ -127,9 +148,10 @@ export class BrokerRun {
       start: undefined,
       leases: new Map(),
       dead: [],
+      deadRemoved: 0,
     });
     const groups = [group("ns/limited", 2, 0, "*"), group("ns/narrow", 0, 4, "*"), group("ns/picky", 1, 0, "red")];
-    this.#model = { topicId, incarnation: 1, messages: [], groups, transactions: [] };
+    this.#model = { topicId, incarnation: 1, messages: [], groups, transactions: [], logBegin: 0 };
     real.sync();
     this.#writtenModel = structuredClone(this.#model);
     this.#durableModel = structuredClone(this.#model);
@@ -166,7 +188,7 @@ export class BrokerRun {
     assert.equal(sent.firstOffset, before, "offsets are dense");
     const known = messages.find((message) => key !== "" && message.key === key);
     if (known !== undefined) assert.equal(sent.queueId, known.queueId, "a message group keeps its queue");
-    messages.push({ id, queueId: sent.queueId, offset: sent.firstOffset, tag, key });
+    messages.push({ id, queueId: sent.queueId, offset: sent.firstOffset, tag, key, position: sent.position });
     this.#check();
   }
 
@@ -189,7 +211,10 @@ export class BrokerRun {
       const { transaction, queueId, offset } = committed;
       const before = this.#model.messages.filter((message) => message.queueId === queueId).length;
       assert.equal(offset, before, "offsets are dense");
-      this.#model.messages.push({ id: transaction.messageId, queueId, offset, tag: transaction.tag, key: "" });
+      const { messageId: id, tag } = transaction;
+      // Of the commit, which is the last record.
+      const position = this.real.state.appliedPosition - 1;
+      this.#model.messages.push({ id, queueId, offset, tag, key: "", position });
     }
     this.#check();
   }
@@ -241,6 +266,7 @@ export class BrokerRun {
       if (topicId !== this.#durableModel.topicId || message === undefined || message.key === "") continue;
       for (const before of messages) {
         if (before.key !== message.key || before.offset >= message.offset) continue;
+        if (before.position < this.#durableModel.logBegin) continue;
         if (before.offset < start![before.queueId]! || (filter !== "*" && filter !== before.tag)) continue;
         const state = leases.get(before.id)?.state;
         assert.ok(state === "acked" || state === "dead", `${messageId} is seen while ${before.id} is ${state} (C7)`);
@@ -394,6 +420,66 @@ export class BrokerRun {
     this.#image = { bytes: this.real.state.snapshot(), position: this.real.state.appliedPosition };
   }
 
+  baseImage(): void {
+    const position = this.real.state.appliedPosition;
+    this.#base = { bytes: this.real.state.baseImage(position), position };
+  }
+
+  /** The log begins where the base image stands, if that is on disk; records since then may speak of what is gone. */
+  trim(): void {
+    const { real } = this;
+    const base: BaseImage | undefined = this.#base;
+    const model = this.#model;
+    if (base === undefined || base.position > real.log.durablePosition || base.position <= model.logBegin) return;
+    const isGone = ({ position }: ModelMessage): boolean => position < base.position;
+    for (const group of model.groups) {
+      const lost = this.#pending(group).filter(isGone).length;
+      if (group.filter === "*") {
+        const told: readonly Unconsumed[] = real.state
+          .unconsumedBelow(base.position)
+          .filter((entry) => entry.group === group.name);
+        assert.equal(told[0]?.messages ?? 0, lost, `what ${group.name} loses`);
+      }
+      this.counts.expired += lost;
+      for (const { id } of model.messages.filter(isGone)) group.leases.delete(id);
+      group.deadRemoved = this.#deadLettersBelow(group, base.position);
+    }
+    while (!real.state.carryBefore(real.log.endPosition, real.now).isFinished);
+    this.#transactions.carried(model.transactions);
+    const recordPosition = real.state.trimLog(base.position, TrimReason.Age, real.now);
+    this.#trimmed = { ...base, recordPosition };
+    model.logBegin = base.position;
+    this.#serve();
+    this.#check();
+  }
+
+  /** Once the record is on disk the segments may go; from then on a start needs the base image. */
+  removeSegments(): void {
+    const { real } = this;
+    const trimmed = this.#trimmed;
+    if (trimmed === undefined || trimmed.recordPosition >= real.log.durablePosition) return;
+    const counts = () => this.#model.groups.map((group) => this.#deadLettersBelow(group, Number.POSITIVE_INFINITY));
+    const before = counts();
+    real.log.removeBelow(trimmed.position);
+    const after = counts();
+    for (const [i, { name }] of this.#model.groups.entries()) {
+      this.#deadGone.set(name, (this.#deadGone.get(name) ?? 0) + before[i]! - after[i]!);
+    }
+    real.base = trimmed.bytes;
+    if (this.#image !== undefined && this.#image.position < trimmed.position) this.#image = undefined;
+    if (this.#base !== undefined && this.#base.position <= trimmed.position) this.#base = undefined;
+    this.#trimmed = undefined;
+  }
+
+  #deadLettersBelow(group: ModelGroup, position: number): number {
+    let count = this.#deadGone.get(group.name) ?? 0;
+    for (const record of this.real.log.records(this.real.log.begin)) {
+      if (record.type !== RecordType.DeadLetter || record.position >= position) continue;
+      if (readDeadLetterRecord(record.body, 0, record.body.length).groupId === group.id) count++;
+    }
+    return count;
+  }
+
   compare(): void {
     this.real.assertRebuilt(this.#image?.bytes);
     this.#timePassed();
@@ -420,6 +506,8 @@ export class BrokerRun {
     const kept = kind === "kill" ? real.log.writtenPosition : real.log.durablePosition;
     // A snapshot of records that were lost is worth nothing, also later when the log has grown over its position.
     if (this.#image !== undefined && this.#image.position > kept) this.#image = undefined;
+    if (this.#base !== undefined && this.#base.position > kept) this.#base = undefined;
+    if (this.#trimmed !== undefined && this.#trimmed.recordPosition >= kept) this.#trimmed = undefined;
     this.#model = structuredClone(kind === "kill" ? this.#writtenModel : this.#durableModel);
     this.#waiters = [[], [], []];
     this.#unseen = [];
@@ -505,6 +593,7 @@ export class BrokerRun {
         .map(({ id, body, deadLetter: dead }) => ({ id, body, attempts: dead?.attempts, holder: dead?.lastHolder }))
         .sort(byId),
       group.dead
+        .slice(group.deadRemoved)
         .map((dead) => ({ ...dead, body: `body of ${dead.id}` }))
         .map(({ id, body, attempts, holder }) => ({ id, body, attempts, holder }))
         .sort(byId),
@@ -630,6 +719,7 @@ export class BrokerRun {
     if (topicId !== current) return "void";
     const group = groups[groupIndex]!;
     const lease = group.leases.get(messageId);
+    if (messages.find(({ id }) => id === messageId)!.position < this.#model.logBegin) return "void";
     if (lease === undefined) {
       // Its hand-out was lost in a power cut; and if the group's position was, too, it may start behind the message now.
       const message = messages.find(({ id }) => id === messageId)!;
@@ -670,8 +760,9 @@ export class BrokerRun {
   /** Visible messages that the group wants and is not done with, in the order of the log. */
   #pending({ start, filter, leases }: ModelGroup): ModelMessage[] {
     if (start === undefined) return [];
-    return this.#model.messages.slice(0, this.#visibleCount).filter(({ id, queueId, offset, tag }) => {
-      if (offset < start[queueId]! || (filter !== "*" && filter !== tag)) return false;
+    return this.#model.messages.slice(0, this.#visibleCount).filter(({ id, queueId, offset, tag, position }) => {
+      if (offset < start[queueId]! || position < this.#model.logBegin || (filter !== "*" && filter !== tag))
+        return false;
       const state = leases.get(id)?.state;
       return state !== "acked" && state !== "dead";
     });

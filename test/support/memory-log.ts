@@ -1,4 +1,10 @@
-import type { LogReader, LogRecord, LogWriter, RecordType } from "../../broker-core/commit-log/log.ts";
+import {
+  type LogReader,
+  type LogRecord,
+  LogTrimmedError,
+  type LogWriter,
+  type RecordType,
+} from "../../broker-core/commit-log/log.ts";
 import { StorageError } from "../../broker-core/storage/storage.ts";
 import { Code } from "../../proto/code.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
@@ -11,6 +17,8 @@ interface StoredRecord {
   readonly type: RecordType;
   readonly body: Buffer;
   readonly nextPosition: number;
+  /** `youngPosition` when it was appended: it may point at what lies there or above. */
+  readonly youngPosition: number;
 }
 
 interface Waiter {
@@ -37,6 +45,9 @@ export class MemoryLog implements LogWriter, LogReader {
   /** Records read by position. */
   readCount = 0;
 
+  /** Retention has removed what lies below. */
+  begin = 0;
+
   #records: StoredRecord[] = [];
   readonly #index = new Map<number, StoredRecord>();
   #isBatchOpen = false;
@@ -55,7 +66,8 @@ export class MemoryLog implements LogWriter, LogReader {
     this.#isBatchOpen = true;
     const position = this.endPosition;
     this.endPosition += recordHeaderBytes + length;
-    const record = { position, type, body: slab.subarray(5, 5 + length), nextPosition: this.endPosition };
+    const body = slab.subarray(5, 5 + length);
+    const record = { position, type, body, nextPosition: this.endPosition, youngPosition: this.youngPosition };
     this.#records.push(record);
     this.#index.set(position, record);
     return position;
@@ -64,6 +76,7 @@ export class MemoryLog implements LogWriter, LogReader {
   read(position: number): LogRecord {
     this.readCount++;
     const record = this.#index.get(position);
+    if (position < this.begin) throw new LogTrimmedError(position, this.begin);
     if (record === undefined) throw new Error(`no record at ${position}`);
     if (this.damaged.has(position)) throw new StorageError("io", `log position ${position}: checksum does not match`);
     if (record.body.length > this.#readBuffer.length) this.#readBuffer = Buffer.alloc(record.body.length * 2);
@@ -96,6 +109,17 @@ export class MemoryLog implements LogWriter, LogReader {
     this.durablePosition = this.writtenPosition;
     this.onDurable?.(this.durablePosition);
     this.#durable = run(this.#durable, this.durablePosition);
+  }
+
+  /** As retention does: what lies below `position` goes, except what a later record may point at. */
+  removeBelow(position: number): void {
+    const kept = this.#records.filter((record) => record.position >= position);
+    this.begin = Math.min(position, ...kept.map(({ youngPosition }) => Math.max(youngPosition, this.begin)));
+    this.#records = this.#records.filter((record) => {
+      if (record.position >= this.begin) return true;
+      this.#index.delete(record.position);
+      return false;
+    });
   }
 
   /** "kill": the process dies, what was written stays. "power": only what is durable stays, and nobody is answered. */

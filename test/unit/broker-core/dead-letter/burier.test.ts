@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ChangeKind } from "../../../../broker-core/broker-port.ts";
 import { RecordType } from "../../../../broker-core/commit-log/log.ts";
+import { TrimReason } from "../../../../broker-core/record/log-trimmed-record.ts";
 import { Code } from "../../../../proto/code.ts";
 import { BrokerFixture } from "../../../support/broker-fixture.ts";
 
@@ -65,6 +66,32 @@ describe("requirement 5: the dead-letter queue", () => {
     const before = f.log.endPosition;
     f.pass(10_000);
     assert.ok(f.log.endPosition - before < 1_000);
+  });
+
+  it("carries a message that lies too far back to be pointed at, and so outlives its segment", () => {
+    const { f, t, g } = opened(1);
+    f.send(t, { id: "poison", body: "bad" });
+    f.receive(t, g);
+    f.log.youngPosition = f.log.endPosition;
+    f.pass(10_000);
+    const [again] = deadLetters(f);
+    assert.deepEqual([again?.id, again?.body, again?.deadLetter?.offset], ["poison", "bad", 0]);
+    f.log.youngPosition = f.log.endPosition;
+    // A reader of the dead letters lets it die as well: that one carries it on.
+    const reader = f.group("ns/second-reader", { attemptsMax: 1 });
+    f.receive(f.topic(deadTopic, { incarnation: 7 }), reader);
+    const begin = f.log.endPosition;
+    f.base = f.state.baseImage(begin);
+    f.log.youngPosition = begin;
+    f.pass(10_000);
+    f.state.trimLog(begin, TrimReason.Age, f.now);
+    f.sync();
+    f.log.removeBelow(begin);
+    assert.equal(f.log.begin, begin, "nothing points back");
+    const [last] = f.receive(f.topic("ns/%DLQ%second-reader", { incarnation: 7 }), f.group("ns/third-reader"));
+    assert.deepEqual([last?.id, last?.body, last?.deadLetter?.topic], ["poison", "bad", deadTopic]);
+    assert.deepEqual(deadLetters(f), [], "the one before is gone with its record");
+    f.assertRebuilt();
   });
 
   it("comes with the nack of the last attempt: at once, or when its delay is over", () => {

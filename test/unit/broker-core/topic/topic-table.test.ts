@@ -196,7 +196,7 @@ function restored(tables: BrokerTables): BrokerTables {
   const again = tablesWithGroups();
   const reader = new ImageReader(image.bytes());
   again.topics.readFrom(reader);
-  again.subscriptions.readFrom(reader);
+  again.subscriptions.readFrom(reader, "whole");
   assert.ok(reader.isAtEnd);
   again.topics.nextId = tables.topics.nextId;
   return again;

@@ -1,0 +1,66 @@
+import { LeaseState } from "../pop/lease-table.ts";
+import type { LogTrimmedRecord } from "../record/log-trimmed-record.ts";
+import type { OrderKept } from "../record/order-kept-record.ts";
+import { RecordFault } from "../record/record-fault.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+import type { GroupOrder } from "./group-order.ts";
+import type { LeaseFollower } from "./lease-follower.ts";
+
+/**
+ * What it means for the tables that the log begins at a later position. Part of the dispatcher.
+ *
+ * The state at that position with single messages left out (`writeBaseImage`), followed by the records behind it, gives the same
+ * tables as those who were there all the time have: what records say of messages below is passed over there (`isTrimmed`), and
+ * dropped here. Only the order of message groups cannot be followed without the messages below; the records OrderKept say what
+ * it is, and both take it from them.
+ */
+export class LogTrimmer {
+  readonly #tables: BrokerTables;
+  readonly #order: GroupOrder;
+  readonly #leases: LeaseFollower;
+  #kept: OrderKept[] = [];
+
+  constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower) {
+    this.#tables = tables;
+    this.#order = order;
+    this.#leases = leases;
+  }
+
+  orderKept(kept: OrderKept): void {
+    this.#kept.push(kept);
+  }
+
+  trimmed({ begin, orderCount }: LogTrimmedRecord): void {
+    const { topics, queues, subscriptions, leases } = this.#tables;
+    this.#tables.logBegin = begin;
+    this.#tables.isPartial = false;
+    this.#order.clear();
+    for (let slot = 0; slot < leases.end; slot++) {
+      if (leases.state[slot] === LeaseState.Free || leases.position[slot]! >= begin) continue;
+      const subscription = subscriptions.at(leases.subscription[slot]!)!;
+      if (leases.state[slot] === LeaseState.Dead) subscription.deadLetters--;
+      this.#leases.forget(slot, subscription);
+    }
+    queues.forEachBelow(begin, (queue, newBegin) => {
+      queues.trim(queue, newBegin);
+      const queueId = queues.queueId(queue);
+      for (const { cursors } of topics.byId(queues.topicId(queue))!.subscriptions.values()) {
+        cursors[queueId] = Math.max(cursors[queueId]!, newBegin);
+      }
+    });
+    // A process may have died between these records; then more than belong to this one have gathered.
+    for (const kept of this.#kept.slice(this.#kept.length - orderCount)) this.#restore(kept);
+    this.#kept = [];
+    topics.putAwayIdle(Number.NEGATIVE_INFINITY);
+  }
+
+  #restore({ groupId, topicId, rows }: OrderKept): void {
+    const subscription = this.#tables.subscription(groupId, topicId);
+    if (subscription === undefined) {
+      throw new RecordFault(
+        `the order of message groups for group ${groupId} on topic ${topicId}, which it never opened`,
+      );
+    }
+    for (const row of rows) this.#order.restore(subscription, row);
+  }
+}
