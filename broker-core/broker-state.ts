@@ -35,6 +35,7 @@ import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupReset } from "./operation/group-reset.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
+import { topicTransfer } from "./operation/topic-transfer.ts";
 import { LeaseState } from "./pop/lease-table.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
@@ -136,6 +137,7 @@ export class BrokerState implements BrokerPort {
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
       ...deadLetterOperations(this.#tables, log, this.#journal, wake),
+      ...topicTransfer(this.#tables, log, this.#sender, (opening, now) => this.openTopic(opening, now)),
       ...(options.lookUps?.(this.#tables) ?? []),
     ]);
   }

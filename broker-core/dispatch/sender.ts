@@ -50,7 +50,19 @@ export class Sender {
     if (this.#facts[0]!.messageType === MessageType.Transaction) return this.#sendHalf(topic, call, now);
     const mixture = this.#mixture(topic, call.messages.length);
     if (mixture !== undefined) return mixture;
-    const queueId = this.#chooseQueue(topic);
+    return this.#store(topic, call, this.#chooseQueue(topic), now);
+  }
+
+  /** Puts one message that was exported back into a queue as it is: it has had its time, its transaction and its type. */
+  restore(call: SendCall, queueId: number, now: Now): Sent {
+    const topic = this.#tables.topics.byId(call.topicId);
+    if (topic === undefined) return refused(Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
+    if (!this.#journal.takesMessages)
+      return refused(Code.TooManyRequests, "the disk of the broker is full: free space");
+    return this.#read(call.messages[0]!, 0) ?? this.#store(topic, call, queueId, now);
+  }
+
+  #store(topic: Topic, call: SendCall, queueId: number, now: Now): Sent {
     const queue = topic.queues[queueId]!;
     const firstOffset = this.#tables.queues.endOffset(queue);
     const storeMs = Math.floor(now.wallMs);
@@ -95,8 +107,12 @@ export class Sender {
     }
   }
 
-  /** Fills row `index` of what is to be stored, or says why it cannot be. */
   #check(topic: Topic, message: Buffer, index: number): Refused | undefined {
+    return this.#read(message, index) ?? checkType(topic, this.#facts[index]!);
+  }
+
+  /** Fills row `index` of what is to be stored, or says why it cannot be. */
+  #read(message: Buffer, index: number): Refused | undefined {
     if (message.length > messageBytesMax) {
       return refused(
         Code.MessageBodyTooLarge,
@@ -120,7 +136,7 @@ export class Sender {
     }
     // A part that came in pieces was put together, as many decoders do not.
     this.#bodies[index] = scan.isRewritten ? scan.bytes.subarray(scan.start, scan.end) : message;
-    return checkType(topic, facts);
+    return undefined;
   }
 
   /** The messages of a send lie in one queue: what belongs into different ones cannot be sent at once. */

@@ -12,8 +12,8 @@ import { addApiRoutes } from "./api-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
 import { sidecarView } from "./sidecar-view.ts";
 
-/** Longest body: a file with some ten thousand topics. */
-const bodyBytesMax = 4 * 1024 * 1024;
+/** Longest body: a file with some ten thousand topics, or a page of messages to import. */
+const bodyBytesMax = 12 * 1024 * 1024;
 
 /** Lines of the audit trail that one answer holds. */
 const auditLinesDefault = 100;
@@ -57,7 +57,7 @@ export class ApiServer {
       isAlive: (name) => options.leases.isAlive(name),
       sidecars: () => options.ads.reports().map(sidecarView),
     });
-    addOperationRoutes(server, options.brokers);
+    addOperationRoutes(server, options.brokers, options.catalog);
   }
 
   listen(at: HostAndPort): Promise<number> {

@@ -7,13 +7,15 @@ import {
   jsonAnswer,
 } from "../../proto/runtime/admin-server.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
+import type { Catalog } from "../catalog/catalog.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
 import { type DescribedGroup, groupStatus } from "../operation/group-status.ts";
 import { fromAll } from "../operation/order-to-all.ts";
 import { qualifiedName } from "../resource/resource-name.ts";
+import { messageTypesOf } from "../resource/topic.ts";
 
 /** What operators ask of the brokers and order them, over HTTP (docs/operator-calls.md). */
-export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator): void {
+export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator, catalog: Catalog): void {
   const route = (method: "GET" | "POST", path: string, handler: AdminHandler): void =>
     server.route(method, path, async (request) => {
       try {
@@ -35,6 +37,8 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator)
     ["groups/:name/dead-letters/list", "dlq.list"],
     ["groups/:name/dead-letters/show", "dlq.show"],
     ["groups/:name/dead-letters/redrive", "dlq.redrive"],
+    ["topics/:name/export", "topic.export"],
+    ["topics/:name/import", "topic.import"],
     ["messages/get", "message.get"],
     ["messages/find", "message.find"],
     ["messages/trace", "message.trace"],
@@ -42,19 +46,29 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator)
     route("POST", `/v1/namespaces/:namespace/${path}`, async (request) => {
       const namespace = request.parameters["namespace"] ?? "";
       const body = bodyOf(request);
-      const topic = body["topic"];
+      const name = request.parameters["name"];
+      const topic = path.startsWith("topics/") ? name : body["topic"];
       const order = {
         ...body,
-        ...(request.parameters["name"] === undefined
-          ? {}
-          : { group: qualifiedName(namespace, request.parameters["name"]) }),
+        ...(name !== undefined && path.startsWith("groups/") ? { group: qualifiedName(namespace, name) } : {}),
         ...(typeof topic === "string" ? { topic: qualifiedName(namespace, topic) } : {}),
+        ...(method === "topic.import" ? { opening: openingOf(catalog, namespace, name ?? "") } : {}),
       };
       const only = request.query.get("broker");
       const answers = only === null ? await brokers.callAll(method, order) : [await brokers.ask(only, method, order)];
       return jsonAnswer(200, fromAll(answers));
     });
   }
+}
+
+/** What a broker must know of a topic before its first use, as sidecars tell it. */
+function openingOf(catalog: Catalog, namespace: string, name: string): object {
+  const topic = catalog.tables.topic.get(qualifiedName(namespace, name));
+  if (topic === undefined) {
+    throw new MeshError(Code.TopicNotFound, `topic "${name}" does not exist in namespace "${namespace}"`);
+  }
+  const { incarnation, type, queues } = topic;
+  return { incarnation, messageTypes: messageTypesOf(type), queueCount: queues };
 }
 
 function bodyOf({ body }: AdminRequest): Readonly<Record<string, unknown>> {

@@ -10,6 +10,7 @@ import { register as registerMessage } from "./message.ts";
 import { printError } from "./output.ts";
 import { becomeProcess, processNames } from "./process-entry.ts";
 import { register as registerTopic } from "./topic.ts";
+import { register as registerTopicTransfer } from "./topic-transfer.ts";
 import { register as registerUp } from "./up.ts";
 
 /** The command `popmesh`: every sub-command registers itself; this file only lists them. */
@@ -30,7 +31,7 @@ for (const name of processNames) {
 registerApply(program);
 registerGet(program);
 registerDescribe(program);
-registerTopic(program);
+registerTopicTransfer(registerTopic(program));
 registerGroup(program);
 registerDlq(program);
 registerMessage(program);

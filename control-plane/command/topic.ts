@@ -11,9 +11,9 @@ interface CreateOptions extends ServerOption {
   readonly namespace: string;
 }
 
-/** `popmesh topic create|delete`. */
-export function register(program: Command): void {
-  const topic = program.command("topic").description("create and delete topics");
+/** `popmesh topic create|delete`; returns the command for those who add to it. */
+export function register(program: Command): Command {
+  const topic = program.command("topic").description("create, delete, export and import topics");
   withServer(
     topic
       .command("create")
@@ -47,4 +47,5 @@ export function register(program: Command): void {
     );
     print(`topic "${name}" deleted`);
   });
+  return topic;
 }
