@@ -38,6 +38,8 @@ export interface BrokerPort {
    * can go once the outcome's `position` is durable. Does a few megabytes in one call: to be called until it is finished.
    */
   carryBefore(position: number, now: Now): Carried;
+  /** Says to which lite topics of a parent topic a consumer subscribes; its receives of the parent are answered from those. */
+  syncLite(call: LiteSync, now: Now): LiteSynced;
   /** Reads a queue from an offset on; grants no lease and changes nothing. */
   pull(call: PullCall): Pulled;
   /** An offset of a queue, or a group's offset in it. */
@@ -283,6 +285,25 @@ export interface DeadLetterOrigin {
   readonly lastHolder: string;
   readonly deadMs: number;
 }
+
+export interface LiteSync {
+  /** The parent topic, of type LITE. */
+  readonly topicId: number;
+  readonly groupId: number;
+  readonly clientId: string;
+  readonly action: "add" | "remove" | "replace" | "clear";
+  readonly liteTopics: readonly string[];
+  /** Where the group begins in a lite topic that it has not read; undefined: as in any topic. */
+  readonly start: LiteStart | undefined;
+}
+
+export type LiteStart =
+  | { readonly kind: "last" | "min" | "max" }
+  /** An offset, the last so many messages, or a time in milliseconds since 1970. */
+  | { readonly kind: "offset" | "tail" | "time"; readonly value: number };
+
+/** `position`: durable when the answer leaves. */
+export type LiteSynced = { readonly ok: true; readonly position: number } | Refused;
 
 export interface PullCall {
   readonly topicId: number;

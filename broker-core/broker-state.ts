@@ -5,6 +5,8 @@ import type {
   ChangeCall,
   Ended,
   GroupOpening,
+  LiteSync,
+  LiteSynced,
   Now,
   OffsetCall,
   OffsetFound,
@@ -31,6 +33,8 @@ import { Journal } from "./dispatch/journal.ts";
 import { trimLog, type Unconsumed, unconsumedBelow } from "./dispatch/log-trimming.ts";
 import { Sender } from "./dispatch/sender.ts";
 import { readStateImage, writeBaseImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
+import { isLiteParent, liteTopicName } from "./lite/lite-name.ts";
+import { LiteReceiver } from "./lite/lite-receiver.ts";
 import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupReset } from "./operation/group-reset.ts";
@@ -98,6 +102,9 @@ export class BrokerState implements BrokerPort {
   readonly #receiver: Receiver;
   readonly #settler: Settler;
   readonly #puller: Puller;
+  readonly #lite: LiteReceiver;
+  /** Lite topics to be looked at at the end of the call at hand. */
+  readonly #wokenLite = new Set<number>();
   readonly #operations: Operations;
   /** Subscriptions to be served at the end of the call at hand. */
   readonly #woken = new Set<Subscription>();
@@ -124,13 +131,15 @@ export class BrokerState implements BrokerPort {
       options.orphans ?? nobody,
       options.checkPolicy ?? defaultCheckPolicy,
     );
-    this.#sender = new Sender(this.#tables, this.#journal, this.#transactions);
+    this.#sender = new Sender(this.#tables, this.#journal, this.#opener, this.#transactions);
     this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
     this.#settler = new Settler(this.#tables, this.#journal, this.#burier, sealer);
     this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, {
       inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
       groupStart: options.groupStart ?? "end",
     });
+    this.#lite = new LiteReceiver(this.#tables, log, this.#journal, this.#opener, this.#receiver, sink);
+    this.#receiver.lite = this.#lite;
     this.#puller = new Puller(this.#tables, log, this.#journal, this.#receiver);
     const wake = (subscription: Subscription): void => this.#wake(subscription);
     this.#operations = new Operations([
@@ -158,9 +167,23 @@ export class BrokerState implements BrokerPort {
 
   openTopic(opening: TopicOpening, _now: Now): Opened {
     return this.#opener.openTopic(opening, (dropped) => {
-      for (const subscription of dropped.subscriptions.values()) this.#woken.delete(subscription);
-      this.#receiver.dropTopic(dropped);
+      this.#forgetTopic(dropped);
+      if (!isLiteParent(dropped.messageTypes)) return;
+      // Its lite topics go with it.
+      this.#lite.dropParent(dropped);
+      const prefix = liteTopicName(dropped.name, "");
+      const children = [...this.#tables.topics.all()].filter(({ name }) => name.startsWith(prefix));
+      for (const child of children) {
+        this.#forgetTopic(child);
+        this.#journal.topicDropped(child.id);
+      }
     });
+  }
+
+  /** Before its state goes: nothing waits for it any more. */
+  #forgetTopic(topic: Topic): void {
+    for (const subscription of topic.subscriptions.values()) this.#woken.delete(subscription);
+    this.#receiver.dropTopic(topic);
   }
 
   openGroup(opening: GroupOpening, _now: Now): Opened {
@@ -216,6 +239,10 @@ export class BrokerState implements BrokerPort {
     return this.#transactions.carryBefore(position);
   }
 
+  syncLite(call: LiteSync, now: Now): LiteSynced {
+    return this.#lite.sync(call, now);
+  }
+
   pull(call: PullCall): Pulled {
     return this.#puller.pull(call);
   }
@@ -249,6 +276,7 @@ export class BrokerState implements BrokerPort {
   #wakeTopic(topic: Topic): void {
     topic.isWoken = true;
     this.#wokenTopics.push(topic);
+    if (this.#lite.isWanted(topic.id)) this.#wokenLite.add(topic.id);
     const { inUse } = topic.subscriptions;
     if (inUse === undefined) return;
     for (const subscription of inUse.values()) this.#wake(subscription);
@@ -259,13 +287,19 @@ export class BrokerState implements BrokerPort {
     this.#endLeases(now);
     this.#serveWoken(now);
     this.#receiver.advance(now);
+    this.#lite.advance(now);
     this.#transactions.advance(now);
   }
 
   nextTimerMs(): number {
     if (this.#isBehind) return Number.NEGATIVE_INFINITY;
     const { leaseTimers } = this.#tables;
-    return Math.min(leaseTimers.nextMs(), this.#receiver.nextTimerMs(), this.#transactions.nextTimerMs());
+    return Math.min(
+      leaseTimers.nextMs(),
+      this.#receiver.nextTimerMs(),
+      this.#transactions.nextTimerMs(),
+      this.#lite.nextTimerMs(),
+    );
   }
 
   get appliedPosition(): number {
@@ -381,6 +415,7 @@ export class BrokerState implements BrokerPort {
 
   #wake(subscription: Subscription): void {
     if (subscription.waitHead >= 0) this.#woken.add(subscription);
+    if (this.#lite.isWanted(subscription.topic.id)) this.#wokenLite.add(subscription.topic.id);
   }
 
   #serveWoken(now: Now): void {
@@ -389,6 +424,10 @@ export class BrokerState implements BrokerPort {
     for (const subscription of this.#woken) {
       this.#woken.delete(subscription);
       this.#receiver.serveWaiting(subscription, now);
+    }
+    for (const topicId of this.#wokenLite) {
+      this.#wokenLite.delete(topicId);
+      this.#lite.wake(topicId, now);
     }
   }
 }

@@ -2,7 +2,9 @@ import { Code } from "../../proto/code.ts";
 import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Now, Refused, SendCall, Sent } from "../broker-port.ts";
+import { isLiteParent, isLiteTopicName, liteChildTypes, liteTopicName } from "../lite/lite-name.ts";
 import { type MessageFacts, SendPart } from "../record/message-record.ts";
+import type { Opener } from "../topic/opener.ts";
 import { isPriorityTopic, type Topic } from "../topic/topic.ts";
 import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import type { BrokerTables } from "./broker-tables.ts";
@@ -21,15 +23,18 @@ const typeNames = ["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "LIT
 export class Sender {
   readonly #tables: BrokerTables;
   readonly #journal: Journal;
+  readonly #opener: Opener;
   readonly #transactions: TransactionCoordinator;
   readonly #scan = new MessageScan();
   /** Of the messages of the call at hand. */
   readonly #facts: MessageFacts[] = [];
   readonly #bodies: Buffer[] = [];
+  readonly #liteTopics: string[] = [];
 
-  constructor(tables: BrokerTables, journal: Journal, transactions: TransactionCoordinator) {
+  constructor(tables: BrokerTables, journal: Journal, opener: Opener, transactions: TransactionCoordinator) {
     this.#tables = tables;
     this.#journal = journal;
+    this.#opener = opener;
     this.#transactions = transactions;
   }
 
@@ -47,6 +52,7 @@ export class Sender {
         return refused(Code.BadRequest, "a half message is sent by itself: one message, one transaction");
       }
     }
+    if (isLiteParent(topic.messageTypes)) return this.#sendLite(topic, call, now);
     if (this.#facts[0]!.messageType === MessageType.Transaction) return this.#sendHalf(topic, call, now);
     const mixture = this.#mixture(topic, call.messages.length);
     if (mixture !== undefined) return mixture;
@@ -93,6 +99,26 @@ export class Sender {
     return { ok: true, queueId, firstOffset, storeMs, position, transactionId: "" };
   }
 
+  /** A message of a lite topic lies in a topic of its own, which the first one opens. */
+  #sendLite(parent: Topic, call: SendCall, now: Now): Sent {
+    const [liteTopic = ""] = this.#liteTopics;
+    for (let i = 0; i < call.messages.length; i++) {
+      if (this.#liteTopics[i] !== liteTopic) {
+        return refused(Code.BadRequest, "the messages of one send are of one lite topic: send the others apart");
+      }
+    }
+    if (!isLiteTopicName(liteTopic)) {
+      const text = `"${liteTopic.slice(0, 80)}" is no name of a lite topic: 1 to 64 letters, digits, _ and -`;
+      return refused(Code.IllegalLiteTopic, text);
+    }
+    try {
+      return this.#store(this.#opener.ownTopic(liteTopicName(parent.name, liteTopic), liteChildTypes), call, 0, now);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      return refused(error.code, error.message);
+    }
+  }
+
   #sendHalf(topic: Topic, { laneMark, bornHost }: SendCall, now: Now): Sent {
     try {
       const begun = this.#transactions.begin(topic, this.#facts[0]!, laneMark, bornHost, this.#bodies[0]!, now);
@@ -134,6 +160,9 @@ export class Sender {
         `message ${index}: tag, message group and id have at most ${factBytesMax} bytes`,
       );
     }
+    this.#liteTopics[index] = facts.hasLiteTopic
+      ? scan.bytes.toString("utf8", scan.liteTopicStart, scan.liteTopicEnd)
+      : "";
     // A part that came in pieces was put together, as many decoders do not.
     this.#bodies[index] = scan.isRewritten ? scan.bytes.subarray(scan.start, scan.end) : message;
     return undefined;
@@ -189,6 +218,7 @@ function checkType(topic: Topic, facts: MessageFacts): Refused | undefined {
  */
 function realType(facts: MessageFacts, topicTypes: number): number {
   if (facts.messageType === MessageType.Transaction) return MessageType.Transaction;
+  if (isLiteParent(topicTypes)) return facts.hasLiteTopic ? MessageType.Lite : MessageType.Normal;
   if (isPriorityTopic(topicTypes) && !facts.isTimed && facts.groupHash === 0) return MessageType.Priority;
   if (facts.isTimed) return MessageType.Delay;
   return facts.groupHash !== 0 ? MessageType.Fifo : MessageType.Normal;

@@ -7,6 +7,7 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { disagreement, FilterAgreement } from "../filter/filter-agreement.ts";
 import { MessageFilters } from "../filter/message-filter.ts";
+import { isLiteParent } from "../lite/lite-name.ts";
 import { DeadLetterReason } from "../record/dead-letter-record.ts";
 import { cutText } from "../record/fixed-bytes.ts";
 import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
@@ -22,6 +23,12 @@ import { type PopRequest, WaiterTable } from "./waiter-table.ts";
 
 /** Where a group starts in a topic that it reads for the first time. */
 export type GroupStart = "end" | "beginning";
+
+/** Receives of topics whose messages lie in their lite topics. */
+export interface LiteReceives {
+  receive(parent: Topic, groupId: number, request: PopRequest, waitMs: number, now: Now): number;
+  cancel(handle: number): boolean;
+}
 
 export interface ReceiverOptions {
   /** Messages in flight per (group, topic) where the group's policy says nothing. */
@@ -50,6 +57,7 @@ export class Receiver {
   readonly #plan = new PopPlan();
   readonly #handOut: LeasedHandOut;
   readonly #waiters = new WaiterTable();
+  #lite: LiteReceives | undefined;
   /** Ends of the waits, by waiter. */
   readonly #waitTimers: TimerWheel;
   /** Subscriptions whose scan ended at its budget with calls waiting. */
@@ -72,6 +80,11 @@ export class Receiver {
     this.#view = { queues: tables.queues, leases: tables.leases, locks: tables.locks, log };
     this.#handOut = new LeasedHandOut(tables, log, sealer);
     this.#waitTimers = new TimerWheel(tables.clock.startMonotonicMs);
+  }
+
+  /** Who serves the receives of LITE topics; told once, before the first receive. */
+  set lite(lite: LiteReceives) {
+    this.#lite = lite;
   }
 
   receive(call: ReceiveCall, ticket: number, now: Now): number {
@@ -103,6 +116,7 @@ export class Receiver {
       lane: call.lane,
     };
     try {
+      if (isLiteParent(topic.messageTypes)) return this.#lite!.receive(topic, call.groupId, request, call.waitMs, now);
       return this.#serveNewcomer(topic, call, request, now);
     } catch (error) {
       // The log takes no hand-outs: without a record there is no lease (requirement 8).
@@ -112,6 +126,7 @@ export class Receiver {
   }
 
   cancel(handle: number): boolean {
+    if (handle < answered) return this.#lite!.cancel(handle);
     const slot = this.#waiters.slotOf(handle);
     if (slot === none) return false;
     this.#unpark(slot);
@@ -209,6 +224,19 @@ export class Receiver {
     this.#waitTimers.set(slot, now.monotonicMs + Math.min(call.waitMs, waitMsMax));
     this.#goOnIfUnfinished(subscription);
     return this.#waiters.handle(slot);
+  }
+
+  /** Answers a call with what the subscription has for it; false: nothing now, and the call is still to be answered. */
+  tryAnswer(subscription: Subscription, request: PopRequest, now: Now): boolean {
+    if (!this.#tryAnswer(subscription, request, now)) return false;
+    this.#goOnIfUnfinished(subscription);
+    this.#sink.receiveAnswered(request.ticket, this.#handOut);
+    return true;
+  }
+
+  /** The wait of a call is over. */
+  answerNothing({ ticket, lane }: PopRequest): void {
+    this.#answerEmpty(ticket, lane);
   }
 
   /** Makes a group known to a topic that it has not read yet, as a receive does. */

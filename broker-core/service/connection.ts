@@ -10,6 +10,7 @@ import { serveChange } from "./change.ts";
 import { serveEndTransaction } from "./end-transaction.ts";
 import { type HandedOut, handBack } from "./handed-out.ts";
 import { serveHello } from "./hello.ts";
+import { serveLiteSync } from "./lite-sync.ts";
 import { serveOpenGroup } from "./open-group.ts";
 import { serveOpenTopic } from "./open-topic.ts";
 import { serveOperate } from "./operate.ts";
@@ -96,6 +97,9 @@ export class Connection implements FrameConnectionHandler {
         return;
       case FrameKind.DeadLetter:
         if (this.#takeRequest(kind, correlation)) serveDeadLetter(core, this, correlation, bytes, start, end);
+        return;
+      case FrameKind.LiteSync:
+        if (this.#takeRequest(kind, correlation)) serveLiteSync(core, this, correlation, bytes, start, end);
         return;
       case FrameKind.Pull:
         if (this.#takeRequest(kind, correlation)) servePull(core, this, correlation, bytes, start, end);

@@ -47,11 +47,11 @@ export class Opener {
   }
 
   /** The topic of a name that the broker needs for itself; opened when it is not there. */
-  ownTopic(name: string): Topic {
+  ownTopic(name: string, messageTypes = allMessageTypes): Topic {
     const { topics } = this.#tables;
     const known = topics.byName(name);
     if (known !== undefined) return known;
-    this.#addTopic({ name, incarnation: ownIncarnation, messageTypes: allMessageTypes, queueCount: 1 });
+    this.#addTopic({ name, incarnation: ownIncarnation, messageTypes, queueCount: 1 });
     return topics.byName(name)!;
   }
 

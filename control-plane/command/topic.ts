@@ -19,7 +19,7 @@ export function register(program: Command): Command {
       .command("create")
       .argument("<name>")
       .description("create a topic; an existing one must be of the same type")
-      .option("--type <type>", "normal (default), fifo, delay, transaction, priority or mixed")
+      .option("--type <type>", "normal (default), fifo, delay, transaction, priority, lite or mixed")
       .option("--queues <count>", "queues on each broker group")
       .option("-n, --namespace <namespace>", "namespace of the topic", defaultNamespace),
   ).action(async (name: string, options: CreateOptions) => {

@@ -1,5 +1,5 @@
 /** What a topic takes. Order is derived from the type, so it is fixed for the life of a topic. */
-export const topicTypes = ["normal", "fifo", "delay", "transaction", "priority", "mixed"] as const;
+export const topicTypes = ["normal", "fifo", "delay", "transaction", "priority", "lite", "mixed"] as const;
 export type TopicType = (typeof topicTypes)[number];
 
 /** active: send and receive; readOnly: receive only; draining: receive only, about to be deleted. */
@@ -34,7 +34,14 @@ export interface TopicRecord extends TopicSpec {
 }
 
 /** Bit n stands for number n of `apache.rocketmq.v2.MessageType`. */
-const messageTypeBit = { normal: 1 << 1, fifo: 1 << 2, delay: 1 << 3, transaction: 1 << 4, priority: 1 << 6 } as const;
+const messageTypeBit = {
+  normal: 1 << 1,
+  fifo: 1 << 2,
+  delay: 1 << 3,
+  transaction: 1 << 4,
+  lite: 1 << 5,
+  priority: 1 << 6,
+} as const;
 
 /** The message types a topic accepts, as the bit set of `TopicRoute.message_types`. */
 export function messageTypesOf(type: TopicType): number {

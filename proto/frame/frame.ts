@@ -41,6 +41,8 @@ export const FrameKind = {
   CheckBack: 29,
   /** Reads a queue by offset. */
   Pull: 25,
+  /** Says to which lite topics a client subscribes. */
+  LiteSync: 27,
   /** Looks an offset up, or sets a group's. */
   Offset: 26,
   /** An operator's question or order: a method by name, arguments and result as JSON. */

@@ -15,6 +15,7 @@ import type {
   UpstreamChange,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamLiteSync,
   UpstreamOffset,
   UpstreamOffsetAnswer,
   UpstreamPull,
@@ -270,6 +271,31 @@ export class Router {
         again.upstream.change(request, call.deadlineMs - answerReserveMs, finish);
       });
     });
+  }
+
+  /** Tells every broker of a topic of type LITE to which lite topics a client subscribes. The first refusal is the answer. */
+  syncLite(
+    call: MeshCall,
+    route: TopicRoute,
+    request: Omit<UpstreamLiteSync, "topic" | "clientId">,
+    done: (answer: UpstreamDone) => void,
+  ): void {
+    let open = route.readable.length;
+    let refusal: UpstreamFailure | undefined;
+    if (open === 0) done(refused(Code.Forbidden, `topic ${route.ref.name} has no readable queue now`));
+    const whole = { ...request, topic: route.ref, clientId: call.clientId };
+    for (const { brokerName } of route.readable) {
+      this.#withBroker<UpstreamDone & { ok: true }>(
+        call,
+        brokerName,
+        (answer) => {
+          if (!answer.ok) refusal ??= answer;
+          open--;
+          if (open === 0) done(refusal ?? { ok: true });
+        },
+        (endpoint, finish) => endpoint.upstream.syncLite(whole, call.deadlineMs - answerReserveMs, finish),
+      );
+    }
   }
 
   /** Reads a queue of one broker by offset. */

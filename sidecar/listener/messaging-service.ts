@@ -21,6 +21,7 @@ import { queryRoute } from "./query-route.ts";
 import { ReceiveMessageMethod } from "./receive-message.ts";
 import { SendMessageMethod } from "./send-message.ts";
 import type { StallWatch } from "./stall-watch.ts";
+import { syncLiteSubscription } from "./sync-lite-subscription.ts";
 import { TelemetryMethod } from "./telemetry.ts";
 import { unaryMethod, unimplementedMethod } from "./unary-method.ts";
 
@@ -69,7 +70,7 @@ export function messagingService(deps: MessagingServiceDeps): MessagingService {
       unaryMethod(entry, forwardToDeadLetterQueue(router, sessions, renewal)),
       unaryMethod(entry, endTransaction(router)),
       unimplementedMethod("RecallMessage", "unary"),
-      unimplementedMethod("SyncLiteSubscription", "unary"),
+      unaryMethod(entry, syncLiteSubscription(router)),
       new PullMessageMethod(entry, router),
       unaryMethod(entry, updateOffset(router)),
       unaryMethod(entry, getOffset(router)),

@@ -30,6 +30,8 @@ export interface Upstream {
   announceProducer(topic: string, isLive: boolean): void;
   /** Called when the broker asks about an open transaction. Nothing is answered: a producer ends it, or it is asked again. */
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
+  /** Says to which lite topics of a topic of type LITE a client subscribes. May be repeated. */
+  syncLite(request: UpstreamLiteSync, deadlineMs: number, done: (answer: UpstreamDone) => void): void;
   /** Reads a queue by offset, without a lease. */
   pull(request: UpstreamPull, deadlineMs: number, done: (answer: UpstreamPullAnswer) => void): void;
   /** Looks an offset up, or sets a group's. */
@@ -154,6 +156,21 @@ export interface DeadLetterOrigin {
 
 /** No message within the wait is `ok` with an empty list. */
 export type UpstreamReceiveAnswer = { readonly ok: true; readonly deliveries: readonly Delivery[] } | UpstreamFailure;
+
+export interface UpstreamLiteSync {
+  /** The parent topic. */
+  readonly topic: TopicRef;
+  readonly group: GroupRef;
+  readonly clientId: string;
+  readonly action: "add" | "remove" | "replace" | "clear";
+  readonly liteTopics: readonly string[];
+  /** Where a group begins in a lite topic that it has not read; undefined: as in any topic. */
+  readonly start: UpstreamLiteStart | undefined;
+}
+
+export type UpstreamLiteStart =
+  | { readonly kind: "last" | "min" | "max" }
+  | { readonly kind: "offset" | "tail" | "time"; readonly value: number };
 
 export interface UpstreamPull {
   readonly topic: TopicRef;

@@ -53,6 +53,7 @@ export interface MessageParts {
   /** A number of enum MessageType. */
   readonly type?: number;
   readonly priority?: number;
+  readonly lite?: string;
   /** Earliest check of a transaction. */
   readonly recoveryMs?: number;
 }
@@ -65,12 +66,13 @@ export const receiptKey = Buffer.alloc(32, 7);
 
 /** The client's bytes of a message. */
 export function messageBytes(parts: MessageParts): Buffer {
-  const { id = "id", body = "body", tag, group, properties = {}, type, priority, recoveryMs } = parts;
+  const { id = "id", body = "body", tag, group, properties = {}, type, priority, lite, recoveryMs } = parts;
   const systemProperties: apache.rocketmq.v2.ISystemProperties = { messageId: id };
   if (tag !== undefined) systemProperties.tag = tag;
   if (group !== undefined) systemProperties.messageGroup = group;
   if (type !== undefined) systemProperties.messageType = type;
   if (priority !== undefined) systemProperties.priority = priority;
+  if (lite !== undefined) systemProperties.liteTopic = lite;
   if (recoveryMs !== undefined) {
     const seconds = Math.floor(recoveryMs / 1000);
     systemProperties.orphanedTransactionRecoveryDuration = { seconds, nanos: (recoveryMs % 1000) * 1e6 };

@@ -8,6 +8,7 @@ import type {
   UpstreamChange,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamLiteSync,
   UpstreamOffset,
   UpstreamOffsetAnswer,
   UpstreamPull,
@@ -201,6 +202,14 @@ export class FakeUpstream implements Upstream {
   readonly offsetCalls: (UpstreamPull | UpstreamOffset)[] = [];
   pullAnswer: UpstreamPullAnswer = { ok: true, deliveries: [], nextOffset: 0 };
   offsetAnswer: UpstreamOffsetAnswer = { ok: true, offset: 0 };
+
+  readonly liteSyncs: UpstreamLiteSync[] = [];
+  liteAnswer: UpstreamDone = { ok: true };
+
+  syncLite(request: UpstreamLiteSync, _deadlineMs: number, done: (answer: UpstreamDone) => void): void {
+    this.liteSyncs.push(request);
+    setImmediate(() => done(this.liteAnswer));
+  }
 
   pull(request: UpstreamPull, _deadlineMs: number, done: (answer: UpstreamPullAnswer) => void): void {
     this.offsetCalls.push(request);

@@ -53,7 +53,7 @@ function readByKind(
   if (status === Code.MessageNotFound && kind === FrameKind.Receive) return nothingReceived;
   if (status !== Code.Ok) return readFailure(status, bytes, start, end);
   if (kind === FrameKind.Send) return readSendAnswer(bytes, start, end);
-  if (kind === FrameKind.EndTransaction) return done;
+  if (kind === FrameKind.EndTransaction || kind === FrameKind.LiteSync) return done;
   if (kind === FrameKind.Receive) return readReceiveAnswer(bytes, start, end);
   if (kind === FrameKind.Pull) return readPullAnswer(bytes.subarray(start, end));
   if (kind === FrameKind.Offset) {

@@ -11,6 +11,7 @@ import type {
   UpstreamChange,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamLiteSync,
   UpstreamOffset,
   UpstreamOffsetAnswer,
   UpstreamPull,
@@ -157,6 +158,10 @@ export class BrokerCoreUpstream implements Upstream {
 
   announceProducer(topic: string, isLive: boolean): void {
     this.#producers.announce(topic, isLive);
+  }
+
+  syncLite(request: UpstreamLiteSync, deadlineMs: number, done: Done<UpstreamDone>): void {
+    this.#begin(FrameKind.LiteSync, request, 0, deadlineMs, done);
   }
 
   pull(request: UpstreamPull, deadlineMs: number, done: Done<UpstreamPullAnswer>): void {

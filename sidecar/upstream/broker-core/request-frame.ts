@@ -15,6 +15,7 @@ import { FrameKind, frameHeaderBytes } from "../../../proto/frame/frame.ts";
 import type {
   UpstreamAck,
   UpstreamChange,
+  UpstreamLiteSync,
   UpstreamOffset,
   UpstreamPull,
   UpstreamReceive,
@@ -30,6 +31,7 @@ export type AnyRequest =
   | UpstreamChange
   | UpstreamPull
   | UpstreamOffset
+  | UpstreamLiteSync
   | EncodedRequest;
 
 /** No room now: a window or the socket is full. */
@@ -67,6 +69,8 @@ export function writeRequest(
       return writeEncoded(connection, kind, correlation, request as EncodedRequest);
     case FrameKind.Pull:
       return writeEncoded(connection, kind, correlation, pullBody(connection, request as UpstreamPull));
+    case FrameKind.LiteSync:
+      return writeEncoded(connection, kind, correlation, liteSyncBody(connection, request as UpstreamLiteSync));
     case FrameKind.Offset:
       return writeEncoded(connection, kind, correlation, offsetBody(connection, request as UpstreamOffset));
     default:
@@ -175,7 +179,36 @@ function pullBody(connection: BrokerConnection, { topic, group, ...rest }: Upstr
   return { body: popmesh.v1.PullRequest.encode({ ...rest, topicId, groupId }).finish() };
 }
 
-const { OffsetPolicy } = popmesh.v1;
+const { LiteAction, LiteStartKind, OffsetPolicy } = popmesh.v1;
+const wireActions = {
+  add: LiteAction.ADD,
+  remove: LiteAction.REMOVE,
+  replace: LiteAction.REPLACE,
+  clear: LiteAction.CLEAR,
+} as const;
+const wireStarts = {
+  last: LiteStartKind.LAST,
+  min: LiteStartKind.MIN,
+  max: LiteStartKind.MAX,
+  offset: LiteStartKind.AT_OFFSET,
+  tail: LiteStartKind.TAIL,
+  time: LiteStartKind.AT_TIME,
+} as const;
+
+function liteSyncBody(connection: BrokerConnection, request: UpstreamLiteSync): EncodedRequest {
+  const { topic, group, clientId, action, liteTopics, start } = request;
+  const body = popmesh.v1.LiteSyncRequest.encode({
+    topicId: connection.topics.find(topic)!.id,
+    groupId: connection.groups.find(group)!.id,
+    clientId,
+    action: wireActions[action],
+    liteTopic: [...liteTopics],
+    ...(start === undefined ? {} : { start: wireStarts[start.kind] }),
+    ...(start !== undefined && "value" in start ? { startValue: start.value } : {}),
+  }).finish();
+  return { body };
+}
+
 const wirePolicies = {
   begin: OffsetPolicy.BEGIN,
   end: OffsetPolicy.END,

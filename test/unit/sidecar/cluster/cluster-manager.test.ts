@@ -27,6 +27,7 @@ class ShownUpstream implements Upstream {
   ack(): void {}
   deadLetter(): void {}
   pull(): void {}
+  syncLite(): void {}
   offset(): void {}
   change(): void {}
   endTransaction(): void {}
