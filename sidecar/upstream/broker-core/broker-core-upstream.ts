@@ -33,7 +33,7 @@ import { type AnyOpening, forgetUnknownName, isOpening, NameOpener, type NamesOf
 import { type BrokerCoreLimits, PendingCalls } from "./pending-calls.ts";
 import { ProducerAnnouncer } from "./producer-announcer.ts";
 import { type EncodedRequest, giveBackCredit, noRoom, withinTime, writeRequest } from "./request-frame.ts";
-import { WaitQueue } from "./wait-queue.ts";
+import { type WaitQueue, WaitQueues } from "./wait-queue.ts";
 
 export interface BrokerCoreUpstreamOptions extends ConnectorOptions {
   readonly limits: BrokerCoreLimits;
@@ -64,10 +64,7 @@ export class BrokerCoreUpstream implements Upstream {
   readonly #names: NameOpener;
   readonly #producers: ProducerAnnouncer;
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
-  /** Acks and changes go before sends, sends before receives: giving back must not wait behind new work. */
-  readonly #settleQueue: WaitQueue;
-  readonly #sendQueue: WaitQueue;
-  readonly #receiveQueue: WaitQueue;
+  readonly #queues: WaitQueues;
   #openRequests = 0;
   /** Calls in state Waiting, and the bytes of their copies. */
   readonly #pending: PendingCalls;
@@ -94,10 +91,7 @@ export class BrokerCoreUpstream implements Upstream {
         if (slot >= 0) this.#finish(slot, answer);
       },
     });
-    const isLive = (correlation: number): boolean => this.#waitingSlot(correlation) >= 0;
-    this.#settleQueue = new WaitQueue(isLive);
-    this.#sendQueue = new WaitQueue(isLive);
-    this.#receiveQueue = new WaitQueue(isLive);
+    this.#queues = new WaitQueues((correlation) => this.#waitingSlot(correlation) >= 0);
     const events: ConnectorEvents = {
       onReady: (connection) => this.#ready(connection),
       onUnready: (why) => this.#unready(why),
@@ -206,7 +200,7 @@ export class BrokerCoreUpstream implements Upstream {
     this.#calls.requestBytes[slot] = bytesMax;
     if (kind !== FrameKind.Receive) this.#openRequests++;
     const connection = this.#connector.current;
-    if (connection !== undefined && this.#queueOf(kind).isEmpty && this.#trySend(connection, slot)) {
+    if (connection !== undefined && this.#queues.of(kind).isEmpty && this.#trySend(connection, slot)) {
       this.#deadlines.arm(slot, deadlineMs);
     } else {
       this.#wait(slot, kind);
@@ -257,11 +251,6 @@ export class BrokerCoreUpstream implements Upstream {
     this.#deadlines.arm(slot, Math.min(deadlineMs, patienceEndMs));
   }
 
-  #queueOf(kind: number): WaitQueue {
-    if (kind === FrameKind.Send) return this.#sendQueue;
-    return kind === FrameKind.Receive ? this.#receiveQueue : this.#settleQueue;
-  }
-
   /** The slot of a call that waits, or -1. */
   #waitingSlot(correlation: number): number {
     const slot = this.#calls.slotOf(correlation);
@@ -273,7 +262,7 @@ export class BrokerCoreUpstream implements Upstream {
   /** Sends a waiting call, or puts it where it will be found: behind the opening of a name, or into its queue. */
   #route(slot: number): void {
     const connection = this.#connector.current;
-    const queue = this.#queueOf(this.#calls.kinds[slot]!);
+    const queue = this.#queues.of(this.#calls.kinds[slot]!);
     if (connection !== undefined) {
       const opening = this.#names.missing(connection, this.#calls.requests[slot] as NamesOf);
       if (opening !== undefined) {
@@ -288,9 +277,7 @@ export class BrokerCoreUpstream implements Upstream {
   /** Sends what waits while there is room; a call whose names are not opened steps aside. */
   #pump(connection: BrokerConnection): void {
     if (connection !== this.#connector.current || this.#pending.count === 0) return;
-    this.#pumpQueue(connection, this.#settleQueue);
-    this.#pumpQueue(connection, this.#sendQueue);
-    this.#pumpQueue(connection, this.#receiveQueue);
+    for (const queue of this.#queues.inOrder) this.#pumpQueue(connection, queue);
   }
 
   #pumpQueue(connection: BrokerConnection, queue: WaitQueue): void {

@@ -1,3 +1,5 @@
+import { FrameKind } from "../../../proto/frame/frame.ts";
+
 /** Stale entries tolerated beside as many live ones before the queue is swept. */
 const staleAllowed = 64;
 
@@ -44,5 +46,21 @@ export class WaitQueue {
     if (this.#head < 1024 || this.#head * 2 < this.#correlations.length) return;
     this.#correlations = this.#correlations.slice(this.#head);
     this.#head = 0;
+  }
+}
+
+/** One queue for each class of call, in the order in which they go: giving back must not wait behind new work. */
+export class WaitQueues {
+  /** Acks, changes and whatever is rare; sends; receives. */
+  readonly inOrder: readonly [settles: WaitQueue, sends: WaitQueue, receives: WaitQueue];
+
+  constructor(isLive: (correlation: number) => boolean) {
+    this.inOrder = [new WaitQueue(isLive), new WaitQueue(isLive), new WaitQueue(isLive)];
+  }
+
+  of(kind: number): WaitQueue {
+    const [settles, sends, receives] = this.inOrder;
+    if (kind === FrameKind.Send) return sends;
+    return kind === FrameKind.Receive ? receives : settles;
   }
 }
