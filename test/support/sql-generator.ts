@@ -19,7 +19,25 @@ export interface Condition {
 
 const levels = { or: 0, and: 1, equality: 2, comparison: 3, unary: 4, primary: 5 } as const;
 const orders = ["<", "<=", ">", ">="] as const;
-const texts = ["", "x", "X", "abc", "ab", "b", "c", "it's", "Größe", "日本", "a b", "%", "true", "5", "bcab"] as const;
+const texts = [
+  "",
+  "x",
+  "X",
+  "abc",
+  "ab",
+  "b",
+  "c",
+  "it's",
+  "Größe",
+  "日本",
+  "a b",
+  "%",
+  "true",
+  "5",
+  "bcab",
+  "aab",
+  "aaab",
+] as const;
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 

@@ -144,8 +144,9 @@ describe("receiving by SQL92", () => {
     const reads = f.log.readCount;
     const { ticket } = f.ask(t, g, { waitMs: 20_000, ...sql("n = 2") });
     assert.equal(f.log.readCount - reads, 4);
-    f.advance();
+    for (let turns = 0; turns < 3; turns++) f.state.advance(f.now);
     assert.equal(f.log.readCount - reads, 8);
+    assert.ok(f.state.nextTimerMs() > f.monotonicMs, "it has seen all");
     assert.equal(f.answers.has(ticket), false);
   });
 
