@@ -158,6 +158,7 @@ export class BrokerState implements BrokerPort {
   }
 
   goLive(now: Now): void {
+    this.#tables.isPartial = false;
     const { queues, undurable } = this.#tables;
     // What was read from the log at start-up is on disk: recovery has seen to that.
     while (undurable.take(Number.POSITIVE_INFINITY) >= 0);

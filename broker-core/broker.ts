@@ -10,15 +10,19 @@ import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
 import { readNewestCheckpoint, writeCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
+import { logDirectory } from "./commit-log/segment.ts";
 import type { BrokerConfig } from "./config.ts";
 import type { BrokerTables } from "./dispatch/broker-tables.ts";
 import { StateImageError } from "./dispatch/state-image.ts";
-import { openIdentity } from "./identity.ts";
+import { DataDirectoryError, openIdentity } from "./identity.ts";
 import { LogHandle } from "./log-handle.ts";
 import { messageOperations } from "./look-up/message-operations.ts";
 import { RecordFinder } from "./look-up/record-finder.ts";
 import { StretchIndexer } from "./look-up/stretch-indexer.ts";
+import { TrimReason } from "./record/log-trimmed-record.ts";
 import { Registrar } from "./registration/registrar.ts";
+import { baseDirectory, basePositions, listBases, readBase } from "./retention/base-image-store.ts";
+import { Retention } from "./retention/retention.ts";
 import { FrameServer } from "./service/frame-server.ts";
 import { ProducerDirectory } from "./service/producer-directory.ts";
 import { ReceiveTable } from "./service/receive-table.ts";
@@ -86,10 +90,11 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
       ageMsMax: config.transactionAgeMax,
     },
   };
-  const { state, from } = await restoreState(deps, handle, receives, options);
+  const begin = logBeginOf(storage);
+  const { state, from } = await restoreState(deps, handle, receives, options, begin);
   let disk: "sound" | "failed" = "sound";
   const { log: commitLog } = await openCommitLog({
-    ...{ storage, clock, randomness, log, metrics, from },
+    ...{ storage, clock, randomness, log, metrics, begin, from },
     flush: config.flush,
     segmentBytes: config.segmentSize,
     visit: (record) => state.replay(record),
@@ -104,6 +109,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const written = "Bytes given to the disk since the start: the log, segments prepared for it, checkpoints, marks.";
   metrics.gaugeOf("popmesh_broker_disk_written_bytes", written, () => storage.writtenBytes);
   state.goLive(now());
+  // Damage took the record that goes with the base image: what it said is said again.
+  if (from === begin && state.logBegin < begin) state.trimLog(begin, TrimReason.Age, now());
 
   // Who asks it.
   const server = new FrameServer(receives, {
@@ -118,6 +125,10 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     },
     { storage, clock, log, everyBytes: config.checkpointEvery, lastPosition: from ?? 0 },
   );
+  const retention = new Retention(state, commitLog, {
+    ...{ storage, clock, log, metrics, bases: listBases(storage) },
+    settings: { ageMs: config.retentionAge, bytes: config.retentionBytes },
+  });
   const indexer = new StretchIndexer(commitLog.history, { storage, clock, log });
   let isStopping = false;
   const admin = new AdminServer({ log });
@@ -138,6 +149,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     indexer.stop();
     commitLog.abandon();
     void checkpointer.stop();
+    void retention.stop();
     void admin.close();
   };
   let registrar: Registrar | undefined;
@@ -179,6 +191,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
       void registrar?.drain();
       await server.drain(config.drain);
       indexer.stop();
+      await retention.stop();
       await checkpointer.stop();
       const position = state.appliedPosition;
       const image = state.snapshot();
@@ -195,15 +208,27 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   };
 }
 
+/**
+ * Where the log begins: 0 while its first segment is there, else at the oldest base image that the segments reach. Without any,
+ * nothing was ever removed on purpose.
+ */
+function logBeginOf(storage: Storage): number {
+  const bases = basePositions(storage);
+  const [first] = storage.list(logDirectory).filter((name) => /^\d{20}\.log$/.test(name));
+  const firstPosition = first === undefined ? 0 : Number(first.slice(0, 20));
+  return firstPosition === 0 ? 0 : (bases.find((position) => position >= firstPosition) ?? 0);
+}
+
 /** A checkpoint of another release, or one that lies, is passed over: the log knows everything. */
 async function restoreState(
   { storage, log }: BrokerDeps,
   handle: LogHandle,
   receives: ReceiveTable,
   options: ConstructorParameters<typeof BrokerState>[2],
+  begin: number,
 ): Promise<{ readonly state: BrokerState; readonly from: number | undefined }> {
   const checkpoint = await readNewestCheckpoint(storage, log);
-  if (checkpoint !== undefined) {
+  if (checkpoint !== undefined && checkpoint.position >= begin) {
     try {
       const state = new BrokerState(handle, receives, options, checkpoint.bytes);
       return { state, from: checkpoint.position };
@@ -212,5 +237,18 @@ async function restoreState(
       log.warn({ err: error }, "the checkpoint cannot be used; everything is read from the log");
     }
   }
-  return { state: new BrokerState(handle, receives, options), from: undefined };
+  if (begin === 0) return { state: new BrokerState(handle, receives, options), from: undefined };
+  const base = readBase(storage, begin);
+  if (base === undefined) {
+    throw new DataDirectoryError(
+      `the log begins at position ${begin}, and neither copy of ${baseDirectory}/${String(begin).padStart(20, "0")} can be ` +
+        "read, nor any checkpoint: nothing was changed; put a copy back from a backup",
+    );
+  }
+  try {
+    return { state: new BrokerState(handle, receives, options, base), from: begin };
+  } catch (error) {
+    if (!(error instanceof StateImageError)) throw error;
+    throw new DataDirectoryError(`the base image at log position ${begin} is of another release: ${error.message}`);
+  }
 }

@@ -24,6 +24,8 @@ const table = {
   groupStart: choice("where a group starts in a topic it reads for the first time", "beginning", ["end", "beginning"]),
   segmentSize: bytes("size of a log file", "64MiB"),
   checkpointEvery: bytes("log written between two checkpoints of the derived state", "64MiB"),
+  retentionAge: durationMs("messages older than this are removed, consumed or not; 0 for never", "72h"),
+  retentionBytes: bytes("the oldest messages are removed when the log is larger; 0 for any size", "0"),
   transactionFirstCheck: durationMs("from a half message to the first question to its producer", "6s"),
   transactionCheckInterval: durationMs("from one question to the next", "30s"),
   transactionChecksMax: integer("questions before a transaction is rolled back", 15, 1, 65_535),

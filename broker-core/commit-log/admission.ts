@@ -22,6 +22,8 @@ export interface LogState {
   readonly isHalted: boolean;
   /** A sync has been under way for longer than 10 s. */
   readonly isSyncStuck: boolean;
+  /** The file system is so full that what is left is for acks, hand-outs and retention. */
+  readonly isDiskShort: boolean;
 }
 
 /** Positions up to which records are taken. Limits instead of questions: an append compares two numbers. */
@@ -35,8 +37,16 @@ export interface AdmissionLimits {
 export function admissionLimits(state: LogState): AdmissionLimits {
   if (state.isHalted) return { messages: -1, others: -1 };
   const others = state.nextEnd ?? state.currentEnd;
-  if (state.isSyncStuck) return { messages: -1, others };
+  if (state.isSyncStuck || state.isDiskShort) return { messages: -1, others };
   return { messages: Math.min(others - state.reserve, state.durable + state.undurableBytesMax), others };
+}
+
+/** Messages are refused above this share of the disk (reliability table: 90 %), unless so much is free all the same. */
+const fullFraction = 0.9;
+const roomyBytes = 16 * 1024 ** 3;
+
+export function isDiskShort(freeBytes: number, totalBytes: number): boolean {
+  return Number.isFinite(totalBytes) && freeBytes < roomyBytes && freeBytes <= (1 - fullFraction) * totalBytes;
 }
 
 /** Only what a producer can send again may be refused for want of room. */
@@ -53,7 +63,7 @@ export function isAwaited(type: RecordType): boolean {
 }
 
 /** What the caller is told when a record is over its limit. */
-export function refusal(obstacle: StorageError | undefined, isSyncStuck: boolean): MeshError {
+export function refusal(obstacle: StorageError | undefined, isSyncStuck: boolean, isShort: boolean): MeshError {
   if (obstacle?.kind === "read-only") {
     const message = `the broker's disk is read-only (${obstacle.message}); it serves what it has and goes on when the disk can be written`;
     return new MeshError(Code.InternalServerError, message, { cause: obstacle });
@@ -61,6 +71,10 @@ export function refusal(obstacle: StorageError | undefined, isSyncStuck: boolean
   if (obstacle !== undefined) {
     const message = `the broker's disk takes no more (${obstacle.message}); free space, it goes on within a second`;
     return new MeshError(Code.TooManyRequests, message, { cause: obstacle });
+  }
+  if (isShort) {
+    const message = `the broker's disk is over ${100 * fullFraction} % full; free space, it goes on within a second`;
+    return new MeshError(Code.TooManyRequests, message);
   }
   const why = isSyncStuck ? "has not answered a sync for 10 s" : "is slower than what arrives";
   return new MeshError(Code.TooManyRequests, `the broker's disk ${why}; send again later`);

@@ -10,6 +10,7 @@ import {
   type AdmissionLimits,
   admissionLimits,
   isAwaited,
+  isDiskShort,
   isRefusable,
   refusal,
   reserveBytes,
@@ -128,6 +129,7 @@ export class CommitLog implements LogWriter, LogReader {
   #fault: StorageError | undefined;
   #closed = false;
   #turnEndAsked = false;
+  #isDiskShort = false;
   #syncSlowReported = false;
 
   constructor(doors: CommitLogDoors, config: CommitLogConfig, start: LogStart) {
@@ -239,6 +241,11 @@ export class CommitLog implements LogWriter, LogReader {
     return this.#reader.read(position);
   }
 
+  /** The files of the log in order of position, the one in use last. */
+  get segments(): { readonly base: number; readonly end: number; readonly bytes: number }[] {
+    return this.#segments.all.map(({ base, end }) => ({ base, end, bytes: segmentHeaderBytes + end - base }));
+  }
+
   /** The first position that is part of the log. */
   get begin(): number {
     return this.#segments.begin;
@@ -310,7 +317,7 @@ export class CommitLog implements LogWriter, LogReader {
         cause: this.#fault,
       });
     }
-    return refusal(this.#obstacle ?? this.#preparer.obstacle, this.#isSyncStuck());
+    return refusal(this.#obstacle ?? this.#preparer.obstacle, this.#isSyncStuck(), this.#isDiskShort);
   }
 
   /** Output of a turn: one write, one sync asked for, then those who waited for the write. */
@@ -434,6 +441,7 @@ export class CommitLog implements LogWriter, LogReader {
       }
     }
     this.#preparer.probe();
+    this.#isDiskShort = isDiskShort(this.#doors.storage.freeBytes(), this.#doors.storage.totalBytes());
     if (!this.#syncSlowReported && this.#sync.ageMs > syncSlowMs) {
       this.#syncSlowReported = true;
       this.#doors.log.warn({ ageMs: Math.round(this.#sync.ageMs) }, "the disk takes over a second for a sync");
@@ -454,6 +462,7 @@ export class CommitLog implements LogWriter, LogReader {
       undurableBytesMax: this.#config.undurableBytesMax,
       isHalted: this.#fault !== undefined || this.#closed || this.#unwritten !== undefined,
       isSyncStuck: this.#syncSlowReported && this.#isSyncStuck(),
+      isDiskShort: this.#isDiskShort,
     });
     if (!this.takesMessages) this.#preparer.hurry();
   }

@@ -84,6 +84,16 @@ export class NodeStorage implements Storage {
     this.#lock.release();
   }
 
+  totalBytes(): number {
+    try {
+      const { blocks, bfree, bavail, bsize } = statfsSync(this.#root);
+      // As df counts: what is kept for root is neither used nor free.
+      return (blocks - bfree + bavail) * bsize;
+    } catch {
+      return Number.POSITIVE_INFINITY;
+    }
+  }
+
   freeBytes(): number {
     try {
       const { bavail, bsize } = statfsSync(this.#root);

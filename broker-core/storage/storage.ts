@@ -28,6 +28,8 @@ export interface Storage {
   unlock(): void;
   /** Free bytes of the file system; Infinity where it cannot be told. */
   freeBytes(): number;
+  /** Bytes of the file system that are used or free for us; Infinity where it cannot be told. */
+  totalBytes(): number;
   /** Bytes that `write` of any file has taken since the start. */
   readonly writtenBytes: number;
 }

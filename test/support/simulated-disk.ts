@@ -144,6 +144,10 @@ export class SimulatedDisk implements Storage {
     this.#locked = false;
   }
 
+  totalBytes(): number {
+    return this.capacityBytes;
+  }
+
   freeBytes(): number {
     return this.capacityBytes - this.usedBytes;
   }
