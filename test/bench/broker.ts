@@ -233,7 +233,7 @@ function workloadOf(name: string, entry: Omit<Case, "what">): Workload {
 
 function sliceOf(workload: Workload, kind: MessageKind): LoadSlice {
   const sends = workload.producers * workload.inFlight;
-  const backlogMax = sends === 1 ? 1 : sends * backlogTimes * (kind.backlogTimes ?? 1);
+  const backlogMax = sends === 1 ? 1 : (kind.backlogMax ?? sends * backlogTimes);
   return { warmUpMs: measuredMs / 4, measuredMs, backlogMax };
 }
 

@@ -14,7 +14,14 @@ describe("npm run bench:broker", () => {
       const tables = tablesIn(bench.output);
       assert.deepEqual([...tables.keys()], ["popmesh broker core", "1 KiB, 8 queues"], bench.output);
       const own = tables.get("popmesh broker core")!;
-      for (const what of ["normal, 1 KiB, 8 queues", "FIFO, 1 000 groups", "100 B", "async flush", "1 000 queues"]) {
+      for (const what of [
+        "normal, 1 KiB, 8 queues",
+        "FIFO, 1 000 groups",
+        "transactional",
+        "100 B",
+        "async flush",
+        "1 000 queues",
+      ]) {
         assert.ok(own.has(what), `no row "${what}" in\n${bench.output}`);
       }
       for (const row of [...own.values(), ...tables.get("1 KiB, 8 queues")!.values()]) {
@@ -30,7 +37,7 @@ describe("npm run bench:broker", () => {
       }
       // Both are counted by the broker, and its log is the least it writes.
       const [, logTimes = 0, allTimes = 0] = /: (\S+) bytes of log and (\S+) bytes in all/.exec(bench.output) ?? [];
-      assert.ok(Number(logTimes) > 1 && Number(allTimes) >= Number(logTimes), bench.output);
+      assert.ok(Number(logTimes) > 0 && Number(allTimes) >= Number(logTimes), bench.output);
       assert.deepEqual(readdirSync(directory), []);
     } finally {
       rmSync(directory, { recursive: true });

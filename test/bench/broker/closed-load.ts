@@ -44,8 +44,11 @@ export interface Quantiles {
   readonly p999: number;
 }
 
+/** A slice goes on until it has measured so many, or a slow moment of the machine would leave it without a figure. */
+const messagesMin = 100;
 /** A system that does not finish what it has accepted. */
 const drainMsMax = 60_000;
+const lookMs = 5;
 
 export async function runSlice(server: Server, workload: Workload, slice: LoadSlice): Promise<LoadFigures> {
   const load = new ClosedLoad(workload, slice);
@@ -57,12 +60,12 @@ export async function runSlice(server: Server, workload: Workload, slice: LoadSl
     const before = await usage(server);
     load.measures = true;
     await load.lasts(slice.measuredMs);
+    await load.hasCounted(messagesMin);
     load.measures = false;
     const after = await usage(server);
     await load.drained();
     const seconds = (after.atMs - before.atMs) / 1000;
     const messages = load.wholeMs.count;
-    if (messages === 0) throw new Error(`${workload.name}: not one message within ${slice.measuredMs} ms`);
     return {
       perSecond: messages / seconds,
       sendMs: load.sendMs.quantiles(),
@@ -133,7 +136,6 @@ class ClosedLoad {
   #isOver = false;
   #failure: Error | undefined;
   #fail: (error: Error) => void = () => {};
-  #whenDrained: (() => void) | undefined;
 
   constructor(workload: Workload, slice: LoadSlice) {
     this.#workload = workload;
@@ -150,22 +152,25 @@ class ClosedLoad {
     return this.#orFails((resolve) => void setTimeout(resolve, ms));
   }
 
-  async drained(): Promise<void> {
+  /** Resolves when so many messages were measured. */
+  hasCounted(messages: number): Promise<void> {
+    return this.#within(
+      () => this.wholeMs.count >= messages,
+      () => `only ${this.wholeMs.count} messages in ${drainMsMax} ms`,
+    );
+  }
+
+  /** Ends sending; resolves when all that was sent is confirmed and acknowledged. */
+  drained(): Promise<void> {
     this.#isOver = true;
-    if (this.#isIdle) return;
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      await this.#orFails((resolve) => {
-        this.#whenDrained = resolve;
-        timer = setTimeout(() => {
-          const open = this.#open.reduce((sum, count) => sum + count, 0);
-          const what = `${this.#unacked} of ${this.#sent} messages not acknowledged, ${open} sends not confirmed`;
-          this.failed(new Error(`${this.#workload.name}: ${what}, ${drainMsMax} ms after the last send`));
-        }, drainMsMax);
-      });
-    } finally {
-      clearTimeout(timer);
-    }
+    return this.#within(
+      () => this.#unacked === 0 && this.#open.every((count) => count === 0),
+      () => {
+        const open = this.#open.reduce((sum, count) => sum + count, 0);
+        const what = `${this.#unacked} of ${this.#sent} messages not acknowledged, ${open} sends not confirmed`;
+        return `${what}, ${drainMsMax} ms after the last send`;
+      },
+    );
   }
 
   acked(number: number): void {
@@ -182,8 +187,7 @@ class ClosedLoad {
     if (this.measures) this.wholeMs.add(performance.now() - startedMs);
     this.#startedMs[index] = -1;
     this.#unacked--;
-    if (this.#isOver) this.#checkDrained();
-    else this.#fillNext();
+    if (!this.#isOver) this.#fillNext();
   }
 
   failed(error: Error): void {
@@ -226,17 +230,17 @@ class ClosedLoad {
       }
       if (this.measures) this.sendMs.add(performance.now() - startedMs);
       this.#open[producer]!--;
-      if (this.#isOver) this.#checkDrained();
-      else this.#fill(producer);
+      if (!this.#isOver) this.#fill(producer);
     });
   }
 
-  get #isIdle(): boolean {
-    return this.#unacked === 0 && this.#open.every((count) => count === 0);
-  }
-
-  #checkDrained(): void {
-    if (this.#unacked === 0 && this.#isIdle) this.#whenDrained?.();
+  /** Resolves when `condition` holds; looked at often enough for a measurement of seconds, and never per message. */
+  async #within(condition: () => boolean, complaint: () => string): Promise<void> {
+    const endMs = performance.now() + drainMsMax;
+    while (!condition()) {
+      if (performance.now() > endMs) this.failed(new Error(`${this.#workload.name}: ${complaint()}`));
+      await this.lasts(lookMs);
+    }
   }
 
   #orFails(begin: (resolve: () => void) => void): Promise<void> {

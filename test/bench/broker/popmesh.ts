@@ -22,30 +22,38 @@ import {
   writeNumber,
 } from "./contender.ts";
 
-/**
- * A kind of message. One that needs a further call after the send (a commit) makes it in `afterSend`; the send counts as
- * confirmed when that call is.
- */
+/** A kind of message. */
 export interface MessageKind {
   readonly name: string;
   /** Number of the v2 MessageType; the topic takes this type only. */
   readonly messageType: number;
   readonly properties?: (number: number) => apache.rocketmq.v2.ISystemProperties;
-  /** Times the usual backlog: for messages that rest in the broker for a while. */
-  readonly backlogTimes?: number;
+  /** Sent as a half message and committed at once; the send is confirmed when the commit is. */
+  readonly isCommitted?: boolean;
+  /** Instead of the usual backlog: for messages that wait for each other, or rest in the broker for a while. */
+  readonly backlogMax?: number;
 }
 
 const { Message } = apache.rocketmq.v2;
 const bodyMark = 0x62;
+const { COMMIT: commitResolution } = apache.rocketmq.v2.TransactionResolution;
+const { SOURCE_CLIENT: sourceClient } = apache.rocketmq.v2.TransactionSource;
 
 export const messageKinds = {
   normal: { name: "normal", messageType: 1 },
-  fifo1: { name: "FIFO, 1 group", messageType: 2, properties: () => ({ messageGroup: "g0000" }) },
+  fifo1: {
+    name: "FIFO, 1 group",
+    messageType: 2,
+    properties: () => ({ messageGroup: "g0000" }),
+    // One at a time is in hand, and what waits is to be drained between the rounds.
+    backlogMax: 64,
+  },
   fifo1000: {
     name: "FIFO, 1 000 groups",
     messageType: 2,
     properties: (number) => ({ messageGroup: `g${(number % 1000).toString().padStart(4, "0")}` }),
   },
+  transactional: { name: "transactional", messageType: 4, isCommitted: true },
 } satisfies Record<string, MessageKind>;
 
 export interface PopmeshOptions {
@@ -174,8 +182,16 @@ class PopmeshSession implements Session {
   send(producer: number, number: number, confirmed: (error?: Error) => void): void {
     const message = this.#message(number);
     const request = { topic: this.#topic, laneMark: "", bornHost: "app-1", messages: [message] };
-    this.#producers[producer]!.send(request, deadline(callMsMax), (answer) =>
-      confirmed(answer.ok ? undefined : new Error(`send: ${answer.code} ${answer.message}`)),
+    this.#producers[producer]!.send(request, deadline(callMsMax), (answer) => {
+      if (answer.ok && this.#kind.isCommitted === true) this.#commit(producer, answer.transactionId, confirmed);
+      else confirmed(answer.ok ? undefined : new Error(`send: ${answer.code} ${answer.message}`));
+    });
+  }
+
+  #commit(producer: number, transactionId: string, confirmed: (error?: Error) => void): void {
+    const end = { topic: this.#topic.name, transactionId, resolution: commitResolution, source: sourceClient };
+    this.#producers[producer]!.endTransaction(end, deadline(callMsMax), (answer) =>
+      confirmed(answer.ok ? undefined : new Error(`commit: ${answer.code} ${answer.message}`)),
     );
   }
 
