@@ -13,7 +13,6 @@ export class ReceiptMac {
   readonly #inner = new Int32Array(8);
   readonly #outer = new Int32Array(8);
   readonly #state = new Int32Array(8);
-  readonly #block = Buffer.alloc(2 * blockBytes);
 
   /** `key`: at most 64 bytes. */
   constructor(key: Buffer) {
@@ -25,10 +24,11 @@ export class ReceiptMac {
       const block = Buffer.alloc(blockBytes, pad);
       for (let i = 0; i < key.length; i++) block[i] = pad ^ key[i]!;
       state.set(initialState);
-      compress(state, block, 0);
+      loadWords(block, 0, blockBytes);
+      compress(state);
     }
-    for (const length of [0, 40, 55, 56, messageBytesMax]) {
-      const message = Buffer.alloc(length, 0x61);
+    for (const length of [0, 1, 40, 55, 56, 63, 64, 65, messageBytesMax]) {
+      const message = Buffer.from(Array.from({ length }, (_, i) => (i * 89) & 0xff));
       const mac = Buffer.alloc(macBytes);
       this.write(message, length, mac, 0);
       assert(createHmac("sha256", key).update(message).digest().equals(mac), "the receipt MAC is no HMAC-SHA256");
@@ -37,18 +37,30 @@ export class ReceiptMac {
 
   /** Writes the 32 bytes of the MAC of `message[0, length)`, at most 119 bytes. */
   write(message: Buffer, length: number, into: Buffer, at: number): void {
-    const block = this.#block;
+    const w = schedule;
     const state = this.#state;
-    message.copy(block, 0, 0, length);
-    const end = length <= blockBytes - 9 ? blockBytes : 2 * blockBytes;
-    pad(block, length, end);
-    state.set(this.#inner);
-    for (let i = 0; i < end; i += blockBytes) compress(state, block, i);
-    for (let i = 0; i < 8; i++) block.writeInt32BE(state[i]!, 4 * i);
-    pad(block, macBytes, blockBytes);
-    state.set(this.#outer);
-    compress(state, block, 0);
-    for (let i = 0; i < 8; i++) into.writeInt32BE(state[i]!, at + 4 * i);
+    copyState(this.#inner, state);
+    loadWords(message, 0, length);
+    if (length > blockBytes - 9) {
+      compress(state);
+      loadWords(message, blockBytes, length);
+    }
+    w[15] = (blockBytes + length) * 8;
+    compress(state);
+
+    copyState(state, w);
+    w[8] = 0x8000_0000;
+    for (let i = 9; i < 15; i++) w[i] = 0;
+    w[15] = (blockBytes + macBytes) * 8;
+    copyState(this.#outer, state);
+    compress(state);
+    for (let i = 0; i < 8; i++, at += 4) {
+      const word = state[i]!;
+      into[at] = word >>> 24;
+      into[at + 1] = word >>> 16;
+      into[at + 2] = word >>> 8;
+      into[at + 3] = word;
+    }
   }
 }
 
@@ -57,11 +69,32 @@ const macBytes = 32;
 /** What two blocks hold beside the mark and the length. */
 const messageBytesMax = 2 * blockBytes - 9;
 
-/** A one, zeros, and the length in bits with the key's block in front. */
-function pad(block: Buffer, length: number, end: number): void {
-  block[length] = 0x80;
-  block.fill(0, length + 1, end - 4);
-  block.writeUInt32BE((blockBytes + length) * 8, end - 4);
+/** The 64 words of a block that is being hashed, of which the first 16 are its bytes. */
+const schedule = new Int32Array(64);
+
+/** `message[from, from + 64)` as the words of a block: behind `length` a one and zeros, as FIPS 180-4 pads. */
+function loadWords(message: Buffer, from: number, length: number): void {
+  const w = schedule;
+  for (let i = 0, at = from; i < 16; i++, at += 4) {
+    const left = length - at;
+    if (left >= 4) {
+      w[i] = (message[at]! << 24) | (message[at + 1]! << 16) | (message[at + 2]! << 8) | message[at + 3]!;
+    } else {
+      w[i] = left < 0 ? 0 : lastWord(message, at, left);
+    }
+  }
+}
+
+/** The `left` last bytes, 0 to 3, and the one behind them. */
+function lastWord(message: Buffer, at: number, left: number): number {
+  let word = 0x80 << (24 - 8 * left);
+  for (let i = 0; i < left; i++) word |= message[at + i]! << (24 - 8 * i);
+  return word;
+}
+
+/** A loop: `set` of a typed array costs more than eight numbers. */
+function copyState(from: Int32Array, to: Int32Array): void {
+  for (let i = 0; i < 8; i++) to[i] = from[i]!;
 }
 
 /** First 32 bits of the fractional parts of the square roots of the first 8 primes, and the cube roots of the first 64. */
@@ -79,14 +112,9 @@ function fraction(root: number): number {
   return ((root - Math.floor(root)) * 0x1_0000_0000) | 0;
 }
 
-const schedule = new Int32Array(64);
-
-/** One block of SHA-256. */
-function compress(state: Int32Array, block: Buffer, at: number): void {
+/** Hashes the block whose words are in `schedule`. */
+function compress(state: Int32Array): void {
   const w = schedule;
-  for (let i = 0; i < 16; i++, at += 4) {
-    w[i] = (block[at]! << 24) | (block[at + 1]! << 16) | (block[at + 2]! << 8) | block[at + 3]!;
-  }
   for (let i = 16; i < 64; i++) {
     const x = w[i - 15]!;
     const y = w[i - 2]!;

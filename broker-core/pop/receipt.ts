@@ -1,3 +1,4 @@
+import { strict as assert } from "node:assert";
 import { foreign, type SealKind, TextSealer } from "./text-sealer.ts";
 
 /**
@@ -63,7 +64,7 @@ export class ReceiptSealer {
     part.writeUIntBE(receipt.generation, 17, 6);
     part.writeUInt32BE(receipt.run, 23);
     part.writeUInt16BE(receipt.attempt, 27);
-    const laneBytes = receipt.lane === "" ? 0 : part.write(receipt.lane, headBytes, laneBytesMax, "utf8");
+    const laneBytes = this.#writeLane(receipt.lane);
     part[headBytes - 1] = laneBytes;
     return this.#sealer.seal(headBytes + laneBytes);
   }
@@ -83,7 +84,36 @@ export class ReceiptSealer {
     into.generation = part.readUIntBE(17, 6);
     into.run = part.readUInt32BE(23);
     into.attempt = part.readUInt16BE(27);
-    into.lane = laneBytes === 0 ? "" : part.toString("utf8", headBytes, end);
+    into.lane = this.#readLane(laneBytes);
     return "ours";
+  }
+
+  // Nearly all receipts in a row are of one lane: its text and bytes are remembered, which costs less than to encode them.
+  #lane = "";
+  #laneBytes: Buffer = Buffer.alloc(0);
+
+  #writeLane(lane: string): number {
+    if (lane !== this.#lane) this.#rememberLane(lane, Buffer.from(lane));
+    const { part } = this.#sealer;
+    const bytes = this.#laneBytes;
+    assert(bytes.length <= laneBytesMax, "a lane's name that receivers have refused");
+    for (let i = 0; i < bytes.length; i++) part[headBytes + i] = bytes[i]!;
+    return bytes.length;
+  }
+
+  #readLane(length: number): string {
+    const { part } = this.#sealer;
+    let isKnown = length === this.#laneBytes.length;
+    for (let i = 0; i < length && isKnown; i++) isKnown = part[headBytes + i] === this.#laneBytes[i];
+    if (!isKnown) {
+      const bytes = Buffer.from(part.subarray(headBytes, headBytes + length));
+      this.#rememberLane(bytes.toString("utf8"), bytes);
+    }
+    return this.#lane;
+  }
+
+  #rememberLane(lane: string, bytes: Buffer): void {
+    this.#lane = lane;
+    this.#laneBytes = bytes;
   }
 }

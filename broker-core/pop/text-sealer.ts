@@ -1,4 +1,3 @@
-import { timingSafeEqual } from "node:crypto";
 import { ReceiptMac } from "./receipt-mac.ts";
 
 /**
@@ -48,7 +47,7 @@ export class TextSealer {
   seal(end: number): Buffer {
     const part = this.part;
     this.#mac.write(part, end, this.#macBytes, 0);
-    this.#macBytes.copy(part, end, 0, macBytes);
+    for (let i = 0; i < macBytes; i++) part[end + i] = this.#macBytes[i]!;
     return this.#text.subarray(0, encodeBase64url(part, end + macBytes, this.#text, this.#prefix.length));
   }
 
@@ -66,7 +65,10 @@ export class TextSealer {
   proves(end: number): boolean {
     const part = this.part;
     this.#mac.write(part, end, this.#macBytes, 0);
-    return timingSafeEqual(this.#macBytes.subarray(0, macBytes), part.subarray(end, end + macBytes));
+    // All bytes are looked at, whatever they are: how long it takes tells nothing. The platform's function wants two views.
+    let difference = 0;
+    for (let i = 0; i < macBytes; i++) difference |= this.#macBytes[i]! ^ part[end + i]!;
+    return difference === 0;
   }
 }
 

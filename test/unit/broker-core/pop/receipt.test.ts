@@ -36,6 +36,20 @@ describe("a receipt", () => {
     );
   });
 
+  it("tells its lane to a broker that dealt with another one last", () => {
+    const lanes = ["canary", "canarx", "canar", "", "base", "ü", "canary"];
+    const texts = lanes.map((lane) => Buffer.from(new ReceiptSealer("b", key).seal({ ...receiptBlank(), lane })));
+    const sealer = new ReceiptSealer("b", key);
+    const opened = receiptBlank();
+    const read = texts.map((text) => (sealer.open(text, opened) === "ours" ? opened.lane : undefined));
+    assert.deepEqual(read, lanes);
+    const sealed = lanes.map((lane) => sealer.seal({ ...receiptBlank(), lane }).toString());
+    assert.deepEqual(
+      sealed,
+      texts.map((text) => text.toString()),
+    );
+  });
+
   it("is sealed by HMAC-SHA256 over all it says, with 12 bytes of it", () => {
     const sealer = new ReceiptSealer("b", key);
     const text = sealer.seal({ ...receiptBlank(), topicId: 5, lane: "canary" }).toString();
