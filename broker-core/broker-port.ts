@@ -33,6 +33,8 @@ export interface BrokerPort {
   endTransaction(call: TransactionEnd, now: Now): Ended;
   /** `OrphanSink.canAsk` has become true for a topic ("<namespace>/<topic>"): what waits for that is asked soon. */
   producersCame(topic: string, now: Now): void;
+  /** Takes a message back that still waits for its time. Asked again, it is answered OK again while that can be known. */
+  recall(topicId: number, recallHandle: string, now: Now): Recalled;
   /**
    * Writes every message that waits unseen and lies below `position` again at the end of the log, so that the segments below
    * can go once the outcome's `position` is durable. Does a few megabytes in one call: to be called until it is finished.
@@ -152,8 +154,13 @@ export type Sent =
       readonly position: number;
       /** Of a half message, which has no queue and offset yet (both are 0); else "". */
       readonly transactionId: string;
+      /** Of timed messages, which have no queue and offset yet (both are 0): one handle per message. */
+      readonly recallHandles?: readonly string[];
     }
   | Refused;
+
+/** `position`: durable when the answer leaves. `messageId`: of the message that was taken back, now or before. */
+export type Recalled = { readonly ok: true; readonly messageId: string; readonly position: number } | Refused;
 
 export interface TransactionEnd {
   /** "<namespace>/<topic>" of the half message. */
@@ -407,4 +414,6 @@ export interface TopicFigures {
   readonly messages: number;
   /** Half messages whose transactions are open. */
   readonly openTransactions: number;
+  /** Messages that wait for their time, in no queue yet. */
+  readonly delayed: number;
 }

@@ -15,6 +15,7 @@ import type {
   OrphanSink,
   PullCall,
   Pulled,
+  Recalled,
   ReceiveCall,
   ReceiveSink,
   SendCall,
@@ -49,6 +50,8 @@ import { Puller } from "./pull/puller.ts";
 import { DeadLetterReason } from "./record/dead-letter-record.ts";
 import { bootNumber } from "./record/granted-at.ts";
 import type { TrimReason } from "./record/log-trimmed-record.ts";
+import { RecallHandleSealer } from "./timed/recall-handle.ts";
+import { delayMsMaxDefault, TimedMessages } from "./timed/timed-messages.ts";
 import { Opener } from "./topic/opener.ts";
 import type { Topic } from "./topic/topic.ts";
 import { type CheckPolicy, defaultCheckPolicy, TransactionCoordinator } from "./transaction/transaction-coordinator.ts";
@@ -76,6 +79,8 @@ export interface BrokerStateOptions {
   readonly checkPolicy?: CheckPolicy;
   /** Topics in use before idle ones are put away; default 1 024. */
   readonly topicsInUseMin?: number;
+  /** Longest delay of a timed message; default 40 days. */
+  readonly delayMsMax?: number;
 }
 
 const inFlightMaxDefault = 20_000;
@@ -96,6 +101,7 @@ export class BrokerState implements BrokerPort {
   readonly #dispatcher: Dispatcher;
   readonly #journal: Journal;
   readonly #opener: Opener;
+  readonly #timed: TimedMessages;
   readonly #transactions: TransactionCoordinator;
   readonly #sender: Sender;
   readonly #burier: Burier;
@@ -123,15 +129,23 @@ export class BrokerState implements BrokerPort {
     this.#dispatcher = new Dispatcher(this.#tables);
     this.#journal = new Journal(log, this.#tables, this.#dispatcher, options.runId >>> 0);
     this.#opener = new Opener(this.#tables, this.#journal);
+    const sealOf = [options.brokerName, options.receiptKey] as const;
+    this.#timed = new TimedMessages(
+      this.#tables,
+      log,
+      this.#journal,
+      new RecallHandleSealer(...sealOf),
+      options.delayMsMax ?? delayMsMaxDefault,
+    );
     this.#transactions = new TransactionCoordinator(
       this.#tables,
       log,
       this.#journal,
-      new TransactionIdSealer(options.brokerName, options.receiptKey),
+      new TransactionIdSealer(...sealOf),
       options.orphans ?? nobody,
       options.checkPolicy ?? defaultCheckPolicy,
     );
-    this.#sender = new Sender(this.#tables, this.#journal, this.#opener, this.#transactions);
+    this.#sender = new Sender(this.#tables, this.#journal, this.#opener, this.#timed, this.#transactions);
     this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
     this.#settler = new Settler(this.#tables, this.#journal, this.#burier, sealer);
     this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, {
@@ -228,6 +242,10 @@ export class BrokerState implements BrokerPort {
     return settled;
   }
 
+  recall(topicId: number, recallHandle: string, now: Now): Recalled {
+    return this.#timed.recall(topicId, recallHandle, now);
+  }
+
   endTransaction(call: TransactionEnd, now: Now): Ended {
     return this.#transactions.end(call, now);
   }
@@ -237,7 +255,10 @@ export class BrokerState implements BrokerPort {
   }
 
   carryBefore(position: number, _now: Now): Carried {
-    return this.#transactions.carryBefore(position);
+    const timed = this.#timed.carryBefore(position);
+    if (!timed.isFinished) return timed;
+    const half = this.#transactions.carryBefore(position);
+    return { position: Math.max(timed.position, half.position), isFinished: half.isFinished };
   }
 
   syncLite(call: LiteSync, now: Now): LiteSynced {
@@ -286,6 +307,7 @@ export class BrokerState implements BrokerPort {
   advance(now: Now): void {
     this.#tables.topics.putAwayIdle(now.monotonicMs);
     this.#endLeases(now);
+    this.#timed.advance(now);
     this.#serveWoken(now);
     this.#receiver.advance(now);
     this.#lite.advance(now);
@@ -297,6 +319,7 @@ export class BrokerState implements BrokerPort {
     const { leaseTimers } = this.#tables;
     return Math.min(
       leaseTimers.nextMs(),
+      this.#timed.nextTimerMs(),
       this.#receiver.nextTimerMs(),
       this.#transactions.nextTimerMs(),
       this.#lite.nextTimerMs(),
@@ -366,7 +389,7 @@ export class BrokerState implements BrokerPort {
   }
 
   topics(): TopicFigures[] {
-    const { queues, transactions } = this.#tables;
+    const { queues, transactions, waiting } = this.#tables;
     return Array.from(this.#tables.topics.all(), (topic) => ({
       name: topic.name,
       id: topic.id,
@@ -374,6 +397,7 @@ export class BrokerState implements BrokerPort {
       queueCount: topic.queues.length,
       messages: topic.queues.reduce((sum, queue) => sum + queues.endOffset(queue) - queues.beginOffset(queue), 0),
       openTransactions: transactions.countOf(topic.id),
+      delayed: waiting.countOf(topic.id),
     }));
   }
 

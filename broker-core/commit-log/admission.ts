@@ -49,9 +49,14 @@ export function isDiskShort(freeBytes: number, totalBytes: number): boolean {
   return Number.isFinite(totalBytes) && freeBytes < roomyBytes && freeBytes <= (1 - fullFraction) * totalBytes;
 }
 
-/** Only what a producer can send again may be refused for want of room. */
+/** Only what can come again may be refused for want of room: a producer sends again, a due message goes on waiting. */
 export function isRefusable(type: RecordType): boolean {
-  return type === RecordType.Message || type === RecordType.TimedMessage || type === RecordType.HalfMessage;
+  return (
+    type === RecordType.Message ||
+    type === RecordType.TimedMessage ||
+    type === RecordType.HalfMessage ||
+    type === RecordType.Due
+  );
 }
 
 /**

@@ -7,6 +7,7 @@ import type { Subscription } from "../pop/subscription.ts";
 import { SubscriptionTable } from "../pop/subscription-table.ts";
 import { TextTable } from "../pop/text-table.ts";
 import { TimerWheel } from "../pop/timer-wheel.ts";
+import { WaitingTable } from "../timed/waiting-table.ts";
 import { GroupTable } from "../topic/consumer-group.ts";
 import { TopicTable } from "../topic/topic-table.ts";
 import { TransactionTable } from "../transaction/transaction-table.ts";
@@ -18,6 +19,8 @@ export class BrokerTables {
   readonly groups = new GroupTable();
   readonly queues = new ConsumeQueueTable();
   readonly undurable = new UndurableEntries();
+  /** Messages that wait for their time. */
+  readonly waiting = new WaitingTable();
   readonly leases = new LeaseTable();
   /** Message groups of which a message is out. */
   readonly locks = new GroupLockTable();

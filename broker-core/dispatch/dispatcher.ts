@@ -5,7 +5,6 @@ import { attemptKey } from "../pop/attempt-key.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import * as ack from "../record/ack-record.ts";
-import { carryKind, carryNumber, expectCarryRecord } from "../record/carry-record.ts";
 import { changeReadBlank, readChangeRecord } from "../record/change-record.ts";
 import { readCursorOpened } from "../record/cursor-record.ts";
 import { readCursorReset } from "../record/cursor-reset-record.ts";
@@ -18,16 +17,16 @@ import { readOrderKept } from "../record/order-kept-record.ts";
 import * as pop from "../record/pop-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { readRedriveRecord } from "../record/redrive-record.ts";
-import { type ReleaseRecord, readReleaseRecord } from "../record/release-record.ts";
+import type { ReleaseRecord } from "../record/release-record.ts";
 import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
 import type { Topic } from "../topic/topic.ts";
-import { TransactionFollower } from "../transaction/transaction-follower.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import { GroupOrder } from "./group-order.ts";
 import { LeaseFollower } from "./lease-follower.ts";
 import { LogTrimmer } from "./log-trimmer.ts";
 import { isTrimmed } from "./log-trimming.ts";
 import { type SendPartEntry, SendParts } from "./send-parts.ts";
+import { UnseenFollower } from "./unseen-follower.ts";
 
 /**
  * Follows the log into the tables: the single way in which records change state, live and in replay (B11). It decides
@@ -36,7 +35,7 @@ import { type SendPartEntry, SendParts } from "./send-parts.ts";
  */
 export class Dispatcher {
   readonly #tables: BrokerTables;
-  readonly #transactions: TransactionFollower;
+  readonly #unseen: UnseenFollower;
   readonly #order: GroupOrder;
   readonly #leases: LeaseFollower;
   readonly #trimmer: LogTrimmer;
@@ -46,7 +45,7 @@ export class Dispatcher {
 
   constructor(tables: BrokerTables) {
     this.#tables = tables;
-    this.#transactions = new TransactionFollower(tables);
+    this.#unseen = new UnseenFollower(tables, (release, position) => this.#released(release, position));
     this.#order = new GroupOrder(tables);
     this.#leases = new LeaseFollower(tables, this.#order);
     this.#trimmer = new LogTrimmer(tables, this.#order, this.#leases);
@@ -55,24 +54,10 @@ export class Dispatcher {
   /** Applies the record with body `bytes[start, end)` that lies at `position`. */
   apply(type: RecordType, position: number, bytes: Buffer, start: number, end: number): void {
     if (type !== RecordType.Message) this.#sendParts.forget();
+    this.#unseen.interrupt(type);
     switch (type) {
       case RecordType.Message:
         this.#message(position, bytes, start, end);
-        break;
-      case RecordType.HalfMessage:
-        this.#transactions.half(position, bytes, start, end);
-        break;
-      case RecordType.Commit:
-        this.#transactions.committed(this.#released(position, bytes, start, end));
-        break;
-      case RecordType.Rollback:
-        this.#transactions.rolledBack(bytes, start, end);
-        break;
-      case RecordType.CheckBack:
-        this.#transactions.checkBack(bytes, start, end);
-        break;
-      case RecordType.Carry:
-        this.#carried(position, bytes, start, end);
         break;
       case RecordType.Pop:
         this.#popped(bytes, start, end);
@@ -113,6 +98,7 @@ export class Dispatcher {
         this.#trimmer.trimmed(readLogTrimmed(bytes, start, end));
         break;
       default:
+        if (this.#unseen.apply(type, position, bytes, start, end)) break;
         throw new RecordFault(`record type ${type} at log position ${position} is of a newer version of popmesh`);
     }
   }
@@ -142,7 +128,7 @@ export class Dispatcher {
       if (subscriptions.topicId(subscription) === topic.id) this.#leases.forget(slot, subscriptions.at(subscription)!);
     }
     for (const subscription of [...topic.subscriptions.values()]) subscriptions.remove(subscription);
-    this.#transactions.topicDropped(topic);
+    this.#unseen.topicDropped(topic);
     for (const queue of topic.queues) {
       undurable.forget(queue);
       queues.remove(queue);
@@ -184,26 +170,9 @@ export class Dispatcher {
   }
 
   /** A message that was stored unseen enters its queue. */
-  #released(position: number, bytes: Buffer, start: number, end: number): ReleaseRecord {
-    const release = readReleaseRecord(bytes, start, end);
-    this.#index(
-      this.#topicById(release.topicId),
-      release.queueId,
-      release.offset,
-      position,
-      release.messageBytes,
-      release.tagHash,
-      release.groupHash,
-      EntryFlag.Reference,
-    );
-    return release;
-  }
-
-  #carried(position: number, bytes: Buffer, start: number, end: number): void {
-    expectCarryRecord(start, end);
-    const kind = carryKind(bytes, start);
-    if (kind !== RecordType.HalfMessage) throw new RecordFault(`a carry of record type ${kind} at ${position}`);
-    this.#transactions.carried(carryNumber(bytes, start), position);
+  #released({ topicId, queueId, offset, messageBytes, tagHash, groupHash }: ReleaseRecord, position: number): void {
+    const topic = this.#topicById(topicId);
+    this.#index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, EntryFlag.Reference);
   }
 
   #index(

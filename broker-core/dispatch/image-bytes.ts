@@ -61,8 +61,9 @@ export class ImageWriter {
     this.#bytes.write(value, at);
   }
 
+  /** What was written; not copied once more, for it may be hundreds of megabytes. */
   bytes(): Buffer {
-    return Buffer.from(this.#bytes.subarray(0, this.#end));
+    return this.#bytes.subarray(0, this.#end);
   }
 }
 

@@ -58,7 +58,7 @@ export class Journal {
     return this.#log.takesMessages;
   }
 
-  /** For the parts that lay out their own records (`transaction/transaction-journal.ts`); as the functions below. */
+  /** For the parts that lay out their own records (`timed/`, `transaction/`); as the functions below. */
   append(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number {
     return this.#commit(type, length, fill);
   }

@@ -18,6 +18,7 @@ export const messageFactsBlank = (): MessageFacts => ({
   sendPart: 0,
   priority: 0,
   isTimed: false,
+  deliveryMs: 0,
   recoveryMs: 0,
   hasLiteTopic: false,
 });
@@ -36,6 +37,7 @@ export function readMessageFacts(scan: MessageScan, into: MessageFacts): void {
   into.sendPart = 0;
   into.priority = scan.priority;
   into.isTimed = scan.hasDeliveryTimestamp;
+  into.deliveryMs = scan.hasDeliveryTimestamp ? scan.deliveryMs : 0;
   into.recoveryMs = scan.hasRecoveryDuration ? Math.max(0, Math.floor(scan.recoveryMs)) : 0;
   into.hasLiteTopic = scan.liteTopicEnd > scan.liteTopicStart;
 }

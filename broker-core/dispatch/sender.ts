@@ -4,6 +4,7 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Now, Refused, SendCall, Sent } from "../broker-port.ts";
 import { isLiteParent, isLiteTopicName, liteChildTypes, liteTopicName } from "../lite/lite-name.ts";
 import { type MessageFacts, SendPart } from "../record/message-record.ts";
+import type { TimedMessages } from "../timed/timed-messages.ts";
 import type { Opener } from "../topic/opener.ts";
 import { isPriorityTopic, type Topic } from "../topic/topic.ts";
 import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
@@ -24,6 +25,7 @@ export class Sender {
   readonly #tables: BrokerTables;
   readonly #journal: Journal;
   readonly #opener: Opener;
+  readonly #timed: TimedMessages;
   readonly #transactions: TransactionCoordinator;
   readonly #scan = new MessageScan();
   /** Of the messages of the call at hand. */
@@ -31,10 +33,17 @@ export class Sender {
   readonly #bodies: Buffer[] = [];
   readonly #liteTopics: string[] = [];
 
-  constructor(tables: BrokerTables, journal: Journal, opener: Opener, transactions: TransactionCoordinator) {
+  constructor(
+    tables: BrokerTables,
+    journal: Journal,
+    opener: Opener,
+    timed: TimedMessages,
+    transactions: TransactionCoordinator,
+  ) {
     this.#tables = tables;
     this.#journal = journal;
     this.#opener = opener;
+    this.#timed = timed;
     this.#transactions = transactions;
   }
 
@@ -45,15 +54,18 @@ export class Sender {
       return refused(Code.TooManyRequests, "the disk of the broker is full: free space, or try another broker");
     }
     if (call.messages.length === 0) return refused(Code.MessageCorrupted, "no message to send");
+    let isAhead = false;
     for (let i = 0; i < call.messages.length; i++) {
-      const failure = this.#check(topic, call.messages[i]!, i);
+      const failure = this.#check(topic, call.messages[i]!, i, now);
       if (failure !== undefined) return failure;
       if (this.#facts[i]!.messageType === MessageType.Transaction && call.messages.length > 1) {
         return refused(Code.BadRequest, "a half message is sent by itself: one message, one transaction");
       }
+      isAhead ||= this.#timed.isAhead(this.#facts[i]!, now);
     }
     if (isLiteParent(topic.messageTypes)) return this.#sendLite(topic, call, now);
     if (this.#facts[0]!.messageType === MessageType.Transaction) return this.#sendHalf(topic, call, now);
+    if (isAhead) return this.#sendTimed(topic, call, now);
     const mixture = this.#mixture(topic, call.messages.length);
     if (mixture !== undefined) return mixture;
     return this.#store(topic, call, this.#chooseQueue(topic), now);
@@ -133,8 +145,24 @@ export class Sender {
     }
   }
 
-  #check(topic: Topic, message: Buffer, index: number): Refused | undefined {
-    return this.#read(message, index) ?? checkType(topic, this.#facts[index]!);
+  /** One message is not to be seen yet: then none is, for all of a call are stored alike. */
+  #sendTimed(topic: Topic, { messages, laneMark, bornHost }: SendCall, now: Now): Sent {
+    const count = messages.length;
+    if (!this.#facts.every(({ isTimed }, i) => isTimed || i >= count)) {
+      const text =
+        "messages with and without a delivery time cannot be sent at once; send them in requests of their own";
+      return refused(Code.BadRequest, text);
+    }
+    const sent = this.#timed.store(topic, count, this.#facts, this.#bodies, laneMark, bornHost, now);
+    this.#bodies.length = 0;
+    return sent;
+  }
+
+  #check(topic: Topic, message: Buffer, index: number, now: Now): Refused | undefined {
+    const failure = this.#read(message, index);
+    if (failure !== undefined) return failure;
+    const facts = this.#facts[index]!;
+    return checkType(topic, facts) ?? this.#timed.refuse(facts, now);
   }
 
   /** Fills row `index` of what is to be stored, or says why it cannot be. */
@@ -206,8 +234,10 @@ function checkType(topic: Topic, facts: MessageFacts): Refused | undefined {
       "a transactional message has no message group, delivery time or lite topic; leave it out, or send another type",
     );
   }
-  if (type === MessageType.Delay) {
-    return refused(Code.NotImplemented, `this broker does not store ${typeNames[type]} messages yet`);
+  if (type === MessageType.Lite && facts.isTimed) {
+    const text =
+      "a message of a lite topic has no delivery time; leave it out, or send to a topic that takes DELAY messages";
+    return refused(Code.MessagePropertyConflictWithType, text);
   }
   return undefined;
 }

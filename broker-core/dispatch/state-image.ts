@@ -7,6 +7,7 @@ import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { noHolder } from "../record/order-kept-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
+import { dumpWaiting, readWaiting, writeWaiting } from "../timed/waiting-image.ts";
 import type { ConsumerGroup } from "../topic/consumer-group.ts";
 import type { Topic } from "../topic/topic.ts";
 import { readTransactions, writeTransactions } from "../transaction/transaction-image.ts";
@@ -23,7 +24,7 @@ export class StateImageError extends Error {
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 8;
+const version = 9;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
@@ -58,6 +59,7 @@ function imageOf(tables: BrokerTables, position: number, extent: ImageExtent): B
     writeLeases(tables, into);
     writeLocks(tables, into);
   }
+  writeWaiting(tables.waiting, into);
   return into.bytes();
 }
 
@@ -86,6 +88,7 @@ export function writeStateDump(tables: BrokerTables): Buffer {
     tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
   writeTransactions(tables.transactions, into);
+  dumpWaiting(tables.waiting, into);
   into.u32(tables.holders.count);
   into.u32(tables.lanes.count);
   into.u32(tables.leases.count);
@@ -220,6 +223,7 @@ export function readStateImage(image: Buffer, tables: BrokerTables): void {
     tables.appliedPosition = from.f64();
     tables.isPartial = from.u8() === 1;
     readTables(from, tables, boot);
+    readWaiting(from, tables.waiting);
   } catch (error) {
     if (error instanceof RecordFault) throw new StateImageError(error.message, { cause: error });
     if (error instanceof RangeError) throw new StateImageError("the state image is cut short", { cause: error });

@@ -7,6 +7,7 @@ import { changeReadBlank, readChangeRecord } from "../record/change-record.ts";
 import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { messageBodyStart, messageOffset, messageQueueId, messageTopicId } from "../record/message-record.ts";
 import * as pop from "../record/pop-record.ts";
+import { recallMessagePosition } from "../record/recall-record.ts";
 import { readRedriveRecord } from "../record/redrive-record.ts";
 import { readReleaseRecord } from "../record/release-record.ts";
 import { readRollbackRecord } from "../record/rollback-record.ts";
@@ -63,6 +64,9 @@ export function eachKey(record: LogRecord, take: (key: number) => void): void {
     }
     case RecordType.Rollback:
       take(targetKey(readRollbackRecord(body, 0, body.length).messagePosition));
+      return;
+    case RecordType.Recall:
+      take(targetKey(recallMessagePosition(body, 0)));
       return;
     case RecordType.Commit:
     case RecordType.Due: {

@@ -4,12 +4,13 @@ import { type MessageView, messageViewAt } from "../operation/stored-message.ts"
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { messageOffset, messageQueueId, messageStoreMs, messageTopicId } from "../record/message-record.ts";
+import { recallWallMs } from "../record/recall-record.ts";
 import { readReleaseRecord } from "../record/release-record.ts";
 import { readRollbackRecord } from "../record/rollback-record.ts";
 import { storedMessageOf } from "../record/stored-message.ts";
 
 /** Where a stored message is: visible in a queue, waiting unseen for its time or its transaction, or never to be seen. */
-export type Standing = "visible" | "waiting" | "rolled back";
+export type Standing = "visible" | "waiting" | "rolled back" | "recalled";
 
 /** A message as it was stored once. A message that was sent twice is two of these. */
 export interface MessageCopy {
@@ -50,8 +51,13 @@ export function copyOf(log: LogReader, record: LogRecord): MessageCopy | undefin
   };
 }
 
-/** Applies a release or rollback that points at the copy. */
+/** Applies a release, rollback or recall that points at the copy. */
 export function release(copy: MessageCopy, record: LogRecord): void {
+  if (record.type === RecordType.Recall) {
+    copy.standing = "recalled";
+    copy.releasedBy = { position: record.position, type: record.type, atMs: recallWallMs(record.body, 0), reason: 0 };
+    return;
+  }
   if (record.type === RecordType.Rollback) {
     const { wallMs, reason } = readRollbackRecord(record.body, 0, record.body.length);
     copy.standing = "rolled back";

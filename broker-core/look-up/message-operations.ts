@@ -152,6 +152,8 @@ function releaseText(type: RecordType, queue: string): string {
       return `its transaction was committed: visible in ${queue}`;
     case RecordType.Rollback:
       return "its transaction was rolled back";
+    case RecordType.Recall:
+      return "its producer took it back before its time";
     default:
       return `its time came: visible in ${queue}`;
   }

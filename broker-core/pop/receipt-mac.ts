@@ -27,7 +27,7 @@ export class ReceiptMac {
       loadWords(block, 0, blockBytes);
       compress(state);
     }
-    for (const length of [0, 1, 40, 55, 56, 63, 64, 65, messageBytesMax]) {
+    for (const length of [0, 1, 40, 55, 56, 63, 64, 65, 119, 120, messageBytesMax]) {
       const message = Buffer.from(Array.from({ length }, (_, i) => (i * 89) & 0xff));
       const mac = Buffer.alloc(macBytes);
       this.write(message, length, mac, 0);
@@ -35,15 +35,16 @@ export class ReceiptMac {
     }
   }
 
-  /** Writes the 32 bytes of the MAC of `message[0, length)`, at most 119 bytes. */
+  /** Writes the 32 bytes of the MAC of `message[0, length)`, at most 311 bytes. */
   write(message: Buffer, length: number, into: Buffer, at: number): void {
     const w = schedule;
     const state = this.#state;
     copyState(this.#inner, state);
     loadWords(message, 0, length);
-    if (length > blockBytes - 9) {
+    // Behind the message stand a one and the length, in nine bytes.
+    for (let from = blockBytes; from < length + 9; from += blockBytes) {
       compress(state);
-      loadWords(message, blockBytes, length);
+      loadWords(message, from, length);
     }
     w[15] = (blockBytes + length) * 8;
     compress(state);
@@ -66,8 +67,10 @@ export class ReceiptMac {
 
 const blockBytes = 64;
 const macBytes = 32;
-/** What two blocks hold beside the mark and the length. */
-const messageBytesMax = 2 * blockBytes - 9;
+/** A receipt takes two; a recall handle, with the longest message id in it, five. */
+const blocksMax = 5;
+/** What the blocks hold beside the mark and the length. */
+const messageBytesMax = blocksMax * blockBytes - 9;
 
 /** The 64 words of a block that is being hashed, of which the first 16 are its bytes. */
 const schedule = new Int32Array(64);

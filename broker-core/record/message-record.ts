@@ -48,6 +48,8 @@ export interface MessageFacts {
   priority: number;
   /** A delivery timestamp is set. */
   isTimed: boolean;
+  /** That, in whole milliseconds, rounded up; 0: none. */
+  deliveryMs: number;
   /** What a transactional message asks to be left alone for, in milliseconds; 0: nothing. */
   recoveryMs: number;
   hasLiteTopic: boolean;

@@ -5,6 +5,7 @@ import { halfMessageStart } from "./half-message-record.ts";
 import { expectMessageRecord } from "./message-record.ts";
 import { RecordFault } from "./record-fault.ts";
 import { releaseCarriesMessage, releaseFixedBytes, releaseMessagePosition } from "./release-record.ts";
+import { timedMessageStart } from "./timed-record.ts";
 
 /** A message record within the record that holds it. */
 export interface StoredMessage {
@@ -65,6 +66,8 @@ function messageStart(type: RecordType, body: Buffer): number {
   switch (type) {
     case RecordType.Message:
       return 0;
+    case RecordType.TimedMessage:
+      return timedMessageStart(0);
     case RecordType.HalfMessage:
       return halfMessageStart(0);
     case RecordType.Carry:

@@ -313,7 +313,9 @@ function scanSystemPart(bytes: Buffer, at: number, end: number, scan: MessageSca
       break;
     case 11:
       scan.hasDeliveryTimestamp = true;
-      scan.deliveryMs = readMs(bytes, from, to);
+      readMs(bytes, from, to);
+      // A message must not come before its time, not even by part of a millisecond.
+      scan.deliveryMs = time.seconds * 1000 + Math.ceil(time.nanos / 1e6);
       break;
     case 19:
       scan.hasRecoveryDuration = true;

@@ -9,6 +9,7 @@ import {
   type Now,
   noPosition,
   type OrphanedTransaction,
+  type Recalled,
   type ReceiveCall,
   type SettleResult,
 } from "../../broker-core/broker-port.ts";
@@ -27,6 +28,8 @@ export interface Got {
   readonly bornHost: string;
   readonly laneMark: string;
   readonly storeMs: number;
+  /** Delivery time that the message carries; undefined: none. */
+  readonly dueMs: number | undefined;
   readonly deadLetter: DeadLetterOrigin | undefined;
   /** Message group; "" for none. */
   readonly group: string;
@@ -56,6 +59,8 @@ export interface MessageParts {
   readonly lite?: string;
   /** Earliest check of a transaction. */
   readonly recoveryMs?: number;
+  /** Delivery time, wall clock. */
+  readonly dueMs?: number;
 }
 
 export const transactional = 4;
@@ -66,7 +71,7 @@ export const receiptKey = Buffer.alloc(32, 7);
 
 /** The client's bytes of a message. */
 export function messageBytes(parts: MessageParts): Buffer {
-  const { id = "id", body = "body", tag, group, properties = {}, type, priority, lite, recoveryMs } = parts;
+  const { id = "id", body = "body", tag, group, properties = {}, type, priority, lite, recoveryMs, dueMs } = parts;
   const systemProperties: apache.rocketmq.v2.ISystemProperties = { messageId: id };
   if (tag !== undefined) systemProperties.tag = tag;
   if (group !== undefined) systemProperties.messageGroup = group;
@@ -76,6 +81,10 @@ export function messageBytes(parts: MessageParts): Buffer {
   if (recoveryMs !== undefined) {
     const seconds = Math.floor(recoveryMs / 1000);
     systemProperties.orphanedTransactionRecoveryDuration = { seconds, nanos: (recoveryMs % 1000) * 1e6 };
+  }
+  if (dueMs !== undefined) {
+    const seconds = Math.floor(dueMs / 1000);
+    systemProperties.deliveryTimestamp = { seconds, nanos: Math.round((dueMs - 1000 * seconds) * 1e6) };
   }
   const { Message } = apache.rocketmq.v2;
   const userProperties = { ...properties };
@@ -274,6 +283,22 @@ export class BrokerFixture {
     return Array.from({ length: count }, () => this.send(topicId, parts));
   }
 
+  /** Sends one message that is to be delivered at `dueMs`, and returns its recall handle. */
+  sendTimed(topicId: number, dueMs: number, parts: MessageParts & { readonly laneMark?: string } = {}): string {
+    const { laneMark = "", ...rest } = parts;
+    const messages = [messageBytes({ ...rest, dueMs })];
+    const sent = this.state.send({ topicId, laneMark, bornHost: "10.0.0.1:1", messages }, this.now);
+    assert.ok(sent.ok, sent.ok ? "" : sent.message);
+    this.#settle();
+    return sent.recallHandles?.[0] ?? "";
+  }
+
+  recall(topicId: number, handle: string): Recalled {
+    const recalled = this.state.recall(topicId, handle, this.now);
+    this.#settle();
+    return recalled;
+  }
+
   /** Asks for messages; the answer may come later. */
   ask(topicId: number, groupId: number, call: Partial<ReceiveCall> = {}): { ticket: number; handle: number } {
     const ticket = this.#nextTicket++;
@@ -393,10 +418,15 @@ function readHandOut(handOut: HandOut): Answer {
       bornHost: delivery.bornHost,
       laneMark: delivery.laneMark,
       storeMs: delivery.storeMs,
+      dueMs: timeOf(message.systemProperties?.deliveryTimestamp),
       deadLetter: delivery.deadLetter,
       group: message.systemProperties?.messageGroup ?? "",
     });
   }
   const { position, mustBeDurable } = handOut;
   return { kind: "batch", got, position, mustBeDurable, damagedCount };
+}
+
+function timeOf(time: apache.rocketmq.v2.ISystemProperties["deliveryTimestamp"]): number | undefined {
+  return time ? Number(time.seconds ?? 0) * 1000 + (time.nanos ?? 0) / 1e6 : undefined;
 }

@@ -44,6 +44,7 @@ describe("receiving", () => {
         bornHost: "10.0.0.1:1",
         laneMark: "",
         storeMs: f.wallMs,
+        dueMs: undefined,
         deadLetter: undefined,
         group: "",
       },

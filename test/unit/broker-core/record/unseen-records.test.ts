@@ -5,10 +5,12 @@ import * as carry from "../../../../broker-core/record/carry-record.ts";
 import * as check from "../../../../broker-core/record/check-back-record.ts";
 import * as half from "../../../../broker-core/record/half-message-record.ts";
 import { messageId, messageRecordBytes, writeMessageRecord } from "../../../../broker-core/record/message-record.ts";
+import * as recall from "../../../../broker-core/record/recall-record.ts";
 import { RecordFault } from "../../../../broker-core/record/record-fault.ts";
 import * as release from "../../../../broker-core/record/release-record.ts";
 import * as rollback from "../../../../broker-core/record/rollback-record.ts";
 import { holderPosition, readStoredMessage } from "../../../../broker-core/record/stored-message.ts";
+import * as timed from "../../../../broker-core/record/timed-record.ts";
 
 const u16 = fc.nat(0xffff);
 const u32 = fc.nat(0xffff_ffff);
@@ -21,16 +23,8 @@ function messageRecord(id: string): Buffer {
   const record = Buffer.alloc(messageRecordBytes("", "", message));
   const facts = {
     ...{ tagHash: 0, tagStart: 0, tagLength: 0, groupHash: 0, groupStart: 0, groupLength: 0 },
-    ...{
-      idStart: 2,
-      idLength: id.length,
-      messageType: 4,
-      sendPart: 0,
-      priority: 0,
-      isTimed: false,
-      recoveryMs: 0,
-      hasLiteTopic: false,
-    },
+    ...{ idStart: 2, idLength: id.length, messageType: 4, isTimed: false, deliveryMs: 0 },
+    ...{ sendPart: 0, priority: 0, recoveryMs: 0, hasLiteTopic: false },
   };
   writeMessageRecord(record, 0, 1, 0, 0, 0, facts, "", "", message);
   return record;
@@ -102,6 +96,24 @@ describe("records of messages that nobody sees yet", () => {
     );
   });
 
+  it("come back as they were written: timed messages and recalls", () => {
+    fc.assert(
+      fc.property(u53, u53, u32, fc.double({ noNaN: true }), (number, dueMs, topicId, wallMs) => {
+        const bytes = Buffer.alloc(70, 0xa5);
+        timed.writeTimedHead(bytes, 3, number, dueMs);
+        assert.deepEqual([timed.timedNumber(bytes, 3), timed.timedDueMs(bytes, 3)], [number, dueMs]);
+        assert.equal(timed.timedMessageStart(3), 3 + timed.timedFixedBytes);
+        recall.writeRecallRecord(bytes, 30, number, topicId, wallMs, dueMs);
+        assert.deepEqual(
+          [recall.recallNumber(bytes, 30), recall.recallTopicId(bytes, 30), recall.recallWallMs(bytes, 30)],
+          [number, topicId, wallMs],
+        );
+        assert.equal(recall.recallMessagePosition(bytes, 30), dueMs);
+        assert.deepEqual([bytes[2], bytes[19], bytes[29], bytes[62]], [0xa5, 0xa5, 0xa5, 0xa5]);
+      }),
+    );
+  });
+
   it("lead to the message from wherever an index entry points", () => {
     const halfBody = Buffer.concat([Buffer.alloc(half.halfFixedBytes), messageRecord("half")]);
     const carried = Buffer.alloc(carry.carryRecordBytes(messageRecord("carried")));
@@ -115,19 +127,26 @@ describe("records of messages that nobody sees yet", () => {
       6: { type: RecordType.Due, body: releaseBody(2, messageRecord("taken along")) },
       7: { type: RecordType.Ack, body: Buffer.alloc(18) },
       8: { type: RecordType.Commit, body: releaseBody(7, Buffer.alloc(0)) },
+      9: {
+        type: RecordType.TimedMessage,
+        body: Buffer.concat([Buffer.alloc(timed.timedFixedBytes), messageRecord("timed")]),
+      },
+      10: { type: RecordType.Due, body: releaseBody(9, Buffer.alloc(0)) },
     });
     const idAt = (position: number) => {
       const { position: holder, body, start } = readStoredMessage(log, position);
       assert.equal(holderPosition(log.read(position)), holder);
       return [messageId(body, start), holder];
     };
-    assert.deepEqual([1, 2, 3, 4, 5, 6].map(idAt), [
+    assert.deepEqual([1, 2, 3, 4, 5, 6, 9, 10].map(idAt), [
       ["plain", 1],
       ["half", 2],
       ["carried", 3],
       ["half", 2],
       ["carried", 3],
       ["taken along", 6],
+      ["timed", 9],
+      ["timed", 9],
     ]);
     for (const position of [7, 8]) assert.throws(() => readStoredMessage(log, position), RecordFault);
   });
