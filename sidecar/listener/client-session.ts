@@ -61,8 +61,7 @@ export class ClientSession {
   group = "";
   /** "<namespace>/<topic>" of each topic it declared. */
   topics: readonly string[] = [];
-  /** "<namespace>/<topic>" of each topic it declared as a producer or sent half messages to. */
-  readonly produces = new Set<string>();
+  readonly #produces = new Set<string>();
   /** The newest Telemetry stream; an older one is never a target again. */
   stream: CommandStream | undefined;
   readonly held = new Map<string, HeldReceipt>();
@@ -74,10 +73,25 @@ export class ClientSession {
     this.lastSeenMs = nowMs;
   }
 
+  /** "<namespace>/<topic>" of each topic it declared as a producer or sent half messages to, up to `producedTopicsMax`. */
+  get produces(): ReadonlySet<string> {
+    return this.#produces;
+  }
+
+  /** False when that is known, or is one topic too many. */
+  noteProduced(topic: string): boolean {
+    if (this.#produces.has(topic) || this.#produces.size >= producedTopicsMax) return false;
+    this.#produces.add(topic);
+    return true;
+  }
+
   get isNodeJs(): boolean {
     return this.language === Language.NodeJs;
   }
 }
+
+/** Topics remembered of one producer; one settings command declares at most as many. */
+export const producedTopicsMax = 1_024;
 
 /** A client that was not heard of for this long is gone, unless its Telemetry stream is open. */
 export const clientGoneMs = 120_000;

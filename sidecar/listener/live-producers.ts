@@ -13,18 +13,18 @@ interface TopicProducers {
 export class LiveProducers {
   readonly #byTopic = new Map<string, TopicProducers>();
   /** What each session is entered for. */
-  readonly #entered = new Map<ClientSession, readonly string[]>();
+  readonly #entered = new Map<ClientSession, ReadonlySet<string>>();
   /** Called when a topic ("<namespace>/<topic>") gets its first producer, or loses its last. */
   onChange: (topic: string, isLive: boolean) => void = () => {};
 
   /** The client opened or closed its stream, declared topics, sent a half message, or is gone. */
   update(session: ClientSession, isGone = false): void {
     const before = this.#entered.get(session) ?? none;
-    const after = isGone || session.stream === undefined ? none : [...session.produces];
-    if (after.length === 0) this.#entered.delete(session);
+    const after = isGone || session.stream === undefined ? none : new Set(session.produces);
+    if (after.size === 0) this.#entered.delete(session);
     else this.#entered.set(session, after);
-    for (const topic of before) if (!after.includes(topic)) this.#leave(topic, session);
-    for (const topic of after) if (!before.includes(topic)) this.#enter(topic, session);
+    for (const topic of before) if (!after.has(topic)) this.#leave(topic, session);
+    for (const topic of after) if (!before.has(topic)) this.#enter(topic, session);
   }
 
   has(topic: string): boolean {
@@ -63,4 +63,4 @@ export class LiveProducers {
   }
 }
 
-const none: readonly string[] = [];
+const none: ReadonlySet<string> = new Set();

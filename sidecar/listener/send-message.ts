@@ -18,9 +18,6 @@ import { methodPath } from "./method-path.ts";
 /** A message of 4 MiB with its properties, and room for one that is a little too large to be told so. */
 const requestBytesMax = 4 * 1024 * 1024 + 64 * 1024;
 
-/** Topics of half messages remembered of one client; settings declare at most as many. */
-const producedTopicsMax = 1_024;
-
 /** What the answer of a send needs of its request, whose bytes are gone by then. */
 interface SendTicket {
   readonly server: ServerCall;
@@ -163,9 +160,7 @@ export class SendMessageMethod implements GrpcMethod {
 
   #noteProducer(call: MeshCall, topic: string): void {
     const session = this.#entry.session(call);
-    if (session.produces.has(topic) || session.produces.size >= producedTopicsMax) return;
-    session.produces.add(topic);
-    this.#producers.update(session);
+    if (session.noteProduced(topic)) this.#producers.update(session);
   }
 
   /** Nothing was stored for this call, or nobody knows: no entries, only a status. */

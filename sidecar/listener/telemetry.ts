@@ -266,7 +266,7 @@ class TelemetryStream implements CommandStream {
     session.topics = topics.map((topic) => this.#qualified(topic)).filter((name) => name !== "");
     for (const topic of settings.publishing?.topics ?? []) {
       const name = this.#qualified(topic);
-      if (name !== "") session.produces.add(name);
+      if (name !== "") session.noteProduced(name);
     }
     session.group = this.#qualified(settings.subscription?.group);
   }
