@@ -83,6 +83,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const options = {
     ...{ ...identity, runId, bootId: clock.bootId, start: now(), groupStart: config.groupStart, lookUps },
     orphans: producers,
+    delayMsMax: config.delayMax,
     checkPolicy: {
       firstCheckMs: config.transactionFirstCheck,
       checkIntervalMs: config.transactionCheckInterval,

@@ -30,6 +30,7 @@ const table = {
   transactionCheckInterval: durationMs("from one question to the next", "30s"),
   transactionChecksMax: integer("questions before a transaction is rolled back", 15, 1, 65_535),
   transactionAgeMax: durationMs("a transaction open for longer is rolled back, asked or not", "24h"),
+  delayMax: durationMs("longest time ahead that a timed message may be sent for", "960h"),
   drain: durationMs("how long open requests are waited for after SIGTERM", "5s"),
   logLevel: choice("least level of log lines", "info", ["debug", "info", "warn", "error", "silent"]),
   supervised: toggle("end when standard input ends", false),
@@ -43,7 +44,7 @@ const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const segmentBytesMin = 16 * 1024 * 1024;
 const segmentBytesMax = 1024 * 1024 * 1024;
 /** What the records hold with room to spare. */
-const transactionMsMax = 40 * 24 * 3_600_000;
+const waitMsMax = 40 * 24 * 3_600_000;
 const wildcardHosts: readonly string[] = ["0.0.0.0", "::"];
 
 /** Reads flags, environment (`POPMESH_BROKER_*`) and config file. Throws `SettingsError` naming every mistake. */
@@ -69,8 +70,9 @@ export function readBrokerConfig(argv: readonly string[], environment = process.
     ["--transaction-first-check", config.transactionFirstCheck],
     ["--transaction-check-interval", config.transactionCheckInterval],
     ["--transaction-age-max", config.transactionAgeMax],
+    ["--delay-max", config.delayMax],
   ] as const) {
-    if (ms < 1 || ms > transactionMsMax) mistakes.push(`${flag}: 1ms to 40 days; this is ${ms} ms`);
+    if (ms < 1 || ms > waitMsMax) mistakes.push(`${flag}: 1ms to 40 days; this is ${ms} ms`);
   }
   if (config.advertise?.port === 0) mistakes.push("--advertise needs a port");
   if (mistakes.length > 0) throw new SettingsError("broker", mistakes);

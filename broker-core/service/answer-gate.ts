@@ -16,6 +16,7 @@ export interface HeldAnswer {
   firstOffset: number;
   storeMs: number;
   transactionId: string;
+  recallHandles: readonly string[];
   /** Of a send that is measured: when it came; else 0. */
   startedMs: number;
   /** Of everything else: the encoded body. */
@@ -131,6 +132,9 @@ export class AnswerGate {
   }
 }
 
+/** Of most sends. */
+export const noRecallHandles: readonly string[] = [];
+
 function emptyAnswer(): HeldAnswer {
   return {
     position: 0,
@@ -142,6 +146,7 @@ function emptyAnswer(): HeldAnswer {
     firstOffset: 0,
     storeMs: 0,
     transactionId: "",
+    recallHandles: noRecallHandles,
     startedMs: 0,
     body: undefined,
     pooledBody: undefined,

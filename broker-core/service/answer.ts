@@ -71,8 +71,8 @@ export function releaseAnswer(held: HeldAnswer): void {
   if (connection.isClosed) {
     if (held.handedOut !== undefined) connection.handBack(held.handedOut);
   } else if (held.kind === FrameKind.Send) {
-    const { correlation, queueId, firstOffset, storeMs, transactionId, requestBytes } = held;
-    answerSend(connection, correlation, queueId, firstOffset, storeMs, transactionId, requestBytes);
+    const { correlation, queueId, firstOffset, storeMs, transactionId, recallHandles, requestBytes } = held;
+    answerSend(connection, correlation, queueId, firstOffset, storeMs, transactionId, recallHandles, requestBytes);
   } else {
     connection.answer(held.kind, Code.Ok, held.correlation, held.body!, held.handedOut);
   }
@@ -93,10 +93,11 @@ export function answerSend(
   firstOffset: number,
   storeMs: number,
   transactionId: string,
+  recallHandles: readonly string[],
   requestBytes: number,
 ): void {
-  const bytesMax = sendAnswerBytesMax(transactionId);
+  const bytesMax = sendAnswerBytesMax(transactionId, recallHandles);
   const at = connection.beginAnswer(FrameKind.Send, Code.Ok, correlation, bytesMax, requestBytes);
   const writer = connection.frames.writer;
-  writer.end(writeSendAnswer(writer.bytes, at, queueId, firstOffset, storeMs, transactionId));
+  writer.end(writeSendAnswer(writer.bytes, at, queueId, firstOffset, storeMs, transactionId, recallHandles));
 }

@@ -16,6 +16,7 @@ import { serveOpenTopic } from "./open-topic.ts";
 import { serveOperate } from "./operate.ts";
 import { serveProducers } from "./producers.ts";
 import { serveOffset, servePull } from "./pull.ts";
+import { serveRecall } from "./recall.ts";
 import { serveReceive } from "./receive.ts";
 import { serveSend } from "./send.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -88,6 +89,9 @@ export class Connection implements FrameConnectionHandler {
         return;
       case FrameKind.EndTransaction:
         if (this.#takeRequest(kind, correlation)) serveEndTransaction(core, this, correlation, bytes, start, end);
+        return;
+      case FrameKind.Recall:
+        if (this.#takeRequest(kind, correlation)) serveRecall(core, this, correlation, bytes, start, end);
         return;
       case FrameKind.OpenTopic:
         if (this.#takeRequest(kind, correlation)) serveOpenTopic(core, this, correlation, bytes, start, end);

@@ -2,6 +2,7 @@ import { Code } from "../../proto/code.ts";
 import { SendRequestReader } from "../../proto/codec/frame-body.ts";
 import { FrameKind } from "../../proto/frame/frame.ts";
 import { answerSend } from "./answer.ts";
+import { noRecallHandles } from "./answer-gate.ts";
 import type { Connection } from "./connection.ts";
 import type { ServiceCore } from "./service-core.ts";
 
@@ -44,7 +45,8 @@ export function serveSend(
   core.metrics.messagesStored.add(messages.length);
   if (core.durable.mayPass(sent.position)) {
     const { queueId, firstOffset, storeMs, transactionId } = sent;
-    answerSend(connection, correlation, queueId, firstOffset, storeMs, transactionId, requestBytes);
+    const handles = sent.recallHandles ?? noRecallHandles;
+    answerSend(connection, correlation, queueId, firstOffset, storeMs, transactionId, handles, requestBytes);
     return;
   }
   const held = core.durable.hold(sent.position, connection, FrameKind.Send, correlation);
@@ -52,6 +54,7 @@ export function serveSend(
   held.firstOffset = sent.firstOffset;
   held.storeMs = sent.storeMs;
   held.transactionId = sent.transactionId;
+  held.recallHandles = sent.recallHandles ?? noRecallHandles;
   held.requestBytes = requestBytes;
   if ((++count & sendSamplingMask) === 0) held.startedMs = core.clock.monotonicMs();
 }

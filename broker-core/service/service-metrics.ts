@@ -11,6 +11,7 @@ export class ServiceMetrics {
   readonly acks: Counter;
   readonly changes: Counter;
   readonly transactionEnds: Counter;
+  readonly recalls: Counter;
   readonly refusals: Counter;
   readonly brokenConnections: Counter;
   /** From the request to the moment its batch is on disk, of one send in 16. */
@@ -30,6 +31,7 @@ export class ServiceMetrics {
     this.acks = total("acks", "Receipts acknowledged or refused.");
     this.changes = total("changes", "Receipts whose invisible time was changed, extended or handed back.");
     this.transactionEnds = total("transaction_ends", "Requests to commit or roll back a transaction.");
+    this.recalls = total("recalls", "Requests to take a timed message back.");
     this.refusals = total("refusals", "Requests answered with a failure.");
     this.brokenConnections = total("broken_connections", "Connections that ended without a drain.");
     this.sendSeconds = registry.histogram(

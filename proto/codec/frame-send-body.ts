@@ -6,6 +6,7 @@ import {
   textFieldBytesMax,
   writeFieldHead,
   writeNumberField,
+  writeTextElement,
   writeTextField,
 } from "./field.ts";
 import {
@@ -113,8 +114,10 @@ export class SendRequestReader {
   }
 }
 
-export function sendAnswerBytesMax(transactionId: string): number {
-  return 3 * numberFieldBytesMax + textFieldBytesMax(transactionId);
+export function sendAnswerBytesMax(transactionId: string, recallHandles: readonly string[]): number {
+  let bytesMax = 3 * numberFieldBytesMax + textFieldBytesMax(transactionId);
+  for (const handle of recallHandles) bytesMax += textFieldBytesMax(handle);
+  return bytesMax;
 }
 
 export function writeSendAnswer(
@@ -124,18 +127,24 @@ export function writeSendAnswer(
   firstOffset: number,
   storeMs: number,
   transactionId: string,
+  recallHandles: readonly string[],
 ): number {
   at = writeNumberField(into, at, 1, queueId);
   at = writeNumberField(into, at, 2, firstOffset);
   at = writeNumberField(into, at, 3, storeMs);
+  for (const handle of recallHandles) at = writeTextElement(into, at, 4, handle);
   return writeTextField(into, at, 5, transactionId);
 }
+
+const noHandles: readonly string[] = [];
 
 export class SendAnswerReader {
   queueId = 0;
   firstOffset = 0;
   storeMs = 0;
   transactionId = "";
+  /** Of timed messages: one per message. A list of its own for each answer that has any. */
+  recallHandles: readonly string[] = noHandles;
 
   read(bytes: Buffer, start: number, end: number): void {
     beginReading();
@@ -143,6 +152,8 @@ export class SendAnswerReader {
     this.firstOffset = 0;
     this.storeMs = 0;
     this.transactionId = "";
+    this.recallHandles = noHandles;
+    let handles: string[] | undefined;
     for (let at = start; at < end; at = next) {
       const tag = readTag(bytes, at, end);
       switch (tag) {
@@ -154,6 +165,10 @@ export class SendAnswerReader {
           break;
         case (3 << 3) | WireType.Varint:
           this.storeMs = readUint64(bytes, next, end);
+          break;
+        case (4 << 3) | WireType.Bytes:
+          if (handles === undefined) this.recallHandles = handles = [];
+          handles.push(readFreshText(bytes, next, end));
           break;
         case (5 << 3) | WireType.Bytes:
           this.transactionId = readFreshText(bytes, next, end);

@@ -33,6 +33,8 @@ export const FrameKind = {
   Ack: 20,
   Change: 21,
   EndTransaction: 22,
+  /** Takes back a message that waits for its time. */
+  Recall: 23,
   /** Moves held messages to the dead-letter queue. Bodies as of an Ack. */
   DeadLetter: 24,
   /** The sidecar says for which topics it has live producers; not answered. */

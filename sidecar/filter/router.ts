@@ -20,6 +20,8 @@ import type {
   UpstreamOffsetAnswer,
   UpstreamPull,
   UpstreamPullAnswer,
+  UpstreamRecall,
+  UpstreamRecalled,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -226,6 +228,13 @@ export class Router {
   ): void {
     this.#settle(call, brokerName, done, (upstream, deadlineMs, answered) =>
       upstream.endTransaction(request, deadlineMs, answered),
+    );
+  }
+
+  /** Takes back a message that waits at one broker. */
+  recall(call: MeshCall, brokerName: string, request: UpstreamRecall, done: (answer: UpstreamRecalled) => void): void {
+    this.#settle(call, brokerName, done, (upstream, deadlineMs, answered) =>
+      upstream.recall(request, deadlineMs, answered),
     );
   }
 

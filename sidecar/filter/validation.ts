@@ -10,6 +10,7 @@ const namesTopic: ReadonlySet<string> = new Set([
   "AckMessage",
   "ChangeInvisibleDuration",
   "EndTransaction",
+  "RecallMessage",
 ]);
 const namesGroup: ReadonlySet<string> = new Set([
   "QueryAssignment",

@@ -13,7 +13,6 @@ export const propertiesMax = 128;
 export const propertiesBytesMax = 16 * 1024;
 /** A message group must be shorter than this. */
 export const messageGroupBytesLimit = 64;
-export const deliveryDelayMsMax = 24 * 3_600_000;
 export const recoveryMsMax = 3_600_000;
 /** Our own: official ids have 34 characters. */
 export const messageIdBytesMax = 255;
@@ -25,7 +24,7 @@ const propertyCursor = new PropertyCursor();
  * Checks a send before its topic is looked up: something to send, one topic, and each message within the limits. The order is
  * the reference server's; the first violation decides. `namespace` is the effective one.
  */
-export function refuseSend(scan: SendMessageScan, namespace: string, wallMs: number): Refusal | undefined {
+export function refuseSend(scan: SendMessageScan, namespace: string): Refusal | undefined {
   if (scan.messageCount === 0) return { code: Code.MessageCorrupted, message: "the request holds no message to send" };
   const first = scan.messages[0]!;
   const refusal = refuseTopicName(topicOf(first)) ?? refuseNamespace(namespace);
@@ -41,7 +40,7 @@ export function refuseSend(scan: SendMessageScan, namespace: string, wallMs: num
     }
   }
   for (let i = 0; i < scan.messageCount; i++) {
-    const refusal = refuseMessage(scan.messages[i]!, wallMs);
+    const refusal = refuseMessage(scan.messages[i]!);
     if (refusal !== undefined) return refusal;
   }
   return undefined;
@@ -82,7 +81,7 @@ const traits: { -readonly [K in keyof MessageTraits]: MessageTraits[K] } = {
 };
 
 /** Undefined when the message is within all limits. */
-export function refuseMessage(message: MessageScan, wallMs: number): Refusal | undefined {
+export function refuseMessage(message: MessageScan): Refusal | undefined {
   const { bytes } = message;
   const bodyBytes = message.bodyEnd - message.bodyStart;
   if (bodyBytes > bodyBytesMax) {
@@ -101,7 +100,7 @@ export function refuseMessage(message: MessageScan, wallMs: number): Refusal | u
     refuseKeys(message) ??
     refuseMessageGroup(message) ??
     refuseProperties(message) ??
-    refuseTimes(message, wallMs)
+    refuseRecoveryDuration(message)
   );
 }
 
@@ -188,10 +187,8 @@ function refuseProperties(message: MessageScan): Refusal | undefined {
   return undefined;
 }
 
-function refuseTimes(message: MessageScan, wallMs: number): Refusal | undefined {
-  if (message.hasDeliveryTimestamp && message.deliveryMs > wallMs + deliveryDelayMsMax) {
-    return refusal(Code.IllegalDeliveryTime, "the delivery time is more than 24 hours ahead");
-  }
+/** How far ahead a delivery time may be is the broker's to say (`--delay-max`). */
+function refuseRecoveryDuration(message: MessageScan): Refusal | undefined {
   if (message.hasRecoveryDuration && message.recoveryMs > recoveryMsMax) {
     return refusal(Code.BadRequest, "the orphaned transaction recovery duration is longer than one hour");
   }

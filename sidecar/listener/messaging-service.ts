@@ -18,12 +18,13 @@ import { getOffset, queryOffset, updateOffset } from "./offset-methods.ts";
 import { PullMessageMethod } from "./pull-message.ts";
 import { queryAssignment } from "./query-assignment.ts";
 import { queryRoute } from "./query-route.ts";
+import { recallMessage } from "./recall-message.ts";
 import { ReceiveMessageMethod } from "./receive-message.ts";
 import { SendMessageMethod } from "./send-message.ts";
 import type { StallWatch } from "./stall-watch.ts";
 import { syncLiteSubscription } from "./sync-lite-subscription.ts";
 import { TelemetryMethod } from "./telemetry.ts";
-import { unaryMethod, unimplementedMethod } from "./unary-method.ts";
+import { unaryMethod } from "./unary-method.ts";
 
 export interface MessagingServiceDeps {
   readonly entry: CallEntry;
@@ -69,7 +70,7 @@ export function messagingService(deps: MessagingServiceDeps): MessagingService {
       unaryMethod(entry, notifyClientTermination(sessions, renewal, producers)),
       unaryMethod(entry, forwardToDeadLetterQueue(router, sessions, renewal)),
       unaryMethod(entry, endTransaction(router)),
-      unimplementedMethod("RecallMessage", "unary"),
+      unaryMethod(entry, recallMessage(router)),
       unaryMethod(entry, syncLiteSubscription(router)),
       new PullMessageMethod(entry, router),
       unaryMethod(entry, updateOffset(router)),

@@ -77,7 +77,7 @@ export class SendMessageMethod implements GrpcMethod {
       this.#refuse(server, call, Code.BadRequest, malformed);
       return;
     }
-    const refusal = refuseSend(scan, call.namespace, this.#clock.wallMs());
+    const refusal = refuseSend(scan, call.namespace);
     if (refusal !== undefined) {
       this.#refuse(server, call, refusal.code, refusal.message);
       return;
@@ -149,7 +149,7 @@ export class SendMessageMethod implements GrpcMethod {
         idEnd,
         answer.firstOffset + i,
         answer.transactionId,
-        "",
+        answer.recallHandles?.[i] ?? "",
       );
       idStart = idEnd;
     }

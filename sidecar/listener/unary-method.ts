@@ -65,18 +65,3 @@ export function unaryMethod<Request, Response>(entry: CallEntry, service: UnaryS
 }
 
 const noNames: CallNames = { namespace: "", topic: "", group: "" };
-
-/** A method that comes with a later version: the client is told which one it asked for. */
-export function unimplementedMethod(rpc: string, kind: GrpcMethod["kind"]): GrpcMethod {
-  return {
-    path: methodPath(rpc),
-    kind,
-    requestBytesMax,
-    onMessage(server: ServerCall): void {
-      server.finish(GrpcStatus.Unimplemented, `${rpc} is not implemented by this popmesh sidecar yet`);
-    },
-    onHalfClose(server: ServerCall): void {
-      server.finish(GrpcStatus.Unimplemented, `${rpc} is not implemented by this popmesh sidecar yet`);
-    },
-  };
-}

@@ -23,6 +23,8 @@ export interface Upstream {
   deadLetter(request: UpstreamAck, deadlineMs: number, done: (answer: UpstreamResults) => void): void;
   /** Commits or rolls back a transaction. May be repeated: it happens once. */
   endTransaction(request: UpstreamTransactionEnd, deadlineMs: number, done: (answer: UpstreamDone) => void): void;
+  /** Takes back a message that waits for its time. May be repeated: it happens once. */
+  recall(request: UpstreamRecall, deadlineMs: number, done: (answer: UpstreamRecalled) => void): void;
   /**
    * Says whether this sidecar has a live producer of a topic ("<namespace>/<topic>"): the broker asks only such sidecars about
    * open transactions. The driver keeps it and tells it on every new connection.
@@ -94,8 +96,18 @@ export type UpstreamSendAnswer =
       readonly storeMs: number;
       /** Of a half message, which has no queue and offset yet (both are 0); else "". Begins as receipts do. */
       readonly transactionId: string;
+      /** Of timed messages, which have no queue and offset yet (both are 0): one handle per message; else none. */
+      readonly recallHandles?: readonly string[];
     }
   | UpstreamFailure;
+
+export interface UpstreamRecall {
+  readonly topic: TopicRef;
+  readonly recallHandle: string;
+}
+
+/** The id of the message that was taken back. */
+export type UpstreamRecalled = { readonly ok: true; readonly messageId: string } | UpstreamFailure;
 
 export interface UpstreamTransactionEnd {
   /** "<namespace>/<topic>" of the half message. */

@@ -24,6 +24,7 @@ export interface UpstreamSubject {
 
 /** NORMAL and TRANSACTION. */
 const takesTransactions = 0b10010;
+const takesDelays = 0b01010;
 
 /** What every driver of the upstream port must do, whatever the broker behind it (docs/upstream-port.md). */
 export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject>): void {
@@ -432,6 +433,33 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       }
       const results = await Promise.all(deliveries.map(({ receipt }) => client.ack(group, receipt)));
       assert.ok(results.every((result) => result.ok && result.results[0]?.code === Code.Ok));
+    });
+
+    it("keeps timed messages until their time, and takes back those that still wait", async () => {
+      const { topic: ref, group } = names();
+      const topic = { ...ref, messageTypes: takesDelays };
+      const [soonMs, laterMs] = [Date.now() + 700, Date.now() + 3_600_000];
+      const soon = await client.store(topic, "soon", { deliveryMs: soonMs });
+      const { recallHandles = [] } = await client.store(topic, "later", { deliveryMs: laterMs });
+      assert.deepEqual([soon.recallHandles?.length, recallHandles.length], [1, 1]);
+      const [handle = ""] = recallHandles;
+      assert.equal(receiptBrokerName(handle), client.upstream.brokerName);
+      const deliveries = await client.take(topic, group, { waitMs: 10_000 });
+      assert.ok(Date.now() >= soonMs, "never early");
+      assert.deepEqual(deliveries.map(messageIdOf), ["soon"]);
+      assert.deepEqual(await subject.connect().recall(topic, handle), { ok: true, messageId: "later" });
+      assert.deepEqual(await client.recall(topic, handle), { ok: true, messageId: "later" }, "again");
+      const refusals = [
+        [await client.recall(topic, soon.recallHandles?.[0] ?? ""), Code.Forbidden],
+        [await client.recall({ ...names().topic, messageTypes: takesDelays }, handle), Code.BadRequest],
+        [await client.recall(topic, `${handle}x`), Code.BadRequest],
+      ] as const;
+      for (const [answer, code] of refusals) {
+        assert.deepEqual(
+          [answer.ok, answer.ok ? "" : answer.reach, answer.ok ? 0 : answer.code],
+          [false, "refused", code],
+        );
+      }
     });
 
     it("stores half messages unseen, and shows them when they are committed, once", async () => {

@@ -113,11 +113,15 @@ describe("the hot writers", () => {
       );
       const answer = {
         ...{ queueId: random.number32(), firstOffset: random.number(), storeMs: random.number() },
+        recallHandle: random.list(() => random.text()),
         transactionId: random.text(),
       };
+      const { transactionId, recallHandle } = answer;
       assert.deepEqual(
-        atMost(body.sendAnswerBytesMax(answer.transactionId), (into, at) =>
-          body.writeSendAnswer(into, at, answer.queueId, answer.firstOffset, answer.storeMs, answer.transactionId),
+        atMost(body.sendAnswerBytesMax(transactionId, recallHandle), (into, at) =>
+          body.writeSendAnswer(
+            ...([into, at, answer.queueId, answer.firstOffset, answer.storeMs, transactionId, recallHandle] as const),
+          ),
         ),
         v1.SendAnswer.encode(answer).finish(),
       );

@@ -281,8 +281,8 @@ function sendAnswerPair(): CodecPair {
       return { ...reader };
     },
     general: (bytes) => {
-      const { queueId, firstOffset, storeMs, transactionId } = codec.decode(bytes);
-      return { queueId, firstOffset, storeMs, transactionId };
+      const { queueId, firstOffset, storeMs, transactionId, recallHandle: recallHandles } = codec.decode(bytes);
+      return { queueId, firstOffset, storeMs, transactionId, recallHandles };
     },
   };
 }

@@ -13,6 +13,8 @@ import type {
   UpstreamOffsetAnswer,
   UpstreamPull,
   UpstreamPullAnswer,
+  UpstreamRecall,
+  UpstreamRecalled,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -74,6 +76,10 @@ export class FakeUpstream implements Upstream {
   readonly ends: UpstreamTransactionEnd[] = [];
   /** Loses the connection over that many ends of transactions, then works again. */
   endFailures = 0;
+  readonly recalls: UpstreamRecall[] = [];
+  recallAnswer: UpstreamRecalled = { ok: true, messageId: "" };
+  /** Loses the connection over that many recalls, then works again. */
+  recallFailures = 0;
   readonly announced: [topic: string, isLive: boolean][] = [];
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
   /** Holds the answers of receives back; see `releaseReceives`. */
@@ -124,6 +130,7 @@ export class FakeUpstream implements Upstream {
     const log = this.#logOf(request.topic.name);
     const firstOffset = log.length;
     const scan = new MessageScan();
+    const recallHandles: string[] = [];
     for (const bytes of messages) {
       scanMessage(bytes, 0, bytes.length, scan);
       const { bornHost } = request;
@@ -134,10 +141,11 @@ export class FakeUpstream implements Upstream {
         setImmediate(() => answer({ ok: true, queueId: 0, firstOffset: 0, storeMs: stored.storeMs, transactionId }));
         return;
       }
-      log.push({ ...stored, offset: log.length });
+      if (scan.hasDeliveryTimestamp) recallHandles.push(`${this.brokerName}.r${recallHandles.length + 1}`);
+      else log.push({ ...stored, offset: log.length });
     }
     setImmediate(() => {
-      answer({ ok: true, queueId: 0, firstOffset, storeMs: Date.now(), transactionId: "" });
+      answer({ ok: true, queueId: 0, firstOffset, storeMs: Date.now(), transactionId: "", recallHandles });
       this.#wake();
     });
   }
@@ -262,6 +270,13 @@ export class FakeUpstream implements Upstream {
       done(failure ?? { ok: true });
       this.#wake();
     });
+  }
+
+  recall(request: UpstreamRecall, _deadlineMs: number, done: (answer: UpstreamRecalled) => void): void {
+    this.recalls.push(request);
+    const answer = this.recallFailures > 0 ? connectionLost : this.recallAnswer;
+    if (this.recallFailures > 0) this.recallFailures--;
+    setImmediate(() => done(answer));
   }
 
   announceProducer(topic: string, isLive: boolean): void {

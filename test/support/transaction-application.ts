@@ -40,6 +40,8 @@ export class TransactionProducer {
 /** A simple consumer on the official SDK that acks all it gets and keeps it. */
 export class BookKeeper {
   readonly bodies: string[] = [];
+  /** Called with each body when it comes. */
+  onMessage: ((body: string) => void) | undefined;
   readonly #consumer: SimpleConsumer;
   #isReceiving = true;
   #loop: Promise<void> = Promise.resolve();
@@ -66,7 +68,9 @@ export class BookKeeper {
     while (this.#isReceiving) {
       const messages = await this.#consumer.receive(16, 30_000).catch(() => [] as MessageView[]);
       for (const message of messages) {
-        this.bodies.push(message.body.toString());
+        const body = message.body.toString();
+        this.onMessage?.(body);
+        this.bodies.push(body);
         await this.#ack(message);
       }
     }

@@ -11,6 +11,7 @@ import type {
   UpstreamOffsetAnswer,
   UpstreamPull,
   UpstreamPullAnswer,
+  UpstreamRecalled,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -21,6 +22,7 @@ import type {
 const callMsMax = 10_000;
 
 const transactional = 4;
+const delayed = 3;
 
 /** Messages of type NORMAL and FIFO. */
 export function topicRef(name: string, parts: Partial<TopicRef> = {}): TopicRef {
@@ -41,6 +43,8 @@ export function encodedMessage(
     readonly messageGroup?: string;
     readonly isHalf?: boolean;
     readonly recoveryMs?: number;
+    /** When it is delivered, ms since 1970. */
+    readonly deliveryMs?: number;
   } = {},
 ): Uint8Array {
   const { Message } = apache.rocketmq.v2;
@@ -54,6 +58,11 @@ export function encodedMessage(
   if (parts.recoveryMs !== undefined) {
     const seconds = Math.floor(parts.recoveryMs / 1_000);
     systemProperties.orphanedTransactionRecoveryDuration = { seconds, nanos: (parts.recoveryMs % 1_000) * 1e6 };
+  }
+  if (parts.deliveryMs !== undefined) {
+    const seconds = Math.floor(parts.deliveryMs / 1_000);
+    systemProperties.deliveryTimestamp = { seconds, nanos: (parts.deliveryMs % 1_000) * 1e6 };
+    systemProperties.messageType = delayed;
   }
   return Message.encode({
     topic: { name: "t" },
@@ -178,6 +187,10 @@ export class UpstreamClient {
     const number = { UNKNOWN: 0, COMMIT: 1, ROLLBACK: 2 }[resolution];
     const request = { topic: topic.name, transactionId, resolution: number, source: 1 };
     return new Promise((resolve) => this.upstream.endTransaction(request, deadline(callMsMax), resolve));
+  }
+
+  recall(topic: TopicRef, recallHandle: string): Promise<UpstreamRecalled> {
+    return new Promise((resolve) => this.upstream.recall({ topic, recallHandle }, deadline(callMsMax), resolve));
   }
 
   /** Questions about open transactions that came. */

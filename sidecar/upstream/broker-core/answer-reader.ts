@@ -10,6 +10,7 @@ import type {
   UpstreamFailure,
   UpstreamOffsetAnswer,
   UpstreamPullAnswer,
+  UpstreamRecalled,
   UpstreamReceiveAnswer,
   UpstreamResults,
   UpstreamSendAnswer,
@@ -29,7 +30,8 @@ export type AnyAnswer = UpstreamSendAnswer &
   UpstreamResults &
   UpstreamDone &
   UpstreamPullAnswer &
-  UpstreamOffsetAnswer;
+  UpstreamOffsetAnswer &
+  UpstreamRecalled;
 
 /** The answer to a call of `kind`. */
 export function readAnswer(kind: number, status: number, bytes: Buffer, start: number, end: number): AnyAnswer {
@@ -48,13 +50,17 @@ function readByKind(
   | UpstreamResults
   | UpstreamDone
   | UpstreamPullAnswer
-  | UpstreamOffsetAnswer {
+  | UpstreamOffsetAnswer
+  | UpstreamRecalled {
   // A wait that was given up is answered so; for the caller it is an empty answer.
   if (status === Code.MessageNotFound && kind === FrameKind.Receive) return nothingReceived;
   if (status !== Code.Ok) return readFailure(status, bytes, start, end);
   if (kind === FrameKind.Send) return readSendAnswer(bytes, start, end);
   if (kind === FrameKind.EndTransaction || kind === FrameKind.LiteSync) return done;
   if (kind === FrameKind.Receive) return readReceiveAnswer(bytes, start, end);
+  if (kind === FrameKind.Recall) {
+    return { ok: true, messageId: decodeRare(popmesh.v1.RecallAnswer.decode, bytes.subarray(start, end)).messageId };
+  }
   if (kind === FrameKind.Pull) return readPullAnswer(bytes.subarray(start, end));
   if (kind === FrameKind.Offset) {
     return { ok: true, offset: decodeRare(popmesh.v1.OffsetAnswer.decode, bytes.subarray(start, end)).offset };
@@ -76,8 +82,8 @@ function readPullAnswer(body: Uint8Array): UpstreamPullAnswer {
 
 function readSendAnswer(bytes: Buffer, start: number, end: number): UpstreamSendAnswer {
   sendReader.read(bytes, start, end);
-  const { queueId, firstOffset, storeMs, transactionId } = sendReader;
-  return { ok: true, queueId, firstOffset, storeMs, transactionId };
+  const { queueId, firstOffset, storeMs, transactionId, recallHandles } = sendReader;
+  return { ok: true, queueId, firstOffset, storeMs, transactionId, recallHandles };
 }
 
 /** The messages are copied out of the frame, once for all of them. */

@@ -16,6 +16,8 @@ import type {
   UpstreamOffsetAnswer,
   UpstreamPull,
   UpstreamPullAnswer,
+  UpstreamRecall,
+  UpstreamRecalled,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -148,6 +150,10 @@ export class BrokerCoreUpstream implements Upstream {
   endTransaction(request: UpstreamTransactionEnd, deadlineMs: number, done: Done<UpstreamDone>): void {
     const body = popmesh.v1.EndTransactionRequest.encode(request).finish();
     this.#begin(FrameKind.EndTransaction, { body }, 0, deadlineMs, done);
+  }
+
+  recall(request: UpstreamRecall, deadlineMs: number, done: Done<UpstreamRecalled>): void {
+    this.#begin(FrameKind.Recall, request, 0, deadlineMs, done);
   }
 
   announceProducer(topic: string, isLive: boolean): void {

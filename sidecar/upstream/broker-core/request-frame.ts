@@ -18,6 +18,7 @@ import type {
   UpstreamLiteSync,
   UpstreamOffset,
   UpstreamPull,
+  UpstreamRecall,
   UpstreamReceive,
   UpstreamSend,
 } from "../upstream.ts";
@@ -32,6 +33,7 @@ export type AnyRequest =
   | UpstreamPull
   | UpstreamOffset
   | UpstreamLiteSync
+  | UpstreamRecall
   | EncodedRequest;
 
 /** No room now: a window or the socket is full. */
@@ -67,6 +69,8 @@ export function writeRequest(
       return writeReceipts(connection, kind, correlation, request as UpstreamAck);
     case FrameKind.EndTransaction:
       return writeEncoded(connection, kind, correlation, request as EncodedRequest);
+    case FrameKind.Recall:
+      return writeEncoded(connection, kind, correlation, recallBody(connection, request as UpstreamRecall));
     case FrameKind.Pull:
       return writeEncoded(connection, kind, correlation, pullBody(connection, request as UpstreamPull));
     case FrameKind.LiteSync:
@@ -171,6 +175,11 @@ export function giveBackCredit(connection: BrokerConnection, kind: number, reque
   if (kind !== FrameKind.Send) return;
   connection.sendsInUse--;
   connection.bytesInUse -= requestBytes;
+}
+
+function recallBody(connection: BrokerConnection, { topic, recallHandle }: UpstreamRecall): EncodedRequest {
+  const topicId = connection.topics.find(topic)!.id;
+  return { body: popmesh.v1.RecallRequest.encode({ topicId, recallHandle }).finish() };
 }
 
 function pullBody(connection: BrokerConnection, { topic, group, ...rest }: UpstreamPull): EncodedRequest {

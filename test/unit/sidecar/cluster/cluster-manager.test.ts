@@ -31,6 +31,7 @@ class ShownUpstream implements Upstream {
   offset(): void {}
   change(): void {}
   endTransaction(): void {}
+  recall(): void {}
   readonly announced: [topic: string, isLive: boolean][] = [];
   announceProducer(topic: string, isLive: boolean): void {
     this.announced.push([topic, isLive]);
