@@ -22,6 +22,21 @@ describe("the table of message groups", () => {
     assert.equal(locks.count, 0);
   });
 
+  it("tells a group of one subscription and queue from the same of another where the table's own hashes agree", () => {
+    /** What the table hashes of a subscription and a queue. */
+    const owner = (subscription: number, queueId: number) => (Math.imul(subscription, 0x61c88647) ^ queueId) >>> 0;
+    let twin = 1;
+    while (owner(twin, 0) > 0xffff) twin++;
+    const queueId = owner(twin, 0);
+    const locks = new GroupLockTable();
+    const row = locks.add(0, queueId, 7);
+    assert.equal(locks.find(twin, 0, 7), none);
+    const other = locks.add(twin, 0, 7);
+    assert.deepEqual([locks.find(0, queueId, 7), locks.find(twin, 0, 7)], [row, other]);
+    locks.remove(row);
+    assert.deepEqual([locks.find(0, queueId, 7), locks.find(twin, 0, 7)], [none, other]);
+  });
+
   it("counts what is passed by and keeps where it begins", () => {
     const locks = new GroupLockTable();
     const row = locks.add(0, 0, 7);
