@@ -30,7 +30,7 @@ describe("[B9] transactions on a disk whose power goes", () => {
     for (let round = 0; round < 10; round++) {
       const broker = await SimulatedBroker.start(disk, randomness);
       const operations: Promise<unknown>[] = [];
-      for (let i = 0; i < 30; i++) operations.push(live(broker, `m-${round}-${i}`, randomIndex(randomness, 4)));
+      for (let i = 0; i < 60; i++) operations.push(live(broker, `m-${round}-${i}`, randomIndex(randomness, 4)));
       // Those of earlier rounds that nobody has ended, or whose end nobody knows.
       for (const [id, { transactionId }] of known) {
         if (randomIndex(randomness, 4) === 0) operations.push(end(broker, id, transactionId, "COMMIT"));

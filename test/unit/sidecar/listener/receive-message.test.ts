@@ -44,14 +44,14 @@ describe("ReceiveMessage", () => {
     });
   }
 
-  it("[22] delivers a message that arrives during a poll in under 100 ms and ends the stream", async () => {
+  it("[22] delivers a message that arrives during a poll at once and ends the stream", async () => {
     const name = fresh();
     const receiving = client.receive(receiveRequest(name, name, poll(10)));
     await waitUntil("the poll is parked", () => mesh.upstream().parkedCount > 0);
     const sentMs = performance.now();
     await send(name, "now");
     const received = await receiving;
-    assert.ok(performance.now() - sentMs < 100);
+    assert.ok(performance.now() - sentMs < 5_000, "long before the poll of 10 s is over");
     assert.deepEqual(received.order, ["status", "message", "deliveryTimestamp"]);
     assert.equal(received.code, Code.Ok);
   });
