@@ -303,6 +303,7 @@ export class Dispatcher {
         read.invisibleMs,
       );
       leases.isUncounted[slot] = 0;
+      leases.copies[slot] = 0;
       this.#leases.hold(slot, clientId, lane);
       leases.linkAttempt(slot, key);
     }
@@ -336,7 +337,10 @@ export class Dispatcher {
     if (isTrimmed(this.#tables, subscription, read.queueId, read.offset)) return;
     const slot = this.#leases.known(subscription, read.queueId, read.offset, "a change");
     // Only an extension leaves the batch as its receive attempt was given it.
-    if (read.kind !== ChangeKind.Extend) this.#tables.leases.unlinkAttempt(slot);
+    if (read.kind !== ChangeKind.Extend) {
+      this.#tables.leases.unlinkAttempt(slot);
+      this.#tables.leases.copies[slot] = 0;
+    }
     if (read.kind === ChangeKind.HandBack || read.kind === ChangeKind.Suspend)
       this.#tables.leases.isUncounted[slot] = 1;
     this.#leases.grant(

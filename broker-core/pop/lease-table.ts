@@ -45,6 +45,11 @@ export class LeaseTable {
   isOfEarlierBoot = new Uint8Array(64);
   /** 1: a hand-back or suspension has taken the count of this hand-out back already; it is taken once. */
   isUncounted = new Uint8Array(64);
+  /**
+   * How often this lease was given out again to the attempt that got it, up to 255. Each of these answers may be handed back
+   * by a sidecar that could not deliver it, while another one was delivered. A hint of this run, no derived state.
+   */
+  copies = new Uint8Array(64);
   invisibleMs = new Uint32Array(64);
   /** Wall time of the first hand-out. */
   firstPopMs = new Float64Array(64);
@@ -177,6 +182,7 @@ export class LeaseTable {
     this.endWallMs = copyInto(new Float64Array(length), this.endWallMs);
     this.isOfEarlierBoot = copyInto(new Uint8Array(length), this.isOfEarlierBoot);
     this.isUncounted = copyInto(new Uint8Array(length), this.isUncounted);
+    this.copies = copyInto(new Uint8Array(length), this.copies);
     this.invisibleMs = copyInto(new Uint32Array(length), this.invisibleMs);
     this.firstPopMs = copyInto(new Float64Array(length), this.firstPopMs);
     this.holder = copyInto(new Uint32Array(length), this.holder);

@@ -320,6 +320,7 @@ export class Receiver {
       if (leases.subscription[slot] !== subscription.slot) continue;
       if (holders.text(leases.holder[slot]!) !== request.clientId) continue;
       handOut.add(slot);
+      if (leases.copies[slot]! < 255) leases.copies[slot]!++;
       handOut.invisibleMs = leases.invisibleMs[slot]!;
     }
     if (handOut.count === 0) return false;

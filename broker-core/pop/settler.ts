@@ -99,6 +99,11 @@ export class Settler {
     if (decision.kind === "done") return voided("the message is already acknowledged");
     const { leases } = this.#tables;
     const { slot } = decision;
+    if (kind === ChangeKind.HandBack && leases.copies[slot]! > 0) {
+      // The attempt was repeated, and this answer to it reached nobody; another one may have: whoever got that holds it.
+      leases.copies[slot]!--;
+      return okResult;
+    }
     const attempt = leases.attempt[slot]!;
     const takesBack =
       (kind === ChangeKind.HandBack || kind === ChangeKind.Suspend) && leases.isUncounted[slot] === 0 && attempt > 0;

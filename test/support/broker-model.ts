@@ -38,6 +38,8 @@ interface ModelLease {
   receipt: string;
   attemptKey: string;
   isUncounted: boolean;
+  /** Answers of this run that gave it out again to the same attempt, and were not handed back. */
+  copies: number;
   holder: string;
 }
 
@@ -298,6 +300,7 @@ export class BrokerRun {
         "the same attempt gets the same batch",
       );
       this.#checkDurability(ticket, got);
+      for (const id of repeated) group.leases.get(id)!.copies++;
       this.counts.repeated++;
     } else if (this.#room(group) === 0) {
       assert.equal(this.real.refusal(ticket).code, Code.TooManyRequests, "a full group is refused");
@@ -365,6 +368,13 @@ export class BrokerRun {
     assert.equal(result.code, Code.Ok, result.message);
     const lease = group.leases.get(held.messageId)!;
     const isHandBack = kind === ChangeKind.HandBack;
+    if (isHandBack && lease.copies > 0) {
+      lease.copies--;
+      this.#endDue();
+      this.#serve();
+      this.#check();
+      return;
+    }
     const ms = isHandBack ? 0 : invisibleMs;
     lease.endMs = this.real.monotonicMs + ms;
     lease.endWallMs = this.real.wallMs + ms;
@@ -374,6 +384,7 @@ export class BrokerRun {
       assert.deepEqual(result.receipt, held.receipt, "an extension keeps the receipt");
     } else {
       lease.attemptKey = "";
+      lease.copies = 0;
       if ((isHandBack || kind === ChangeKind.Suspend) && !lease.isUncounted) {
         lease.attempt--;
         lease.isUncounted = true;
@@ -514,6 +525,7 @@ export class BrokerRun {
     this.counts.crashes++;
     this.#transactions.restarted(this.#model.transactions, between());
     for (const lease of this.#leased()) {
+      lease.copies = 0;
       if (!lease.isOfEarlierBoot) continue;
       // The end of a lease is no record: where the wall clock was set back, one that had ended runs again, at most as long
       // as it was granted.
@@ -692,6 +704,7 @@ export class BrokerRun {
         receipt: delivery.receipt.toString(),
         attemptKey,
         isUncounted: false,
+        copies: 0,
         holder: clientId,
       });
       const receipt = Buffer.from(delivery.receipt);

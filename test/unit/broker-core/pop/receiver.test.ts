@@ -405,6 +405,30 @@ describe("receiving", () => {
       assert.deepEqual(f.receive(t, g, { attemptId }), first);
     });
 
+    it("stays with the repeated call when a sidecar hands back the answer to the first", () => {
+      const { f, t, g } = opened();
+      f.send(t);
+      const [first] = f.receive(t, g, { attemptId });
+      const [again] = f.receive(t, g, { attemptId });
+      assert.equal(f.change(g, first!.receipt, ChangeKind.HandBack, 0).code, Code.Ok);
+      assert.deepEqual(f.receive(t, g, { clientId: "client-2" }), [], "somebody has it");
+      assert.equal(f.ack(g, again!.receipt).code, Code.Ok);
+    });
+
+    it("is given up when every answer to it was handed back, and after another change", () => {
+      const { f, t, g } = opened();
+      f.send(t);
+      for (let i = 0; i < 3; i++) f.receive(t, g, { attemptId });
+      const [{ receipt } = { receipt: Buffer.alloc(0) }] = f.receive(t, g, { attemptId });
+      for (let i = 0; i < 4; i++) f.change(g, receipt, ChangeKind.HandBack, 0);
+      const [other] = f.receive(t, g, { attemptId, clientId: "client-2" });
+      assert.equal(other?.attempt, 1);
+      f.receive(t, g, { attemptId, clientId: "client-2" });
+      const renewed = f.change(g, other!.receipt, ChangeKind.Renew, 10_000);
+      f.change(g, renewed.receipt!, ChangeKind.HandBack, 0);
+      assert.equal(f.receive(t, g).length, 1, "of the renewed lease there is one copy");
+    });
+
     it("works for ids longer than a record holds", () => {
       const { f, t, g } = opened();
       f.send(t);
