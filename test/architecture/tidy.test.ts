@@ -12,6 +12,7 @@ const rootAllowed = [
   ".gitignore",
   ".mocharc.extended.json",
   ".mocharc.json",
+  ".mocharc.nightly.json",
   ".npmrc",
   "CHANGELOG.md",
   "CONTRIBUTING.md",

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { checkBrokerModel, testSeed } from "../support/broker-commands.ts";
+import { amount, patience } from "../support/test-factor.ts";
 
 describe("the broker state machine against its model, at length (T06)", () => {
-  it("keeps its promises in 2 000 random histories of up to 100 steps", () => {
-    const done = checkBrokerModel(2_000, 100, testSeed());
+  const runs = amount(2_000, 200_000);
+  it(`keeps its promises in ${runs} random histories of up to 100 steps`, () => {
+    const done = checkBrokerModel(runs, 100, testSeed());
     for (const [what, count] of Object.entries(done)) {
       assert.ok(count >= 1_000, `only ${count} ${what}: the histories did too little`);
     }
-  }).timeout(600_000);
+  }).timeout(patience(600_000, 2_000, 200_000));
 });

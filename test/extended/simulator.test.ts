@@ -1,22 +1,37 @@
 import assert from "node:assert/strict";
 import { faults } from "../simulator/faults.ts";
 import { assertReproducible, runsSummary, simulateMany } from "../simulator/many-runs.ts";
-import { testFactor } from "../support/test-factor.ts";
+import { amount, patience } from "../support/test-factor.ts";
 import { testSeed } from "../support/test-seed.ts";
 
+const runsPerChange = 40;
+const runsNightly = 4_000;
+const clockRunsPerChange = 500;
+const clockRunsNightly = 50_000;
+
 describe("A whole broker and its sidecars under one seed, at length", () => {
-  it(`keep their promises through faults of all kinds (seed ${testSeed})`, async () => {
-    const report = await simulateMany(testSeed, {}, ({ operations }) => operations >= 500_000 * testFactor);
+  const count = amount(runsPerChange, runsNightly);
+  it(`keep their promises through faults of all kinds, ${count} runs (seed ${testSeed})`, async () => {
+    const report = await simulateMany(testSeed, { loadMs: 3_000 }, ({ runs }) => runs >= count);
     console.log(`      ${runsSummary(report)}`);
-    assert.ok(report.runs >= 10 && report.sendsOk >= 50_000 && report.sendsOkInFaults >= 10_000, runsSummary(report));
-    assert.ok(
-      report.redeliveries >= 5_000 && report.deadLetters >= 100 && report.comparisons >= 30,
-      runsSummary(report),
-    );
-    assert.ok(Object.keys(report.faults).length >= faults.length - 2, `${Object.keys(report.faults)}`);
-  }).timeout(600_000 * testFactor);
+    assert.ok(report.sendsOk >= 500 * count && report.sendsOkInFaults >= 100 * count, runsSummary(report));
+    assert.ok(report.redeliveries >= 50 * count && report.deadLetters >= count, runsSummary(report));
+    assert.ok(report.comparisons >= count && report.transactionEnds >= count, runsSummary(report));
+    assert.ok(Object.keys(report.faults).length >= faults.length - 2, Object.keys(report.faults).join());
+  }).timeout(patience(600_000, runsPerChange, runsNightly));
 
   it(`do the same twice with the same seed, 20 of 20 (seed ${testSeed})`, async () => {
-    for (let i = 0; i < 20; i++) await assertReproducible((testSeed + 1_000 + i) >>> 0, { loadMs: 1_000 });
+    for (let i = 0; i < 20; i++) await assertReproducible((testSeed + 1_000 + i) >>> 0, { loadMs: 300 });
   }).timeout(600_000);
+
+  const clockRuns = amount(clockRunsPerChange, clockRunsNightly);
+  it(`T21: mind no step of the wall clock and no pause, ${clockRuns} runs (seed ${testSeed})`, async () => {
+    const clockFaults = ["step the wall clock", "pause the broker", "pause a sidecar", "kill the broker"];
+    const options = { loadMs: 150, faults: clockFaults, faultPeriodMs: 30 };
+    const report = await simulateMany((testSeed + 100_000) >>> 0, options, ({ runs }) => runs >= clockRuns);
+    console.log(`      ${runsSummary(report)}`);
+    assert.ok((report.faults["step the wall clock"] ?? 0) >= clockRuns, runsSummary(report));
+    assert.ok((report.faults["pause the broker"] ?? 0) >= clockRuns / 2, runsSummary(report));
+    assert.ok(report.sendsOk >= 20 * clockRuns && report.comparisons >= clockRuns / 2, runsSummary(report));
+  }).timeout(patience(600_000, clockRunsPerChange, clockRunsNightly));
 });

@@ -187,6 +187,7 @@ export class BrokerNode {
       randomness: new SeededRandomness(1),
       log: silentLog,
       from: undefined,
+      segmentBytes: this.#config.segmentSize,
       visit: (record) => rebuilt.replay(record),
       onFailure: (error) => this.#world.fail(error),
     });

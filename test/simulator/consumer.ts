@@ -1,8 +1,9 @@
 import { Code } from "../../proto/code.ts";
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
 import type { ChangeKind, Delivery, UpstreamReceiveAnswer, UpstreamResults } from "../../sidecar/upstream/upstream.ts";
-import { digestOf, factsOf, type Mesh } from "./mesh.ts";
+import type { Mesh } from "./mesh.ts";
 import { type GroupPlan, type Habit, habits, type TopicPlan } from "./plan.ts";
+import { digestOf, factsOf } from "./seen-message.ts";
 import { isOpen, type Seen } from "./sidecar-node.ts";
 
 const settleTimeoutMs = 3_000;

@@ -1,6 +1,7 @@
 import type { GroupRef, TopicRef } from "../../sidecar/upstream/upstream.ts";
 import { groupRef, topicRef } from "../support/upstream-client.ts";
-import { digestOf, factsOf, type Mesh } from "./mesh.ts";
+import type { Mesh } from "./mesh.ts";
+import { digestOf, factsOf } from "./seen-message.ts";
 
 const reader = groupRef("dead-letter-reader", { attemptsMax: 0 });
 

@@ -137,7 +137,8 @@ export class FaultPlan {
   readonly #periodMs: number;
   #isStopped = false;
 
-  constructor(mesh: Mesh, only?: readonly string[]) {
+  /** `only`: names of those that are to happen, all of them; else some are drawn. `periodMs`: between two, on average. */
+  constructor(mesh: Mesh, only?: readonly string[], periodMs?: number) {
     this.#mesh = mesh;
     this.#randomness = mesh.world.randomness();
     const among = only === undefined ? faults : faults.filter(({ name }) => only.includes(name));
@@ -145,7 +146,7 @@ export class FaultPlan {
     const share =
       this.#randomness.fraction() < 0.25 && only === undefined ? 0 : 0.2 + 0.8 * this.#randomness.fraction();
     this.#chosen = among.filter(() => this.#randomness.fraction() < share || only !== undefined);
-    this.#periodMs = [200, 600, 2_000][randomIndex(this.#randomness, 3)]!;
+    this.#periodMs = periodMs ?? [200, 600, 2_000][randomIndex(this.#randomness, 3)]!;
   }
 
   start(): void {

@@ -12,6 +12,7 @@ export interface RunsReport {
   redeliveries: number;
   recovered: number;
   deadLetters: number;
+  transactionEnds: number;
   comparisons: number;
   powerCuts: number;
   virtualMs: number;
@@ -26,7 +27,7 @@ export async function simulateMany(
 ): Promise<RunsReport> {
   const total: RunsReport = {
     ...{ runs: 0, operations: 0, sendsOk: 0, sendsOkInFaults: 0, acksOk: 0, deliveries: 0, redeliveries: 0 },
-    ...{ recovered: 0, deadLetters: 0, comparisons: 0, powerCuts: 0, virtualMs: 0, faults: {} },
+    ...{ recovered: 0, deadLetters: 0, transactionEnds: 0, comparisons: 0, powerCuts: 0, virtualMs: 0, faults: {} },
   };
   for (let seed = firstSeed; !isEnough(total); seed = (seed + 1) >>> 0) add(total, await simulate(seed, options));
   return total;
@@ -48,7 +49,7 @@ export function runsSummary(report: RunsReport): string {
   return (
     `${report.runs} runs, ${report.operations} operations, ${Math.round(report.virtualMs / 1000)} s of their time, ` +
     `${report.sendsOk} sends acknowledged (${report.sendsOkInFaults} in fault windows), ${report.deliveries} handed out ` +
-    `(${report.redeliveries} again), ${report.acksOk} acked, ${report.deadLetters} dead letters, ` +
+    `(${report.redeliveries} again), ${report.acksOk} acked, ${report.deadLetters} dead letters, ${report.transactionEnds} ends of transactions, ` +
     `${faults} faults of ${Object.keys(report.faults).length} kinds, ${report.comparisons} rebuilt states compared`
   );
 }
@@ -62,6 +63,7 @@ function add(total: RunsReport, { operations, counts, history, node, virtualMs }
   total.acksOk += counts.acksOk;
   total.deliveries += counts.deliveries;
   total.deadLetters += counts.deadLetters;
+  total.transactionEnds += counts.transactionEnds;
   total.redeliveries += history.counts.redeliveries;
   total.recovered += history.counts.recovered;
   total.comparisons += node.comparisons;

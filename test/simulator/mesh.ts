@@ -1,11 +1,10 @@
-import { apache } from "#codec/rocketmq-v2";
-import { crc32 } from "../../broker-core/commit-log/crc32.ts";
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
 import { BrokerNode } from "./broker-node.ts";
 import { HistoryRecorder } from "./history-recorder.ts";
 import { type Habit, habits, type Plan } from "./plan.ts";
 import { SidecarNode } from "./sidecar-node.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
+import { TransactionEnds } from "./transaction-ends.ts";
 import type { World } from "./world.ts";
 
 /** What a run did, so that one that did nothing is seen. */
@@ -18,6 +17,9 @@ export interface MeshCounts {
   settles: number;
   acksOk: number;
   deadLetters: number;
+  /** Commits and rollbacks that were answered, and questions about open transactions. */
+  transactionEnds: number;
+  questions: number;
   readonly habits: Record<Habit, number>;
   readonly faults: Record<string, number>;
 }
@@ -35,6 +37,7 @@ export class Mesh {
   readonly sidecars: readonly SidecarNode[];
   readonly history: HistoryRecorder;
   readonly counts: MeshCounts;
+  readonly transactions: TransactionEnds;
   #isBehind = false;
   /** When the newest send that succeeded was called. */
   newestSendMs = 0;
@@ -51,9 +54,12 @@ export class Mesh {
     this.history = new HistoryRecorder(world);
     this.node = new BrokerNode(world, this.network);
     this.node.start();
+    this.transactions = new TransactionEnds(this);
+    const halfTopics = plan.topics.filter(({ kind }) => kind.name === "transactional").map(({ ref }) => ref.name);
     this.sidecars = Array.from(
       { length: plan.sidecarCount },
-      (_, i) => new SidecarNode(world, this.network, `sidecar-${i}`),
+      (_, i) =>
+        new SidecarNode(world, this.network, `sidecar-${i}`, halfTopics, (orphan) => this.transactions.asked(orphan)),
     );
     this.counts = {
       ...{
@@ -65,6 +71,8 @@ export class Mesh {
         settles: 0,
         acksOk: 0,
         deadLetters: 0,
+        transactionEnds: 0,
+        questions: 0,
       },
       habits: Object.fromEntries(habits.map((habit) => [habit, 0])) as Record<Habit, number>,
       faults: {},
@@ -92,22 +100,12 @@ export class Mesh {
 
   /** Operations that clients had answered. */
   get operations(): number {
-    return this.counts.sends + this.counts.deliveries + this.counts.emptyReceives + this.counts.settles;
+    return (
+      this.counts.sends +
+      this.counts.deliveries +
+      this.counts.emptyReceives +
+      this.counts.settles +
+      this.counts.transactionEnds
+    );
   }
-}
-
-export function digestOf(bytes: Uint8Array): string {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return `${bytes.length}:${crc32(buffer, 0, buffer.length).toString(16)}`;
-}
-
-/** What the history says about a message that came. */
-export function factsOf(message: Uint8Array): { readonly id: string; readonly tag?: string; readonly key?: string } {
-  const { systemProperties } = apache.rocketmq.v2.Message.decode(message);
-  const { messageId = "", tag, messageGroup } = systemProperties ?? {};
-  return {
-    id: messageId ?? "",
-    ...(tag ? { tag } : {}),
-    ...(messageGroup ? { key: messageGroup } : {}),
-  };
 }

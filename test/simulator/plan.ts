@@ -1,6 +1,7 @@
 import { apache } from "#codec/rocketmq-v2";
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
 import type { GroupRef, TopicRef } from "../../sidecar/upstream/upstream.ts";
+import type { HistoryEvent } from "../support/history.ts";
 import { groupRef, topicRef } from "../support/upstream-client.ts";
 
 /** What one run is made of; drawn from its seed, so that runs differ in kind and not only in order. */
@@ -25,7 +26,7 @@ export interface GroupPlan {
   /** Expression and what it lets pass. */
   readonly filterType: number;
   readonly filter: string;
-  readonly passes: ((event: { readonly tag?: string }) => boolean) | undefined;
+  readonly passes: ((sent: Composed["seen"]) => boolean) | undefined;
   readonly consumerCount: number;
   readonly batchMax: number;
   readonly invisibleMsMax: number;
@@ -55,7 +56,7 @@ export type Habit = (typeof habits)[number];
 /** A message as a client makes it, and what the history says about it. */
 export interface Composed {
   readonly bytes: Uint8Array;
-  readonly seen: { readonly tag?: string; readonly key?: string; readonly targetMs?: number };
+  readonly seen: Pick<HistoryEvent, "tag" | "key" | "targetMs" | "isHalf" | "properties">;
 }
 
 /** One kind of message: what its topics, groups and messages look like. A kind is a module of its own. */

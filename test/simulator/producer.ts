@@ -1,6 +1,7 @@
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
-import { digestOf, type Mesh } from "./mesh.ts";
+import type { Mesh } from "./mesh.ts";
 import type { TopicPlan } from "./plan.ts";
+import { digestOf } from "./seen-message.ts";
 import { isOpen } from "./sidecar-node.ts";
 
 const timeoutMs = 3_000;
@@ -50,9 +51,15 @@ export class SimulatedProducer {
         ...{ op: "send", client: this.#name, t0, t1: world.nowMs, result, id, topic: topic.ref.name },
         ...{ digest: digestOf(bytes), ...seen },
         ...(answer !== "died" && !answer.ok ? { code: answer.code } : {}),
-        ...(stored === undefined ? {} : { queue: stored.queueId, offset: stored.firstOffset }),
+        // A half message gets its place with its commit.
+        ...(stored === undefined || stored.transactionId !== ""
+          ? {}
+          : { queue: stored.queueId, offset: stored.firstOffset }),
       });
       this.#mesh.counts.sends++;
+      if (stored !== undefined && stored.transactionId !== "") {
+        this.#mesh.transactions.stored(id, topic.ref.name, stored.transactionId);
+      }
       if (result === "ok") {
         this.#mesh.counts.sendsOk++;
         this.#mesh.newestSendMs = Math.max(this.#mesh.newestSendMs, t0);

@@ -3,14 +3,17 @@ import { silentLog } from "../../proto/runtime/log.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
 import { BrokerCoreUpstream } from "../../sidecar/upstream/broker-core/broker-core-upstream.ts";
 import type {
+  OrphanedTransaction,
   UpstreamAck,
   UpstreamChange,
+  UpstreamDone,
   UpstreamFailure,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
   UpstreamSend,
   UpstreamSendAnswer,
+  UpstreamTransactionEnd,
 } from "../../sidecar/upstream/upstream.ts";
 import { simulatedBrokerName } from "./broker-node.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
@@ -36,13 +39,24 @@ export class SidecarNode {
   readonly #randomness: Randomness;
   readonly #machine: Machine;
   readonly #name: string;
+  readonly #halfTopics: readonly string[];
+  readonly #onOrphan: (orphan: OrphanedTransaction) => void;
   #process: SimulatedProcess | undefined;
   #upstream: BrokerCoreUpstream | undefined;
   /** Calls whose answer is still to come; told when the process dies. */
   #open = new Map<number, (answer: "died") => void>();
   #nextCall = 1;
 
-  constructor(world: World, network: SimulatedNetwork, name: string) {
+  /** `halfTopics`: of these it has producers, whom the broker may ask through it. */
+  constructor(
+    world: World,
+    network: SimulatedNetwork,
+    name: string,
+    halfTopics: readonly string[],
+    onOrphan: (orphan: OrphanedTransaction) => void,
+  ) {
+    this.#halfTopics = halfTopics;
+    this.#onOrphan = onOrphan;
     this.#world = world;
     this.#network = network;
     this.#randomness = world.randomness();
@@ -64,7 +78,7 @@ export class SidecarNode {
     const process = new SimulatedProcess(this.#world, this.#machine, this.#randomness);
     this.#process = process;
     process.post(() => {
-      this.#upstream = new BrokerCoreUpstream({
+      const upstream = new BrokerCoreUpstream({
         brokerName: simulatedBrokerName,
         host: "broker",
         port: 1,
@@ -75,6 +89,9 @@ export class SidecarNode {
         limits,
         openSocket: () => this.#network.open(process),
       });
+      upstream.onOrphan = this.#onOrphan;
+      for (const topic of this.#halfTopics) upstream.announceProducer(topic, true);
+      this.#upstream = upstream;
     });
   }
 
@@ -106,6 +123,14 @@ export class SidecarNode {
 
   deadLetter(request: UpstreamAck, timeoutMs: number, done: (answer: Seen<UpstreamResults>) => void): void {
     this.#call(done, (upstream, deadlineMs, answered) => upstream.deadLetter(request, deadlineMs, answered), timeoutMs);
+  }
+
+  endTransaction(request: UpstreamTransactionEnd, timeoutMs: number, done: (answer: Seen<UpstreamDone>) => void): void {
+    this.#call(
+      done,
+      (upstream, deadlineMs, answered) => upstream.endTransaction(request, deadlineMs, answered),
+      timeoutMs,
+    );
   }
 
   change(request: UpstreamChange, timeoutMs: number, done: (answer: Seen<UpstreamResults>) => void): void {

@@ -5,13 +5,15 @@ import { DeadLetterReader } from "./dead-letter-reader.ts";
 import { FaultPlan } from "./faults.ts";
 import { inOrder } from "./kind/fifo.ts";
 import { normal } from "./kind/normal.ts";
+import { sqlFiltered } from "./kind/sql-filtered.ts";
+import { transactional } from "./kind/transactional.ts";
 import { Mesh, type MeshCounts } from "./mesh.ts";
 import { drawPlan, type MessageKind } from "./plan.ts";
 import { SimulatedProducer } from "./producer.ts";
 import { World } from "./world.ts";
 
 /** All kinds of messages that the broker has. */
-export const allKinds: readonly MessageKind[] = [normal, inOrder];
+export const allKinds: readonly MessageKind[] = [normal, normal, inOrder, transactional, sqlFiltered];
 
 export interface SimulationOptions {
   /** Virtual time with load and faults. */
@@ -19,6 +21,8 @@ export interface SimulationOptions {
   readonly kinds?: readonly MessageKind[];
   /** Names of faults; left out: drawn from all. */
   readonly faults?: readonly string[];
+  /** Between two faults, on average. */
+  readonly faultPeriodMs?: number;
 }
 
 export interface SimulationReport {
@@ -65,7 +69,7 @@ class Simulation {
     this.#seed = seed;
     this.#world = new World(seed);
     this.#mesh = new Mesh(this.#world, drawPlan(this.#world.randomness(), options.kinds ?? allKinds));
-    this.#faults = new FaultPlan(this.#mesh, options.faults);
+    this.#faults = new FaultPlan(this.#mesh, options.faults, options.faultPeriodMs);
     this.#loadMs = options.loadMs ?? 4_000;
     const { plan } = this.#mesh;
     for (let i = 0; i < plan.producerCount; i++) this.#producers.push(new SimulatedProducer(this.#mesh, `p${i}`));
@@ -84,8 +88,8 @@ class Simulation {
     for (const consumer of this.#consumers) consumer.start();
     await this.#pass(100);
     this.#faults.start();
-    for (let passed = 0; passed < this.#loadMs; passed += compareMs) {
-      await this.#pass(compareMs);
+    for (let leftMs = this.#loadMs; leftMs > 0; leftMs -= compareMs) {
+      await this.#pass(Math.min(compareMs, leftMs));
       await this.#mesh.node.compareRebuilt();
     }
     this.#faults.stop();
@@ -99,6 +103,7 @@ class Simulation {
     this.#mesh.mustSend = false;
     for (const producer of this.#producers) producer.isStopped = true;
     for (const consumer of this.#consumers) consumer.isDraining = true;
+    this.#mesh.transactions.isSilent = true;
     await world.run(() => this.#isDrained() || world.nowMs > healedMs + 2 * drainMsMax);
     if (this.#isDrained()) history.mark("drained");
     for (const consumer of this.#consumers) consumer.isStopped = true;
@@ -119,7 +124,7 @@ class Simulation {
 
   #isDrained(): boolean {
     const state = this.#mesh.node.broker?.state;
-    if (state === undefined) return false;
+    if (state === undefined || !this.#mesh.transactions.isIdle) return false;
     const wanted = new Map(
       this.#mesh.plan.topics.flatMap(({ ref, groups }) => groups.map((group) => [`${group.ref.name} ${ref.name}`, 0])),
     );

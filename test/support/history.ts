@@ -42,6 +42,8 @@ export interface HistoryEvent {
   readonly key?: string;
   /** Of body and properties. */
   readonly digest?: string;
+  /** Where filters choose by them. */
+  readonly properties?: Readonly<Record<string, string>>;
   readonly tag?: string;
   readonly attempt?: number;
   readonly receipt?: string;

@@ -76,8 +76,18 @@ export class MeshParts {
   #brokerOutputs = "";
 
   /** SIGKILL to the broker, then another one on its data; resolves when it is ready. */
-  async killBroker(): Promise<void> {
-    await this.#broker?.stop("SIGKILL");
+  killBroker(): Promise<void> {
+    return this.restartBroker("SIGKILL");
+  }
+
+  /** Process id of the broker that runs now. */
+  get brokerPid(): number {
+    return this.#broker?.child.pid ?? 0;
+  }
+
+  /** Ends the broker, then starts another one on its data; resolves when it is ready. */
+  async restartBroker(signal: NodeJS.Signals): Promise<void> {
+    await this.#broker?.stop(signal);
     this.#brokerOutputs = this.brokerOutput;
     this.#broker = this.#runBroker();
     await ready(this.brokerAdmin);

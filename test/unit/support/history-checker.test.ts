@@ -354,6 +354,10 @@ const good: readonly (readonly [string, readonly HistoryEvent[]])[] = [
   ["rolled back, and never seen", [send("m0", 0, half), end("rollback", "m0", 10)]],
   ["not wanted, and never delivered", [send("m0", 0, { tag: "unwanted" }), ...done("m1", 30)]],
   ["refused while the disk was full", [send("m0", 0, { result: "fail", code: 42_900 }), ...done("m1", 20)]],
+  [
+    "forwarded by one whose lease had ended, and acked by another",
+    [send("m0", 0), got("m0", 10), got("m0", 2_000, { attempt: 2 }), ack("m0", 2_010), forward("m0", 2_050), drained],
+  ],
   ["forwarded, and found", [send("m0", 0), got("m0", 10), forward("m0", 20), dead("m0", 50), drained]],
   [
     "nothing came while somebody had it",
