@@ -318,7 +318,8 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   }
   const endMs = from.f64();
   const endWallMs = from.f64();
-  const isOfEarlierBoot = from.u8() === 1 || boot !== clock.boot;
+  // A redriven message that was not handed out since has no lease, and no boot that it is of.
+  const isOfEarlierBoot = (from.u8() === 1 || boot !== clock.boot) && endWallMs > 0;
   leases.isUncounted[slot] = from.u8();
   const invisibleMs = from.u32();
   leases.endMs[slot] = isOfEarlierBoot ? leaseEndAfterReboot(clock, endWallMs, invisibleMs) : endMs;

@@ -35,7 +35,8 @@ function step<T extends unknown[]>(
   return args.map((values) => new Step(name, values, (run) => action(run, ...values)));
 }
 
-const group = fc.nat(2);
+const groupCount = 3;
+const group = fc.nat(groupCount - 1);
 const batch = fc.constantFrom(1, 2, 5, 32);
 const leaseMs = fc.constantFrom(1, 50, 10_000, 60_000);
 const client = fc.constantFrom("client-1", "client-2");
@@ -94,19 +95,19 @@ const endYoungest = step(
   (run, resolution) => run.endTransaction(run.halfCount - 1 + run.halfCount, resolution, false),
 );
 
+const forwardAndRedrive = step("forwardAndRedrive", fc.tuple(any), (run, index) => {
+  run.forward(run.receipts.length - 1 + run.receipts.length);
+  for (let g = 0; g < groupCount; g++) run.redrive(g, index);
+});
+
 /** The steps of T06, the frequent ones first. */
 const steps = [
   send,
-  send,
-  sendDurable,
   sendDurable,
   sendDurable,
   sendFifo,
-  sendFifo,
   sendFifoDurable,
   sendFifoDurable,
-  sendFifoDurable,
-  sync,
   sync,
   receive,
   receive,
@@ -123,9 +124,11 @@ const steps = [
   ackLast,
   sendHalf,
   sendHalf,
+  sendHalf,
   endTransaction,
   endTransaction,
   endTransaction,
+  endYoungest,
   endYoungest,
   step("setAskable", fc.tuple(fc.constantFrom(true, true, false)), (run, isAskable) => run.setAskable(isAskable)),
   step("grow", fc.tuple(fc.boolean()), (run, isCarried) => run.grow(isCarried)),
@@ -135,6 +138,9 @@ const steps = [
   change("suspend", ChangeKind.Suspend),
   step("forward", fc.tuple(any), (run, index) => run.forward(index)),
   step("forwardLast", nothing, (run) => run.forward(run.receipts.length - 1 + run.receipts.length)),
+  step("redrive", fc.tuple(group, any), (run, g, index) => run.redrive(g, index)),
+  forwardAndRedrive,
+  forwardAndRedrive,
   step("ackAsOther", fc.tuple(any), (run, index) => run.ack(index, true)),
   step("cancel", fc.tuple(any), (run, index) => run.cancel(index)),
   step("pass", fc.tuple(fc.constantFrom(1, 7, 50, 9_000, 61_000)), (run, ms) => run.pass(ms)),
@@ -154,13 +160,20 @@ const steps = [
   ),
 ];
 
-const rare = step("recreate", nothing, (run) => run.recreate());
+const rare = [
+  step("recreate", nothing, (run) => run.recreate()),
+  step(
+    "reset",
+    fc.tuple(group, fc.constantFrom<"earliest" | "latest" | number>("earliest", "latest", 0, 1, 3)),
+    (run, g, to) => run.reset(g, to),
+  ),
+];
 
 /** Runs random histories of up to `commandsMax` steps; returns what they did, so that a run that did too little fails. */
 export function checkBrokerModel(runs: number, commandsMax: number, seed: number | undefined): ModelCounts {
   const total: ModelCounts = { ...countsBlank };
   fc.assert(
-    fc.property(fc.commands([...steps, rare], { maxCommands: commandsMax, size: "max" }), (commands) => {
+    fc.property(fc.commands([...steps, ...rare], { maxCommands: commandsMax, size: "max" }), (commands) => {
       const run = new BrokerRun();
       fc.modelRun(() => ({ model: {}, real: run }), commands);
       run.drain();

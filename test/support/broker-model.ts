@@ -41,6 +41,10 @@ interface ModelLease {
   /** Answers of this run that gave it out again to the same attempt, and were not handed back. */
   copies: number;
   holder: string;
+  /** Redriven while another message of its message group was out: it waits for that. */
+  isQueued: boolean;
+  /** It has lost its turn in its message group. */
+  wasRedriven: boolean;
 }
 
 interface ModelGroup {
@@ -106,13 +110,28 @@ interface BaseImage {
 /** What runs did. */
 export const countsBlank = {
   ...transactionCountsBlank,
-  ...{ delivered: 0, acked: 0, dead: 0, forwarded: 0, crashes: 0, repeated: 0, stale: 0, parked: 0 },
+  ...{
+    delivered: 0,
+    acked: 0,
+    dead: 0,
+    forwarded: 0,
+    redriven: 0,
+    resets: 0,
+    crashes: 0,
+    repeated: 0,
+    stale: 0,
+    parked: 0,
+  },
   /** Messages that retention removed before a group had consumed them. */
   expired: 0,
   /** Messages of a message group that a client saw, each after all before it were settled. */
   inOrder: 0,
 };
 export type ModelCounts = typeof countsBlank;
+
+function isLive({ state }: ModelLease): boolean {
+  return state === "in-flight" || state === "ready";
+}
 
 /** The model and the real state machine, side by side. */
 export class BrokerRun {
@@ -270,7 +289,9 @@ export class BrokerRun {
         if (before.key !== message.key || before.offset >= message.offset) continue;
         if (before.position < this.#durableModel.logBegin) continue;
         if (before.offset < start![before.queueId]! || (filter !== "*" && filter !== before.tag)) continue;
-        const state = leases.get(before.id)?.state;
+        const lease = leases.get(before.id);
+        if (lease?.wasRedriven === true) continue;
+        const state = lease?.state;
         assert.ok(state === "acked" || state === "dead", `${messageId} is seen while ${before.id} is ${state} (C7)`);
       }
       this.counts.inOrder++;
@@ -348,6 +369,7 @@ export class BrokerRun {
     }
     if (expected === "held") {
       group.leases.get(held.messageId)!.state = "acked";
+      this.#promote(group);
       this.counts.acked++;
     }
     this.#serve();
@@ -417,6 +439,82 @@ export class BrokerRun {
     this.#check();
   }
 
+  /** An operator gives a dead letter back to its group. */
+  redrive(groupIndex: number, index: number): void {
+    // The dead-letter queue shows what is on disk.
+    this.sync();
+    const group = this.#model.groups[groupIndex]!;
+    const dead = [...group.leases].filter(([, { state }]) => state === "dead");
+    const [id, lease] = dead[index % Math.max(dead.length, 1)] ?? [];
+    if (id === undefined || lease === undefined) return;
+    const { messageIds } = this.real.operate<{ messageIds: string[] }>("dlq.redrive", {
+      ...{ group: group.name, messageIds: [id] },
+    });
+    // Retention may have taken the dead letter; what it was is known then, but nobody finds it.
+    if (this.#model.logBegin === 0 || messageIds.length > 0) {
+      assert.deepEqual(messageIds, [id]);
+      const { key } = this.#model.messages.find((message) => message.id === id)!;
+      lease.isQueued = key !== "" && this.#holdsLock(group, key);
+      lease.wasRedriven = true;
+      lease.state = "ready";
+      lease.attempt = 0;
+      lease.isUncounted = false;
+      lease.attemptKey = "";
+      lease.endWallMs = 0;
+      lease.invisibleMs = 0;
+      lease.isOfEarlierBoot = false;
+      this.counts.redriven++;
+    }
+    this.#serve();
+    this.#check();
+  }
+
+  /** An operator has a group go on elsewhere. */
+  reset(groupIndex: number, to: "earliest" | "latest" | number): void {
+    const group = this.#model.groups[groupIndex]!;
+    this.real.operate("group.reset", {
+      ...{ group: group.name, topic: topicName, to: typeof to === "number" ? { offset: to } : to },
+    });
+    if (group.start !== undefined) {
+      const gone = this.#model.messages.filter(({ position }) => position < this.#model.logBegin);
+      const ends = this.#visibleEnds();
+      group.start = ends.map((end, q) => {
+        const begin = gone.filter(({ queueId }) => queueId === q).length;
+        const wanted = to === "earliest" ? begin : to === "latest" ? end : to;
+        return Math.min(Math.max(wanted, begin), Math.max(end, begin));
+      });
+      for (const { id, queueId, offset } of this.#model.messages) {
+        const lease = group.leases.get(id);
+        if (lease === undefined || (offset < group.start[queueId]! && lease.state === "dead")) continue;
+        group.leases.delete(id);
+      }
+      // Order begins anew: what clients have not seen yet says nothing of it.
+      for (const batch of this.#unseen) if (batch.groupIndex === groupIndex) this.receipts.push(...batch.held);
+      this.#unseen = this.#unseen.filter((batch) => batch.groupIndex !== groupIndex);
+      this.counts.resets++;
+    }
+    this.#serve();
+    this.#check();
+  }
+
+  #holdsLock(group: ModelGroup, key: string): boolean {
+    return this.#model.messages.some((message) => {
+      const lease = group.leases.get(message.id);
+      return message.key === key && lease !== undefined && isLive(lease) && !lease.isQueued;
+    });
+  }
+
+  /** Of each message group that is not locked any more, the oldest message that was redriven and waited is next. */
+  #promote(group: ModelGroup): void {
+    for (const key of keys) {
+      if (this.#holdsLock(group, key)) continue;
+      const next = this.#model.messages.find(
+        (message) => message.key === key && group.leases.get(message.id)?.isQueued === true,
+      );
+      if (next !== undefined) group.leases.get(next.id)!.isQueued = false;
+    }
+  }
+
   pass(ms: number): void {
     this.real.pass(ms);
     this.#timePassed();
@@ -453,6 +551,7 @@ export class BrokerRun {
       }
       this.counts.expired += lost;
       for (const { id } of model.messages.filter(isGone)) group.leases.delete(id);
+      this.#promote(group);
       group.deadRemoved = this.#deadLettersBelow(group, base.position);
     }
     while (!real.state.carryBefore(real.log.endPosition, real.now).isFinished);
@@ -526,7 +625,7 @@ export class BrokerRun {
     this.#transactions.restarted(this.#model.transactions, between());
     for (const lease of this.#leased()) {
       lease.copies = 0;
-      if (!lease.isOfEarlierBoot) continue;
+      if (!lease.isOfEarlierBoot || lease.isQueued) continue;
       // The end of a lease is no record: where the wall clock was set back, one that had ended runs again, at most as long
       // as it was granted.
       lease.state = "in-flight";
@@ -641,6 +740,7 @@ export class BrokerRun {
     lease.state = "dead";
     group.dead.push({ id, attempts: lease.attempt, holder: lease.holder });
     this.counts.dead++;
+    this.#promote(group);
   }
 
   /** Whoever waits is served as long as there is something: first come, first served. */
@@ -706,6 +806,8 @@ export class BrokerRun {
         isUncounted: false,
         copies: 0,
         holder: clientId,
+        isQueued: false,
+        wasRedriven: lease?.wasRedriven ?? false,
       });
       const receipt = Buffer.from(delivery.receipt);
       held.push({ groupIndex, topicId: this.#model.topicId, messageId: delivery.id, receipt });
@@ -758,14 +860,14 @@ export class BrokerRun {
     if (start === undefined) return [];
     const ready: ModelMessage[] = [];
     const fresh: ModelMessage[] = [];
-    const locked = new Set<string>();
+    const locked = new Set(keys.filter((key) => this.#holdsLock(group, key)) as string[]);
     for (const message of this.#pending(group)) {
-      // Of a message group the first one that is not settled, and no other.
-      if (message.key !== "" && locked.has(message.key)) continue;
-      locked.add(message.key);
       const lease = group.leases.get(message.id);
-      if (lease === undefined) fresh.push(message);
-      else if (lease.state === "ready") ready.push(message);
+      if (lease?.state === "ready" && !lease.isQueued) ready.push(message);
+      // Of a message group the first one that is not settled, and no other.
+      if (lease !== undefined || locked.has(message.key)) continue;
+      fresh.push(message);
+      if (message.key !== "") locked.add(message.key);
     }
     return [...ready, ...fresh];
   }
@@ -774,10 +876,10 @@ export class BrokerRun {
   #pending({ start, filter, leases }: ModelGroup): ModelMessage[] {
     if (start === undefined) return [];
     return this.#model.messages.slice(0, this.#visibleCount).filter(({ id, queueId, offset, tag, position }) => {
-      if (offset < start[queueId]! || position < this.#model.logBegin || (filter !== "*" && filter !== tag))
-        return false;
-      const state = leases.get(id)?.state;
-      return state !== "acked" && state !== "dead";
+      if (position < this.#model.logBegin || (filter !== "*" && filter !== tag)) return false;
+      const lease = leases.get(id);
+      // A dead letter of before a reset can be redriven.
+      return lease === undefined ? offset >= start[queueId]! : isLive(lease);
     });
   }
 
@@ -787,7 +889,7 @@ export class BrokerRun {
 
   #leased(): ModelLease[] {
     const leases = this.#model.groups.flatMap((group) => [...group.leases.values()]);
-    return leases.filter(({ state }) => state === "in-flight" || state === "ready");
+    return leases.filter(isLive);
   }
 
   #visibleEnds(): number[] {
@@ -810,6 +912,12 @@ export class BrokerRun {
       );
       assert.equal(figures.deadLetters, states.filter((state) => state === "dead").length);
       assert.equal(figures.waiting, this.#waiters[i]!.length);
+      for (const key of keys) {
+        const out = this.#model.messages.filter(
+          (message) => message.key === key && group.leases.get(message.id)?.state === "in-flight",
+        );
+        assert.ok(out.length <= 1, `${out.map(({ id }) => id)} of ${key} are out at ${group.name} at once (B7)`);
+      }
       if (group.filter !== "*") continue;
       const waiting = this.#pending(group).filter(({ id }) => group.leases.get(id)?.state !== "in-flight");
       assert.equal(figures.ready + figures.blocked, waiting.length, `ready and blocked of ${group.name}`);
