@@ -14,8 +14,9 @@ export interface AdminSubject {
 
 /** The routes of the broker's admin port; the same conventions as the sidecar's. */
 export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): void {
-  /** Topics that have had open transactions: their gauge goes back to 0. */
+  /** Topics that have had open transactions or delayed messages: their gauges go back to 0. */
   const transactionTopics = new Set<string>();
+  const delayedTopics = new Set<string>();
   server.route("GET", "/ready", () => {
     const reason = subject.notReadyBecause();
     return reason === undefined ? textAnswer(200, "ready") : textAnswer(503, reason);
@@ -23,6 +24,7 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
   server.route("GET", "/healthz", () => textAnswer(200, "alive"));
   server.route("GET", "/stats/prometheus", () => {
     refreshLag(subject, transactionTopics);
+    refreshDelayed(subject, delayedTopics);
     return {
       status: 200,
       contentType: "text/plain; version=0.0.4; charset=utf-8",
@@ -56,4 +58,16 @@ function refreshLag({ metrics, port }: AdminSubject, transactionTopics: Set<stri
 function openTransactionsOf(metrics: MetricRegistry, topic: string): Gauge {
   const help = "Half messages whose transactions are open.";
   return metrics.gauge("popmesh_broker_open_transactions", help, { topic });
+}
+
+function refreshDelayed({ metrics, port }: AdminSubject, topics: Set<string>): void {
+  for (const topic of topics) delayedOf(metrics, topic).set(0);
+  for (const { topic, count } of port.delayedMessages()) {
+    topics.add(topic);
+    delayedOf(metrics, topic).set(count);
+  }
+}
+
+function delayedOf(metrics: MetricRegistry, topic: string): Gauge {
+  return metrics.gauge("popmesh_broker_delayed_messages", "Messages that wait for their time.", { topic });
 }

@@ -77,6 +77,8 @@ export interface BrokerPort {
   /** Figures for the admin port and metrics; one entry per (group, topic). */
   subscriptions(): SubscriptionFigures[];
   topics(): TopicFigures[];
+  /** Topics with messages that wait for their time. */
+  delayedMessages(): { readonly topic: string; readonly count: number }[];
   /** Topics with open transactions. */
   openTransactions(): { readonly topic: string; readonly count: number }[];
 }

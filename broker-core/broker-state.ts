@@ -401,6 +401,11 @@ export class BrokerState implements BrokerPort {
     }));
   }
 
+  delayedMessages(): { readonly topic: string; readonly count: number }[] {
+    const { topics, waiting } = this.#tables;
+    return Array.from(waiting.counts, ([topicId, count]) => ({ topic: topics.byId(topicId)?.name ?? "", count }));
+  }
+
   openTransactions(): { readonly topic: string; readonly count: number }[] {
     const { topics, transactions } = this.#tables;
     return Array.from(transactions.counts, ([topicId, count]) => ({ topic: topics.byId(topicId)?.name ?? "", count }));

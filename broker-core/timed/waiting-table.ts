@@ -45,6 +45,11 @@ export class WaitingTable {
     return this.#heap.count;
   }
 
+  /** By topic id; topics without any are left out. */
+  get counts(): ReadonlyMap<number, number> {
+    return this.#topics;
+  }
+
   countOf(topicId: number): number {
     return this.#topics.get(topicId) ?? 0;
   }

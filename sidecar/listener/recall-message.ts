@@ -3,7 +3,8 @@ import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
 import { qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
-import { brokerNameOfReceipt } from "./receipt-check.ts";
+import { acceptedMessageTypes, MessageType } from "../route/route-match.ts";
+import { brokerNameOfRecallHandle } from "./receipt-check.ts";
 import type { UnaryService } from "./unary-method.ts";
 
 const request = new GeneralCodec<apache.rocketmq.v2.RecallMessageRequest, never>(
@@ -29,7 +30,7 @@ export function recallMessage(
     names: ({ topic }) => ({ namespace: topic?.resourceNamespace ?? "", topic: topic?.name ?? "", group: "" }),
     serve(call, { recallHandle }, reply) {
       // Handles begin as receipts do.
-      const brokerName = brokerNameOfReceipt(recallHandle);
+      const brokerName = brokerNameOfRecallHandle(recallHandle);
       if (brokerName === undefined) {
         const what =
           recallHandle.trim() === "" ? "the recall handle is blank" : "this is no recall handle of this mesh";
@@ -39,6 +40,11 @@ export function recallMessage(
       router.topic(qualifiedName(call.namespace, call.topic), call.deadlineMs, (found) => {
         if (!found.ok) {
           reply(found.code, found.message);
+          return;
+        }
+        if (!acceptedMessageTypes(found.value.ref.messageTypes).includes(MessageType.Delay)) {
+          const message = `topic ${found.value.ref.name} takes no DELAY messages, so there is nothing to recall`;
+          reply(Code.MessagePropertyConflictWithType, message);
           return;
         }
         router.recall(call, brokerName, { topic: found.value.ref, recallHandle }, (answer) => {

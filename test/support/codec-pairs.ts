@@ -132,7 +132,7 @@ function generalMessage(message: apache.rocketmq.v2.Message): unknown {
     traceContext: system.traceContext,
     bornHost: system.bornHost,
     bornMs: ms(system.bornTimestamp),
-    deliveryMs: ms(system.deliveryTimestamp),
+    deliveryMs: ms(system.deliveryTimestamp, Math.ceil),
     recoveryMs: ms(system.orphanedTransactionRecoveryDuration),
     messageType: system.messageType,
     bodyEncoding: system.bodyEncoding,
@@ -445,8 +445,8 @@ function readTime(time: TimeReader): number | null {
   return time.isPresent ? time.ms : null;
 }
 
-function ms(time: google.protobuf.Timestamp | null): number | null {
-  return time === null ? null : time.seconds * 1000 + Math.floor(time.nanos / 1e6);
+function ms(time: google.protobuf.Timestamp | null, round = Math.floor): number | null {
+  return time === null ? null : time.seconds * 1000 + round(time.nanos / 1e6);
 }
 
 function hex(bytes: Uint8Array): string {

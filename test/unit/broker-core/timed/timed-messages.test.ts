@@ -21,11 +21,13 @@ describe("timed messages", () => {
     f.sendTimed(t, f.wallMs + 60_000, { id: "later" });
     const figures = () => f.state.topics().find(({ id }) => id === t);
     assert.deepEqual([figures()?.messages, figures()?.delayed], [0, 1]);
+    assert.deepEqual(f.state.delayedMessages(), [{ topic: "ns/orders", count: 1 }]);
     f.pass(59_999);
     assert.deepEqual(ids(), []);
     f.pass(1);
     assert.deepEqual(ids(), ["later"]);
     assert.deepEqual([figures()?.messages, figures()?.delayed], [1, 0]);
+    assert.deepEqual(f.state.delayedMessages(), []);
   });
 
   it("come with their delivery time, their lane mark, and the place and time of their release", () => {

@@ -42,7 +42,7 @@ describe("RecallMessage", () => {
 
   it("refuses handles that can be none, and passes on what the broker says of others", async () => {
     const asked = mesh.upstream().recalls.length;
-    for (const handle of ["", "  ", "nonsense", "broker-a.", ".r1", `${"b".repeat(300)}.r1`]) {
+    for (const handle of ["", "  ", "nonsense", "broker-a.", ".r1", `${"b".repeat(600)}.r1`]) {
       const { status } = await recall(handle);
       assert.equal(status?.code, Code.BadRequest, `"${handle}"`);
       assert.match(status?.message ?? "", /recall handle/);
@@ -52,6 +52,20 @@ describe("RecallMessage", () => {
     mesh.upstream().recallAnswer = failed(Code.Forbidden, "it was delivered", "refused");
     const { status } = await recall("broker-a.r1");
     assert.deepEqual([status?.code, status?.message], [Code.Forbidden, "it was delivered"]);
+  });
+
+  it("carries handles with a message id of 255 bytes in them", async () => {
+    mesh.upstream().recallAnswer = { ok: true, messageId: "long" };
+    const handle = `broker-a.${"A".repeat(380)}`;
+    assert.equal((await recall(handle)).status?.code, Code.Ok);
+    assert.equal(mesh.upstream().recalls.at(-1)?.recallHandle, handle);
+  });
+
+  it("refuses a topic that takes no timed messages", async () => {
+    mesh.plane.setTopic("default/plain", { brokers: ["broker-a"], messageTypes: 1 << 1 });
+    const asked = mesh.upstream().recalls.length;
+    assert.equal((await recall("broker-a.r1", "plain")).status?.code, Code.MessagePropertyConflictWithType);
+    assert.equal(mesh.upstream().recalls.length, asked);
   });
 
   it("asks once more when the connection broke over the answer, for a recall happens once", async () => {
