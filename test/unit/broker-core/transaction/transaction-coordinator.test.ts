@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { BrokerStateOptions } from "../../../../broker-core/broker-state.ts";
 import { RecordType } from "../../../../broker-core/commit-log/log.ts";
+import { readDeadLetterRecord } from "../../../../broker-core/record/dead-letter-record.ts";
 import { checksPerWindowMax, checkWindowMs } from "../../../../broker-core/transaction/check-pace.ts";
 import { rebootGraceMs } from "../../../../broker-core/transaction/transaction-clock.ts";
 import { type CheckPolicy, defaultCheckPolicy } from "../../../../broker-core/transaction/transaction-coordinator.ts";
@@ -141,6 +142,9 @@ describe("a commit", () => {
       dead.map(({ id, body, deadLetter }) => [id, body, deadLetter?.topic, deadLetter?.messageId]),
       [["poison", "bad", topicName, "poison"]],
     );
+    const of = (wanted: RecordType) => [...f.log.records()].find(({ type }) => type === wanted)?.position ?? -1;
+    const { body } = f.log.read(of(RecordType.DeadLetter));
+    assert.equal(readDeadLetterRecord(body, 0, body.length).messagePosition, of(RecordType.HalfMessage));
     f.assertRebuilt();
   });
 });
