@@ -175,8 +175,8 @@ describe("the HTTP API", () => {
       });
     }
 
-    it("a body over 4 MiB", async () => {
-      const answer = await controlPlane.http("POST", "/v1/apply", `${manifest}\n#${"x".repeat(4 * 1024 * 1024)}`);
+    it("a body over 12 MiB", async () => {
+      const answer = await controlPlane.http("POST", "/v1/apply", `${manifest}\n#${"x".repeat(12 * 1024 * 1024)}`);
       assert.equal(answer.status, 413);
       assert.deepEqual(await topicNames(), []);
     });
