@@ -10,7 +10,6 @@ import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
 import { readNewestCheckpoint, writeCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
-import { logDirectory } from "./commit-log/segment.ts";
 import type { BrokerConfig } from "./config.ts";
 import type { BrokerTables } from "./dispatch/broker-tables.ts";
 import { StateImageError } from "./dispatch/state-image.ts";
@@ -21,7 +20,8 @@ import { RecordFinder } from "./look-up/record-finder.ts";
 import { StretchIndexer } from "./look-up/stretch-indexer.ts";
 import { TrimReason } from "./record/log-trimmed-record.ts";
 import { Registrar } from "./registration/registrar.ts";
-import { baseDirectory, basePositions, listBases, readBase } from "./retention/base-image-store.ts";
+import { baseDirectory, listBases, readBase } from "./retention/base-image-store.ts";
+import { logBeginOf } from "./retention/log-begin.ts";
 import { Retention } from "./retention/retention.ts";
 import { FrameServer } from "./service/frame-server.ts";
 import { ProducerDirectory } from "./service/producer-directory.ts";
@@ -207,17 +207,6 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     },
     stopNow,
   };
-}
-
-/**
- * Where the log begins: 0 while its first segment is there, else at the oldest base image that the segments reach. Without any,
- * nothing was ever removed on purpose.
- */
-function logBeginOf(storage: Storage): number {
-  const bases = basePositions(storage);
-  const [first] = storage.list(logDirectory).filter((name) => /^\d{20}\.log$/.test(name));
-  const firstPosition = first === undefined ? 0 : Number(first.slice(0, 20));
-  return firstPosition === 0 ? 0 : (bases.find((position) => position >= firstPosition) ?? 0);
 }
 
 /** A checkpoint of another release, or one that lies, is passed over: the log knows everything. */

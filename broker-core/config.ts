@@ -79,6 +79,13 @@ export function readBrokerConfig(argv: readonly string[], environment = process.
   return config;
 }
 
+export function checkHelp(): string {
+  const what =
+    "popmesh broker check: reads the data directory of a stopped broker and says what is wrong with it; changes nothing.\n" +
+    "Exit code 0: sound; 1: something is lost or damaged; 75: a broker has the directory.";
+  return `${what}\n\n${describeSettings("broker", { dataDir: table.dataDir })}`;
+}
+
 /** The settings as text for `--help`. */
 export function brokerHelp(): string {
   return `popmesh broker: stores messages and hands them out to sidecars.\n\n${describeSettings("broker", table)}`;

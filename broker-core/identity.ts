@@ -35,13 +35,23 @@ export async function openIdentity(storage: Storage, randomness: Randomness, bro
     const key = randomness.bytes(receiptKeyBytes);
     await writeFile(storage, identityPath, JSON.stringify({ brokerName, receiptKey: key.toString("base64url") }));
   }
-  const identity = parseIdentity(readFile(storage, identityPath));
+  const identity = readIdentity(storage);
   if (identity.brokerName !== brokerName) {
     throw new DataDirectoryError(
       `the data directory belongs to broker "${identity.brokerName}", this one is called "${brokerName}"; change --name or --data-dir`,
     );
   }
   return identity;
+}
+
+/** Of a directory that has one. Throws `DataDirectoryError` when it cannot be read. */
+export function readIdentity(storage: Storage): Identity {
+  if (!storage.exists(identityPath)) {
+    throw new DataDirectoryError(
+      `there is no file "${identityPath}"; put it back from a copy: without its key all receipts out there are void`,
+    );
+  }
+  return parseIdentity(readFile(storage, identityPath));
 }
 
 async function checkFormat(storage: Storage): Promise<void> {

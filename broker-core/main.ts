@@ -4,8 +4,9 @@ import { NodeRandomness } from "../proto/runtime/node-randomness.ts";
 import { ExitCode, exitOnUncaught, runUntilStopped } from "../proto/runtime/process-lifecycle.ts";
 import { SettingsError } from "../proto/runtime/settings.ts";
 import { type Broker, startBroker } from "./broker.ts";
+import { checkCommand } from "./check/check-command.ts";
 import { LogFormatError } from "./commit-log/log-format-error.ts";
-import { type BrokerConfig, brokerHelp, readBrokerConfig } from "./config.ts";
+import { type BrokerConfig, brokerHelp, checkHelp, readBrokerConfig } from "./config.ts";
 import { DataDirectoryError } from "./identity.ts";
 import { NodeStorage } from "./storage/node-storage.ts";
 import { StorageError } from "./storage/storage.ts";
@@ -16,6 +17,7 @@ import { StorageError } from "./storage/storage.ts";
 const refusalMs = 200;
 
 const argv = process.argv.slice(2);
+if (argv[0] === "check") await check(argv.slice(1));
 if (argv.includes("--help")) {
   process.stdout.write(`${brokerHelp()}\n`);
   process.exit(ExitCode.Ok);
@@ -49,6 +51,28 @@ runUntilStopped(
   },
   { log, supervised: config.supervised },
 );
+
+/** `popmesh broker check`: no broker, a look at its directory. */
+async function check(args: readonly string[]): Promise<never> {
+  if (args.includes("--help")) {
+    process.stdout.write(`${checkHelp()}\n`);
+    process.exit(ExitCode.Ok);
+  }
+  try {
+    const { dataDir } = readBrokerConfig(args);
+    const checkClock = new NodeClock();
+    const { text, exitCode } = await checkCommand(
+      new NodeStorage(dataDir, checkClock.bootId, false),
+      checkClock,
+      dataDir,
+    );
+    process.stdout.write(text);
+    process.exit(exitCode);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(error instanceof SettingsError ? ExitCode.Usage : exitCodeOf(error));
+  }
+}
 
 function configOrExit(): BrokerConfig {
   try {

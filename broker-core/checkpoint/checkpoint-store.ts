@@ -75,6 +75,16 @@ export async function readNewestCheckpoint(storage: Storage, log: Log): Promise<
   return undefined;
 }
 
+/** Every checkpoint that is there, in order of position; undefined where it does not prove itself. Changes nothing. */
+export function inspectCheckpoints(
+  storage: Storage,
+): { readonly path: string; readonly checkpoint: Checkpoint | undefined }[] {
+  return checkpointNames(storage).map((name) => {
+    const path = `${checkpointDirectory}/${name}`;
+    return { path, checkpoint: tryRead(storage, path) };
+  });
+}
+
 /** Names in order of position: 20 digits sort as numbers do. */
 function checkpointNames(storage: Storage): string[] {
   return storage.list(checkpointDirectory).filter((name) => fileName.test(name));

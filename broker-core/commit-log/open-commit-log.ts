@@ -112,7 +112,7 @@ interface Ending extends ReplayResult {
  * What lies before `begin` is kept as far as it is there without a gap, because records behind it may point at it. Of a removal
  * that a power cut undid in part, files before a gap may be left: they go now.
  */
-function leaveOutRemoved(found: FoundSegments, begin: number): { found: FoundSegments; readableFrom: number } {
+export function leaveOutRemoved(found: FoundSegments, begin: number): { found: FoundSegments; readableFrom: number } {
   let first = found.live.findIndex(({ segment }) => segment.end > begin);
   if (first < 0) first = found.live.length;
   let readableFrom = Math.min(begin, found.live[first]?.segment.base ?? begin);

@@ -82,6 +82,17 @@ export function readBase(storage: Storage, position: number): Buffer | undefined
   return undefined;
 }
 
+/** Which copies of a base image prove themselves. */
+export function baseCopies(
+  storage: Storage,
+  position: number,
+): { readonly path: string; readonly isReadable: boolean }[] {
+  return copies.map((copy) => {
+    const path = basePath(position, copy);
+    return { path, isReadable: tryRead(storage, path, position) !== undefined };
+  });
+}
+
 /** Removes what no start will ask for: bases below `position`. */
 export async function removeBasesBelow(storage: Storage, position: number): Promise<void> {
   let removed = 0;

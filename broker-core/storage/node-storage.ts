@@ -25,8 +25,14 @@ export class NodeStorage implements Storage {
   readonly #lock: DirectoryLock;
   readonly #written = { bytes: 0 };
 
-  /** Creates `directory` (absolute or relative to the working directory) when it is absent. `bootId` names this boot of the machine. */
-  constructor(directory: string, bootId: string) {
+  /**
+   * `directory`: absolute or relative to the working directory; made when it is absent, unless `mayCreate` is false: then
+   * `StorageError` ("missing"). `bootId` names this boot of the machine.
+   */
+  constructor(directory: string, bootId: string, mayCreate = true) {
+    if (!mayCreate && !existsSync(directory)) {
+      throw new StorageError("missing", `there is no directory ${directory}`);
+    }
     this.#root = directory;
     this.#lock = new DirectoryLock(join(directory, "lock"), bootId);
     attempt(`create data directory ${directory}`, () => mkdirSync(directory, { recursive: true }));

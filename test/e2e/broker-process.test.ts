@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ExitCode } from "../../proto/runtime/process-lifecycle.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
 import { BrokerProcess, connectUpstream } from "../support/start-broker.ts";
+import { popmeshCommand } from "../support/start-mesh.ts";
 import { encodedMessage, groupRef, messageIdOf, topicRef, UpstreamClient } from "../support/upstream-client.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -44,6 +45,34 @@ describe("The broker process", function () {
       );
     } finally {
       await client.upstream.close(0);
+      await broker.dispose();
+    }
+  });
+
+  it("leaves a directory that popmesh broker check reads and judges, unless a broker is at work on it", async () => {
+    const broker = await BrokerProcess.start();
+    const client = new UpstreamClient(connectUpstream(broker.port));
+    const check = async (directory: string) => {
+      const command = RunningProcess.node(popmeshCommand, ["broker", "check", "--data-dir", directory]);
+      return { code: await command.exited(), text: command.output };
+    };
+    try {
+      await client.store(topic, "a", { body: Buffer.alloc(5_000, 7) });
+      assert.equal((await check(broker.dataDirectory)).code, ExitCode.Locked);
+      await client.upstream.close(0);
+      await broker.process.stop("SIGKILL");
+      const sound = await check(broker.dataDirectory);
+      assert.deepEqual([sound.code, sound.text.includes(": sound"), sound.text.includes("Message 1")], [0, true, true]);
+      const [name = ""] = readdirSync(join(broker.dataDirectory, "log")).filter((each) => each.endsWith(".log"));
+      const file = join(broker.dataDirectory, "log", name);
+      const bytes = readFileSync(file);
+      bytes.fill(0xff, bytes.indexOf(Buffer.alloc(5_000, 7)) + 10, bytes.indexOf(Buffer.alloc(5_000, 7)) + 20);
+      writeFileSync(file, bytes);
+      const damaged = await check(broker.dataDirectory);
+      assert.equal(damaged.code, 1, damaged.text);
+      assert.match(damaged.text, /PROBLEM: log\/0{20}\.log: positions \d+ to \d+ cannot be read: 1 records are lost/);
+      assert.equal((await check(join(broker.dataDirectory, "none"))).code, ExitCode.Storage);
+    } finally {
       await broker.dispose();
     }
   });

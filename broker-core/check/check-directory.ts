@@ -1,0 +1,210 @@
+import { createHash } from "node:crypto";
+import type { Clock } from "../../proto/runtime/clock.ts";
+import { type Log, silentLog } from "../../proto/runtime/log.ts";
+import { BrokerState, type BrokerStateOptions } from "../broker-state.ts";
+import { inspectCheckpoints } from "../checkpoint/checkpoint-store.ts";
+import type { DamageRange } from "../commit-log/damage.ts";
+import { DurableMark } from "../commit-log/durable-mark.ts";
+import { type LogRecord, RecordType } from "../commit-log/log.ts";
+import { leaveOutRemoved } from "../commit-log/open-commit-log.ts";
+import { findDurable, replay } from "../commit-log/recovery.ts";
+import { type FoundSegments, findSegments } from "../commit-log/segment-finder.ts";
+import { StateImageError } from "../dispatch/state-image.ts";
+import { DataDirectoryError, type Identity, readIdentity } from "../identity.ts";
+import { LogHandle } from "../log-handle.ts";
+import { RecordFault } from "../record/record-fault.ts";
+import { baseCopies, readBase } from "../retention/base-image-store.ts";
+import { logBeginOf } from "../retention/log-begin.ts";
+import { quarantineDirectory } from "../storage/quarantine.ts";
+import type { Storage } from "../storage/storage.ts";
+import { DryStorage } from "./dry-storage.ts";
+
+export interface CheckReport {
+  /** What is lost, damaged or contradicts itself, each in a sentence. Empty: the directory is sound. */
+  readonly problems: readonly string[];
+  /** What is in it. */
+  readonly facts: readonly string[];
+}
+
+/**
+ * Reads a data directory as a start of the broker would, whole and from its newest checkpoint, and changes nothing. The caller
+ * holds its lock. Throws `LogFormatError` and `DataDirectoryError` for a directory of another release, and `StorageError` when
+ * the disk refuses.
+ */
+export async function checkDirectory(disk: Storage, clock: Clock): Promise<CheckReport> {
+  const storage = new DryStorage(disk);
+  const problems: string[] = [];
+  const facts: string[] = [];
+  const identity = identityOf(storage, problems);
+  const begin = logBeginOf(storage);
+  checkBase(storage, begin, problems);
+
+  const checkpoints = inspectCheckpoints(storage);
+  const newest = checkpoints.findLast(({ checkpoint }) => checkpoint !== undefined)?.checkpoint;
+  for (const { path, checkpoint } of checkpoints) {
+    if (checkpoint === undefined) {
+      problems.push(
+        `${path} cannot be read: a start moves it aside and reads more of the log instead; nothing is lost`,
+      );
+    }
+  }
+
+  const all = await findSegments(storage, tellingLog(problems));
+  const { found } = leaveOutRemoved(all, begin);
+  const mark = await DurableMark.open(storage);
+  const floor = Math.max(mark.position, newest?.position ?? begin, begin);
+  const durable = findDurable(found.live, floor);
+
+  const options = stateOptions(identity, clock);
+  const whole = rebuild(found, begin, durable, options, begin === 0 ? undefined : readBase(storage, begin));
+  const { end, damage, recordCount } = whole.replayed;
+  facts.push(`log: positions ${begin} to ${end} in ${found.live.length} files, ${recordCount} records`);
+  if (recordCount > 0) facts.push(`records: ${listOf(whole.countByType)}`);
+  if (end > durable) {
+    facts.push(`the last ${end - durable} bytes were written and perhaps not acknowledged; a start keeps them`);
+  }
+  for (const range of damage) problems.push(lossOf(range));
+  if (whole.fault !== undefined) problems.push(whole.fault);
+  else facts.push(...stateFacts(whole.state));
+
+  if (newest !== undefined && newest.position >= begin) {
+    facts.push(`newest checkpoint: at position ${newest.position}`);
+    const isWhole = damage.length === 0 && whole.fault === undefined;
+    const verdict = compare(found, durable, options, newest, isWhole ? digestOf(whole.state) : undefined);
+    if (verdict !== undefined) problems.push(verdict);
+  }
+  const aside = storage.list(quarantineDirectory).filter((name) => disk.exists(`${quarantineDirectory}/${name}`));
+  if (aside.length > 0)
+    facts.push(`${quarantineDirectory}/ holds what earlier starts moved aside: ${aside.join(", ")}`);
+  mark.close();
+  for (const { segment } of all.live) segment.close();
+  for (const segment of all.superseded) segment.close();
+  return { problems, facts };
+}
+
+function identityOf(storage: Storage, problems: string[]): Identity {
+  try {
+    return readIdentity(storage);
+  } catch (error) {
+    if (!(error instanceof DataDirectoryError)) throw error;
+    problems.push(error.message);
+    return { brokerName: "unknown", receiptKey: Buffer.alloc(32) };
+  }
+}
+
+function checkBase(storage: Storage, begin: number, problems: string[]): void {
+  if (begin === 0) return;
+  const copies = baseCopies(storage, begin);
+  const unreadable = copies.filter(({ isReadable }) => !isReadable).map(({ path }) => path);
+  if (unreadable.length === copies.length) {
+    problems.push(
+      `the log begins at position ${begin}, and no copy of the state as of there can be read (${unreadable.join(", ")}): ` +
+        "without a checkpoint the broker will not start; put a copy back from a backup",
+    );
+  } else if (unreadable.length > 0) {
+    problems.push(`${unreadable.join(", ")} cannot be read; its other copy serves, and nothing is lost`);
+  }
+}
+
+/** What the search for segments would tell the broker's log is what is wrong with them. */
+function tellingLog(problems: string[]): Log {
+  const tell = (fields: object, message: string): void => void problems.push(`${message} (${JSON.stringify(fields)})`);
+  return { ...silentLog, warn: tell, error: tell } as Log;
+}
+
+function stateOptions({ brokerName, receiptKey }: Identity, clock: Clock): BrokerStateOptions {
+  const start = { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
+  return { brokerName, receiptKey, runId: 0, bootId: clock.bootId, start };
+}
+
+const nobody = { receiveAnswered() {}, receiveRefused() {} };
+
+interface Rebuilt {
+  readonly state: BrokerState;
+  readonly replayed: ReturnType<typeof replay>;
+  readonly countByType: ReadonlyMap<RecordType, number>;
+  /** The first record that does not go with what was before it. */
+  readonly fault: string | undefined;
+}
+
+/** Throws `StateImageError` for an image of another release. */
+function rebuild(
+  found: FoundSegments,
+  from: number,
+  durable: number,
+  options: BrokerStateOptions,
+  image: Buffer | undefined,
+): Rebuilt {
+  const state = new BrokerState(new LogHandle(), nobody, options, image);
+  const countByType = new Map<RecordType, number>();
+  let fault: string | undefined;
+  const visit = (record: LogRecord): void => {
+    countByType.set(record.type, (countByType.get(record.type) ?? 0) + 1);
+    if (fault !== undefined) return;
+    try {
+      state.replay(record);
+    } catch (error) {
+      if (!(error instanceof RecordFault)) throw error;
+      fault =
+        `the ${typeName(record.type)} record at log position ${record.position} does not go with the records before it ` +
+        `(${error.message}): a start without a checkpoint behind it would end here`;
+    }
+  };
+  const replayed = replay(found.live, from, durable, visit);
+  return { state, replayed, countByType, fault };
+}
+
+/** The checkpoint and the log behind it must lead to the state that the whole log leads to (`digest`, if it is whole). */
+function compare(
+  found: FoundSegments,
+  durable: number,
+  options: BrokerStateOptions,
+  { position, bytes }: { readonly position: number; readonly bytes: Buffer },
+  digest: string | undefined,
+): string | undefined {
+  try {
+    const { state, fault } = rebuild(found, position, durable, options, bytes);
+    if (fault !== undefined) return `from the checkpoint at position ${position}: ${fault}`;
+    if (digest === undefined || digestOf(state) === digest) return undefined;
+    return (
+      `the checkpoint at position ${position} and the log lead to different states: move the directory checkpoint aside, ` +
+      "and a start reads everything from the log"
+    );
+  } catch (error) {
+    if (!(error instanceof StateImageError)) throw error;
+    return `the checkpoint at position ${position} cannot be used (${error.message}); a start reads the log instead`;
+  }
+}
+
+function digestOf(state: BrokerState): string {
+  return createHash("sha256").update(state.dump()).digest("hex");
+}
+
+function lossOf({ from, to, recordCount, path }: DamageRange): string {
+  const records = recordCount === undefined ? "an unknown number of records" : `${recordCount} records`;
+  return `${path}: positions ${from} to ${to} cannot be read: ${records} are lost; restore the file from a copy, if there is one`;
+}
+
+function stateFacts(state: BrokerState): string[] {
+  const topics = state.topics();
+  const subscriptions = state.subscriptions();
+  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
+  return [
+    `state: ${topics.length} topics, ${sum(topics.map(({ messages }) => messages))} messages in queues, ` +
+      `${sum(topics.map(({ delayed }) => delayed))} that wait for their time, ` +
+      `${sum(topics.map(({ openTransactions }) => openTransactions))} open transactions`,
+    `groups: ${new Set(subscriptions.map(({ group }) => group)).size}, with ` +
+      `${sum(subscriptions.map(({ inFlight }) => inFlight))} messages in flight and ` +
+      `${sum(subscriptions.map(({ deadLetters }) => deadLetters))} dead letters`,
+  ];
+}
+
+const names = new Map<number, string>(Object.entries(RecordType).map(([name, type]) => [type, name]));
+
+function typeName(type: RecordType): string {
+  return names.get(type) ?? `type ${type}`;
+}
+
+function listOf(countByType: ReadonlyMap<RecordType, number>): string {
+  return [...countByType].map(([type, count]) => `${typeName(type)} ${count}`).join(", ");
+}

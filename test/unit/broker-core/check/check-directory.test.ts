@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { checkDirectory } from "../../../../broker-core/check/check-directory.ts";
+import { readNewestCheckpoint, writeCheckpoint } from "../../../../broker-core/checkpoint/checkpoint-store.ts";
+import { silentLog } from "../../../../proto/runtime/log.ts";
+import { NodeClock } from "../../../../proto/runtime/node-clock.ts";
+import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
+import { SimulatedBroker } from "../../../support/simulated-broker.ts";
+import { SimulatedDisk } from "../../../support/simulated-disk.ts";
+import { testSeed } from "../../../support/test-seed.ts";
+import { encodedMessage, groupRef, topicRef } from "../../../support/upstream-client.ts";
+
+const takesAll = 0b11010;
+const topic = { ...topicRef("t"), messageTypes: takesAll };
+const group = groupRef("g");
+const clock = new NodeClock();
+const firstSegment = "log/00000000000000000000.log";
+
+describe(`the check of a data directory (seed ${testSeed})`, () => {
+  const randomness = new SeededRandomness(testSeed);
+
+  /** What a broker leaves that has stored 200 messages, handed out 20 and keeps two that are not visible yet. */
+  async function usedDisk(end: "stop" | "kill"): Promise<SimulatedDisk> {
+    const disk = new SimulatedDisk();
+    const broker = await SimulatedBroker.start(disk, randomness);
+    const { client } = broker;
+    for (let i = 0; i < 200; i++) await client.store(topic, `m-${i}`, { body: Buffer.alloc(1_000, i) });
+    await client.store(topic, "timed", { deliveryMs: Date.now() + 3_600_000 });
+    await client.begin(topic, "half");
+    const held = await client.take(topic, group, { batch: 20, invisibleMs: 300_000 });
+    await client.ack(group, ...held.slice(0, 5).map(({ receipt }) => receipt));
+    if (end === "stop") await broker.stop();
+    else await broker.die();
+    return disk;
+  }
+
+  /** The check, of a directory that must be the same afterwards. */
+  async function check(disk: SimulatedDisk): Promise<{ problems: readonly string[]; facts: readonly string[] }> {
+    const before = disk.paths().map((path) => [path, disk.contents(path).toString("base64")]);
+    const report = await checkDirectory(disk, clock);
+    assert.deepEqual(
+      disk.paths().map((path) => [path, disk.contents(path).toString("base64")]),
+      before,
+      "the check changed the directory",
+    );
+    return report;
+  }
+
+  const problemsOf = async (disk: SimulatedDisk) => (await check(disk)).problems;
+  const newestCheckpoint = (disk: SimulatedDisk) => disk.paths().findLast((path) => path.endsWith(".ckpt")) ?? "";
+
+  for (const end of ["stop", "kill"] as const) {
+    it(`finds nothing wrong after a ${end}, and says what is there`, async () => {
+      const { problems, facts } = await check(await usedDisk(end));
+      assert.deepEqual(problems, []);
+      const text = facts.join("\n");
+      assert.match(text, /1 topics, 200 messages in queues, 1 that wait for their time, 1 open transactions/);
+      assert.match(text, /groups: 1, with 15 messages in flight and 0 dead letters/);
+      assert.match(text, /Message 200/);
+      if (end === "stop") assert.match(text, /newest checkpoint: at position \d+/);
+    });
+  }
+
+  it("finds nothing wrong after power cuts, whatever they took", async () => {
+    for (let round = 0; round < 8; round++) {
+      const disk = await usedDisk("kill");
+      disk.crash(randomness);
+      assert.deepEqual(await problemsOf(disk), []);
+    }
+  });
+
+  it("finds nothing wrong where retention has taken the beginning, and misses the copies of the state as of there", async () => {
+    const disk = new SimulatedDisk();
+    const broker = await SimulatedBroker.start(disk, randomness, { retentionBytes: 600 * 1024 });
+    for (let i = 0; disk.exists(firstSegment); i++) {
+      // Refused while no file is ready for what comes next.
+      await broker.client.send(topic, [encodedMessage(`m-${i}`, { body: Buffer.alloc(8_000, i) })]);
+    }
+    await broker.stop();
+    const { problems, facts } = await check(disk);
+    assert.deepEqual(problems, []);
+    assert.match(facts.join("\n"), /log: positions [1-9]\d+ to/);
+    const [a = "", b = ""] = disk.paths().filter((path) => path.startsWith("base/"));
+    disk.alter(a, (bytes) => bytes.fill(0xff, 50, 51));
+    assert.match((await problemsOf(disk)).join("\n"), /its other copy serves, and nothing is lost/);
+    disk.alter(b, (bytes) => bytes.fill(0xff, 50, 51));
+    assert.match((await problemsOf(disk)).join("\n"), /no copy of the state as of there can be read/);
+  });
+
+  it("tells which part of the log is lost, and how many records", async () => {
+    const disk = await usedDisk("stop");
+    const at = disk.contents(firstSegment).indexOf(Buffer.alloc(1_000, 7));
+    assert.ok(at > 0);
+    disk.alter(firstSegment, (bytes) => bytes.fill(0xff, at, at + 10));
+    const problems = await problemsOf(disk);
+    assert.match(
+      problems[0] ?? "",
+      new RegExp(`^${firstSegment}: positions \\d+ to \\d+ cannot be read: 1 records are lost`),
+    );
+  });
+
+  it("tells of a log that ends before what a checkpoint and the mark know", async () => {
+    const disk = await usedDisk("stop");
+    const body = Buffer.alloc(1_000, 199);
+    const last = disk.paths().find((path) => path.endsWith(".log") && disk.contents(path).includes(body)) ?? "";
+    disk.alter(last, (bytes) => bytes.fill(0, bytes.indexOf(body)));
+    assert.match((await problemsOf(disk)).join("\n"), /cannot be read/);
+  });
+
+  it("tells of checkpoints that do not prove themselves, and that nothing is lost by that", async () => {
+    const disk = await usedDisk("stop");
+    const path = newestCheckpoint(disk);
+    disk.alter(path, (bytes) => bytes.fill(0xff, 100, 101));
+    const problems = await problemsOf(disk);
+    assert.equal(problems.length, 1);
+    assert.ok(
+      problems[0]?.startsWith(`${path} cannot be read`) && problems[0].endsWith("nothing is lost"),
+      problems[0],
+    );
+  });
+
+  it("tells of a checkpoint that is intact and wrong", async () => {
+    const [disk, other] = [await usedDisk("stop"), new SimulatedDisk()];
+    const broker = await SimulatedBroker.start(other, randomness);
+    await broker.client.store(topic, "of another broker");
+    await broker.stop();
+    const [mine, its] = [await readNewestCheckpoint(disk, silentLog), await readNewestCheckpoint(other, silentLog)];
+    assert.ok(mine !== undefined && its !== undefined);
+    // The state of another log, under the right position.
+    its.bytes.copyWithin(0, 0);
+    await writeCheckpoint(disk, clock, mine.position, its.bytes);
+    assert.match((await problemsOf(disk)).join("\n"), /the checkpoint at position \d+/);
+  });
+
+  it("tells of files under wrong names, of files that are none of the log's, and of a missing identity", async () => {
+    const disk = await usedDisk("stop");
+    const wrong = `log/${"9".repeat(20)}.log`;
+    disk.rename(firstSegment, wrong);
+    assert.match((await problemsOf(disk)).join("\n"), /wrong name/);
+    disk.rename(wrong, firstSegment);
+    const stray = disk.open(wrong, { create: true });
+    stray.write(Buffer.from("not a segment"), 0, 13, 0);
+    stray.close();
+    assert.match((await problemsOf(disk)).join("\n"), /names no place of its own/);
+    disk.unlink(wrong);
+    assert.deepEqual(await problemsOf(disk), []);
+    disk.unlink("identity");
+    assert.match((await problemsOf(disk)).join("\n"), /no file "identity"/);
+  });
+});
