@@ -160,13 +160,13 @@ function* findInvisibleOne(
   for (let i = firstAfter(witnesses, sentMs + visibleWithinMs + answerMsMax); i < witnesses.length; i++) {
     const witness = witnesses[i]!;
     if (witness.t1 >= endedMs) return;
-    // What was called for before the witness had his answer may have been under way to another.
-    const known = deliveries.filter(({ t0 }) => t0 < witness.t1);
+    // What was called for before the witness had his answer, or in the same millisecond, may have been under way to another.
+    const known = deliveries.filter(({ t0 }) => t0 <= witness.t1);
     const freeMs = Math.max(
       sentMs,
       ...known.map(({ t1, invisibleMs = 0 }) => t1 + invisibleMs),
       ...changes
-        .filter(({ t0, result }) => t0 < witness.t1 && result !== "fail")
+        .filter(({ t0, result }) => t0 <= witness.t1 && result !== "fail")
         .map(({ t1, invisibleMs = 0 }) => t1 + invisibleMs),
     );
     if (witness.t1 - answerMsMax <= freeMs + visibleWithinMs) continue;
