@@ -4,8 +4,8 @@ import { amount, patience } from "../support/test-factor.ts";
 
 describe("the broker state machine against its model, at length (T06)", () => {
   const runs = amount(2_000, 200_000);
-  it(`keeps its promises in ${runs} random histories of up to 100 steps`, () => {
-    const done = checkBrokerModel(runs, 100, testSeed());
+  it(`keeps its promises in ${runs} random histories of up to 150 steps`, () => {
+    const done = checkBrokerModel(runs, 150, testSeed());
     for (const [what, count] of Object.entries(done)) {
       assert.ok(count >= 1_000, `only ${count} ${what}: the histories did too little`);
     }
