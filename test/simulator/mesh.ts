@@ -88,7 +88,8 @@ export class Mesh {
   get isBehind(): boolean {
     if (this.world.nowMs >= this.#lookedMs + lookMs) {
       this.#lookedMs = this.world.nowMs;
-      const waiting = this.node.broker?.state.subscriptions().map(({ ready, inFlight }) => ready + inFlight) ?? [];
+      const waiting =
+        this.node.broker?.state.subscriptions().map(({ ready, blocked, inFlight }) => ready + blocked + inFlight) ?? [];
       this.#isBehind = Math.max(0, ...waiting) > backlogMax;
     }
     return this.#isBehind && !this.mustSend;
