@@ -100,6 +100,14 @@ const forwardAndRedrive = step("forwardAndRedrive", fc.tuple(any), (run, index) 
   for (let g = 0; g < groupCount; g++) run.redrive(g, index);
 });
 
+const sendTimed = step(
+  "sendTimed",
+  fc.tuple(fc.constantFrom(...tags), fc.constantFrom(1, 50, 5_000, 9_500, 60_000, 3_600_000)),
+  (run, tag, aheadMs) => run.sendTimed(tag, aheadMs),
+);
+const recall = step("recall", fc.tuple(any), (run, index) => run.recall(index));
+const recallYoungest = step("recallYoungest", nothing, (run) => run.recall(run.timedCount - 1 + run.timedCount));
+
 /** The steps of T06, the frequent ones first. */
 const steps = [
   send,
@@ -130,6 +138,12 @@ const steps = [
   endTransaction,
   endYoungest,
   endYoungest,
+  sendTimed,
+  sendTimed,
+  sendTimed,
+  recall,
+  recall,
+  recallYoungest,
   step("setAskable", fc.tuple(fc.constantFrom(true, true, false)), (run, isAskable) => run.setAskable(isAskable)),
   step("grow", fc.tuple(fc.boolean()), (run, isCarried) => run.grow(isCarried)),
   change("renew", ChangeKind.Renew),

@@ -6,6 +6,7 @@ import { readDeadLetterRecord } from "../../broker-core/record/dead-letter-recor
 import { TrimReason } from "../../broker-core/record/log-trimmed-record.ts";
 import { Code } from "../../proto/code.ts";
 import { type Answer, BrokerFixture, type Got, messageBytes } from "./broker-fixture.ts";
+import { TimedModel, type TimedState, timedCountsBlank, timedStateBlank } from "./timed-model.ts";
 import {
   type ModelTransaction,
   modelCheckPolicy,
@@ -70,6 +71,7 @@ interface ModelState {
   messages: ModelMessage[];
   groups: ModelGroup[];
   transactions: ModelTransaction[];
+  timed: TimedState;
   /** The log begins here; messages below are gone. */
   logBegin: number;
 }
@@ -110,6 +112,7 @@ interface BaseImage {
 /** What runs did. */
 export const countsBlank = {
   ...transactionCountsBlank,
+  ...timedCountsBlank,
   ...{
     delivered: 0,
     acked: 0,
@@ -137,6 +140,7 @@ function isLive({ state }: ModelLease): boolean {
 export class BrokerRun {
   readonly real = new BrokerFixture({ checkPolicy: modelCheckPolicy });
   readonly #transactions = new TransactionModel(this.real, topicName);
+  readonly #timed = new TimedModel(this.real);
   #model: ModelState;
   #writtenModel: ModelState;
   #durableModel: ModelState;
@@ -172,7 +176,15 @@ export class BrokerRun {
       deadRemoved: 0,
     });
     const groups = [group("ns/limited", 2, 0, "*"), group("ns/narrow", 0, 4, "*"), group("ns/picky", 1, 0, "red")];
-    this.#model = { topicId, incarnation: 1, messages: [], groups, transactions: [], logBegin: 0 };
+    this.#model = {
+      topicId,
+      incarnation: 1,
+      messages: [],
+      groups,
+      transactions: [],
+      timed: timedStateBlank(),
+      logBegin: 0,
+    };
     real.sync();
     this.#writtenModel = structuredClone(this.#model);
     this.#durableModel = structuredClone(this.#model);
@@ -188,9 +200,14 @@ export class BrokerRun {
     return this.#transactions.counts.halves;
   }
 
-  /** What the history did, transactions included. */
+  /** Timed messages sent so far. */
+  get timedCount(): number {
+    return this.#timed.counts.timed;
+  }
+
+  /** What the history did, transactions and timed messages included. */
   get allCounts(): ModelCounts {
-    return { ...this.counts, ...this.#transactions.counts };
+    return { ...this.counts, ...this.#transactions.counts, ...this.#timed.counts };
   }
 
   get parkedCount(): number {
@@ -223,6 +240,27 @@ export class BrokerRun {
     const parts = { id, tag, body: `body of ${id}`, ...(recoveryMs === undefined ? {} : { recoveryMs }) };
     this.#model.transactions.push(this.#transactions.begin(this.#model.topicId, parts));
     this.#check();
+  }
+
+  sendTimed(tag: string, aheadMs: number): void {
+    this.#timed.send(this.#model.timed, this.#model.topicId, `m${this.#nextId++}`, tag, aheadMs);
+    this.#check();
+  }
+
+  /** Recalls any timed message there ever was. */
+  recall(index: number): void {
+    this.#timed.recall(this.#model.timed, this.#model.topicId, index);
+    this.#check();
+  }
+
+  /** What the broker has released since the last look enters the queues. */
+  #release(): void {
+    const { messages, timed } = this.#model;
+    for (const { messageId: id, tag, queueId, offset, position } of this.#timed.look(timed)) {
+      const before = messages.filter((message) => message.queueId === queueId).length;
+      assert.equal(offset, before, "offsets are dense");
+      messages.push({ id, queueId, offset, tag, key: "", position });
+    }
   }
 
   /** Ends any transaction there ever was, mostly one that has ended. */
@@ -623,6 +661,7 @@ export class BrokerRun {
     this.#unseen = [];
     this.counts.crashes++;
     this.#transactions.restarted(this.#model.transactions, between());
+    this.#timed.crashed(kept);
     for (const lease of this.#leased()) {
       lease.copies = 0;
       if (!lease.isOfEarlierBoot || lease.isQueued) continue;
@@ -646,6 +685,7 @@ export class BrokerRun {
     model.topicId = this.real.topic(topicName, { incarnation: model.incarnation, queueCount });
     model.messages = [];
     this.#transactions.topicGone(model.transactions);
+    this.#timed.topicGone(model.timed);
     for (const group of model.groups) {
       group.start = undefined;
       group.leases = new Map();
@@ -661,6 +701,9 @@ export class BrokerRun {
 
   /** Heals everything and consumes until nothing is left: whatever was not lost by right comes out, once. */
   drain(): void {
+    this.sync();
+    this.#timed.toTheLastDue(this.#model.timed);
+    this.pass(0);
     this.sync();
     for (let round = 0; round < 5 || this.#hasMore(); round++) {
       assert.ok(round < 1_000, "the groups never come to an end");
@@ -714,6 +757,7 @@ export class BrokerRun {
   }
 
   #timePassed(): void {
+    this.#release();
     this.#endDue();
     this.#serve();
     this.#transactions.look(this.#model.transactions);
@@ -901,6 +945,7 @@ export class BrokerRun {
   #check(): void {
     assert.equal(this.real.answeredTickets.length, this.#checkedAnswers, this.#unexpected());
     this.#transactions.check(this.#model.transactions);
+    this.#timed.check(this.#model.timed, this.#model.topicId);
     for (const [i, group] of this.#model.groups.entries()) {
       if (group.start === undefined) continue;
       const figures = this.real.figures(group.name, topicName);
