@@ -18,12 +18,12 @@ const firstSegment = "log/00000000000000000000.log";
 describe(`the check of a data directory (seed ${testSeed})`, () => {
   const randomness = new SeededRandomness(testSeed);
 
-  /** What a broker leaves that has stored 200 messages, handed out 20 and keeps two that are not visible yet. */
+  /** What a broker leaves that has stored 120 messages, handed out 20 and keeps two that are not visible yet. */
   async function usedDisk(end: "stop" | "kill"): Promise<SimulatedDisk> {
     const disk = new SimulatedDisk();
     const broker = await SimulatedBroker.start(disk, randomness);
     const { client } = broker;
-    for (let i = 0; i < 200; i++) await client.store(topic, `m-${i}`, { body: Buffer.alloc(1_000, i) });
+    for (let i = 0; i < 120; i++) await client.store(topic, `m-${i}`, { body: Buffer.alloc(1_000, i) });
     await client.store(topic, "timed", { deliveryMs: Date.now() + 3_600_000 });
     await client.begin(topic, "half");
     const held = await client.take(topic, group, { batch: 20, invisibleMs: 300_000 });
@@ -53,9 +53,9 @@ describe(`the check of a data directory (seed ${testSeed})`, () => {
       const { problems, facts } = await check(await usedDisk(end));
       assert.deepEqual(problems, []);
       const text = facts.join("\n");
-      assert.match(text, /1 topics, 200 messages in queues, 1 that wait for their time, 1 open transactions/);
+      assert.match(text, /1 topics, 120 messages in queues, 1 that wait for their time, 1 open transactions/);
       assert.match(text, /groups: 1, with 15 messages in flight and 0 dead letters/);
-      assert.match(text, /Message 200/);
+      assert.match(text, /Message 120/);
       if (end === "stop") assert.match(text, /newest checkpoint: at position \d+/);
     });
   }
@@ -100,7 +100,7 @@ describe(`the check of a data directory (seed ${testSeed})`, () => {
 
   it("tells of a log that ends before what a checkpoint and the mark know", async () => {
     const disk = await usedDisk("stop");
-    const body = Buffer.alloc(1_000, 199);
+    const body = Buffer.alloc(1_000, 119);
     const last = disk.paths().find((path) => path.endsWith(".log") && disk.contents(path).includes(body)) ?? "";
     disk.alter(last, (bytes) => bytes.fill(0, bytes.indexOf(body)));
     assert.match((await problemsOf(disk)).join("\n"), /cannot be read/);

@@ -69,9 +69,9 @@ describe("looking messages up", function () {
       await Promise.all(
         Array.from({ length: 50 }, (_, j) => {
           const n = i + j;
-          return client.send(topic, [
-            keyed(`id-${n}`, [`order-${n}`, `customer-${n % 100}`], n % 2 === 0 ? "even" : "odd"),
-          ]);
+          const message = keyed(`id-${n}`, [`order-${n}`, `customer-${n % 100}`], n % 2 === 0 ? "even" : "odd");
+          // Refused while no file is ready for what comes next.
+          return waitUntil("it is stored", async () => (await client.send(topic, [message])).ok);
         }),
       );
     }
