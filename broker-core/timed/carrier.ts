@@ -3,7 +3,7 @@ import type { LogReader } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
-import { MessageCopy } from "./message-copy.ts";
+import { LentMessage } from "./lent-message.ts";
 import type { TimedJournal } from "./timed-journal.ts";
 import { type RowsInLogOrder, stretchBytes } from "./waiting-table.ts";
 
@@ -19,7 +19,7 @@ export class Carrier {
   readonly #tables: BrokerTables;
   readonly #log: LogReader;
   readonly #records: TimedJournal;
-  readonly #copy = new MessageCopy();
+  readonly #copy = new LentMessage();
   /** Below, nothing waits any more but messages whose bytes are damaged: those cannot be saved. */
   #doneBelow = 0;
   /** The stretch at hand: its messages, the next of them, and where it ends. */

@@ -7,7 +7,7 @@ import type { Journal } from "../dispatch/journal.ts";
 import { nextQueueOf, queueOfGroup } from "../dispatch/queue-choice.ts";
 import { messageBodyStart, messageGroupHash, messageTagHash } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
-import { MessageCopy } from "./message-copy.ts";
+import { LentMessage } from "./lent-message.ts";
 import type { TimedJournal } from "./timed-journal.ts";
 import { none } from "./waiting-table.ts";
 
@@ -38,7 +38,7 @@ export class DueRunner {
   /** What ended the last look before all that was due was released. */
   #stoppedBy: "nothing" | "budget" | "log" = "nothing";
   #carriedBytes = 0;
-  readonly #copy = new MessageCopy();
+  readonly #copy = new LentMessage();
 
   constructor(tables: BrokerTables, log: LogReader & LogWriter, journal: Journal, records: TimedJournal) {
     this.#tables = tables;

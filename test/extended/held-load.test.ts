@@ -9,8 +9,11 @@ const ratePerSecond = 2_000;
 const seconds = 60;
 const clientCount = 8;
 
-/** T19. How long a send takes depends on the machine and is printed; that none fails and none is missing does not. */
-describe("A held load of 2 000 messages of 1 KiB per second for a minute", () => {
+/**
+ * Part of T19. What load the machine holds and how long a send takes is printed and not judged here; that no call fails and no message
+ * is missing is.
+ */
+describe("A minute of messages of 1 KiB, offered at 2 000 per second", () => {
   it("is sent, received and acked through the sidecar without an error", async () => {
     const parts = await MeshParts.start();
     const sidecar = await parts.startSidecar();
@@ -28,11 +31,11 @@ describe("A held load of 2 000 messages of 1 KiB per second for a minute", () =>
       await waitUntil("everything is acked", () => acked(load) >= load.sentCount, 60_000);
       await load.stop();
       const { violations, counts } = checkHistory(load.events, { subscriptions: [{ group: "held", topic: "held" }] });
-      console.log(`      ${counts.sendsOk} sends, ${percentiles(load.sendMs)}`);
+      console.log(`      ${counts.sendsOk} sends of ${ratePerSecond * seconds} due, ${percentiles(load.sendMs)}`);
       assert.deepEqual(violations.slice(0, 10), []);
       const errors = load.events.filter(({ op, result }) => op !== "receive" && result !== "ok");
       assert.deepEqual(errors.slice(0, 10), []);
-      // Less than was due means a machine that cannot make the load, not a broker that cannot bear it.
+      // Enough to mean something. Whether all that was due was sent is a figure of the machine: see the line above.
       assert.ok(counts.sendsOk >= 10_000, `only ${counts.sendsOk} sends`);
     } finally {
       for (const client of clients) client.close();

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { checkHistory, type HistoryReport } from "./history-checker.ts";
@@ -197,7 +198,7 @@ class SmallDisk {
   }
 
   static mount(): SmallDisk | undefined {
-    const directory = spawnSync("mktemp", ["-d", "-t", "popmesh-small-disk-XXXXXX"]).stdout.toString().trim();
+    const directory = mkdtempSync(join(tmpdir(), "popmesh-small-disk-"));
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${smallDisk}`, "tmpfs", directory]);
     if (mounted.status === 0) return new SmallDisk(directory);
     rmSync(directory, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 /** One message on its way from an old record into a new one: the log lends its bytes only until it is called again. */
-export class MessageCopy {
+export class LentMessage {
   #bytes: Buffer = Buffer.alloc(0);
 
   /** A copy of `body` from `start` on, valid until the next call. */
