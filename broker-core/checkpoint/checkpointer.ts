@@ -19,7 +19,7 @@ export interface CheckpointerOptions {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly log: Log;
-  /** Bytes of log between two checkpoints: what a start replays at most. */
+  /** Bytes of log between two checkpoints, or as many as the last one had: what a start replays at most. */
   readonly everyBytes: number;
   /** Position of the checkpoint this process started from. */
   readonly lastPosition: number;
@@ -34,6 +34,8 @@ export class Checkpointer {
   readonly #options: CheckpointerOptions;
   readonly #timer: Timer;
   #lastPosition: number;
+  /** Bytes of the last checkpoint. */
+  #lastBytes = 0;
   /** Taken, waiting for its position to be on disk, or being written. */
   #running: Promise<void> | undefined;
   #taken: { readonly position: number; readonly bytes: Buffer } | undefined;
@@ -61,13 +63,15 @@ export class Checkpointer {
     if (this.#running !== undefined) return;
     if (this.#taken === undefined) {
       const position = this.#source.appliedPosition();
-      if (position - this.#lastPosition < this.#options.everyBytes) return;
+      // A large state (millions of waiting messages) is not written more often than the log grows by as much.
+      if (position - this.#lastPosition < Math.max(this.#options.everyBytes, this.#lastBytes)) return;
       this.#taken = { position, bytes: this.#source.snapshot() };
     }
     // A checkpoint ahead of the log would contain records that a power cut takes away.
     if (this.#source.syncedPosition() < this.#taken.position) return;
     const { position, bytes } = this.#taken;
     this.#taken = undefined;
+    this.#lastBytes = bytes.length;
     this.#running = this.#write(position, bytes).finally(() => {
       this.#running = undefined;
     });

@@ -6,13 +6,13 @@ import { ManualClock } from "../../../support/manual-clock.ts";
 import { SimulatedDisk } from "../../../support/simulated-disk.ts";
 
 describe("Checkpoints while a broker runs", () => {
-  const setUp = () => {
+  const setUp = ({ stateBytes = 0 } = {}) => {
     const [clock, disk] = [new ManualClock(), new SimulatedDisk()];
     const source = { applied: 0, synced: 0, snapshots: 0 };
     const checkpointer = new Checkpointer(
       {
         appliedPosition: () => source.applied,
-        snapshot: () => Buffer.from(`state ${++source.snapshots} at ${source.applied}`),
+        snapshot: () => Buffer.from(`state ${++source.snapshots} at ${source.applied}`.padEnd(stateBytes)),
         syncedPosition: () => source.synced,
       },
       { storage: disk, clock, log: silentLog, everyBytes: 1_000, lastPosition: 0 },
@@ -32,6 +32,21 @@ describe("Checkpoints while a broker runs", () => {
     await clock.advanceAndSettle(5_000);
     assert.equal(source.snapshots, 1);
     assert.equal(checkpointer.lastPosition, 1_000);
+    await checkpointer.stop();
+  });
+
+  it("of a large state wait until the log has grown by as much", async () => {
+    const { clock, source, checkpointer, newest } = setUp({ stateBytes: 5_000 });
+    source.applied = source.synced = 1_000;
+    await clock.advanceAndSettle(1_000);
+    assert.equal(source.snapshots, 1);
+    source.applied = source.synced = 5_999;
+    await clock.advanceAndSettle(5_000);
+    assert.equal(source.snapshots, 1);
+    source.applied = source.synced = 6_000;
+    await clock.advanceAndSettle(1_000);
+    assert.equal((await newest())?.length, 5_000);
+    assert.equal(source.snapshots, 2);
     await checkpointer.stop();
   });
 
