@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Producer } from "rocketmq-client-nodejs";
 import { RunningProcess } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { childPid, type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
 import { BookKeeper } from "../support/transaction-application.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -37,6 +37,8 @@ describe("timed messages of the official SDK", function () {
   const send = (body: string, aheadMs: number) =>
     producer.send({ topic: "alarms", body: Buffer.from(body), deliveryTimestamp: new Date(Date.now() + aheadMs) });
 
+  const metrics = async () => (await fetch(`http://${mesh.brokerAdmin}/stats/prometheus`)).text();
+
   it("come once each, in the order of their times, and never early", async () => {
     const dueMs = new Map<string, number>();
     const early: string[] = [];
@@ -63,6 +65,36 @@ describe("timed messages of the official SDK", function () {
     await waitUntil("the other one", () => keeper.bodies.includes("kept"), 30_000);
     assert.ok(!keeper.bodies.includes("taken back"));
     await assert.rejects(producer.recallMessage("alarms", kept.recallHandle), /does not wait any more/);
+  });
+
+  it("outlive a kill -9 of the broker between send and due: all come once, none early, none that was taken back", async () => {
+    const dueMs = Date.now() + 4_000;
+    const wanted = new Set<string>();
+    const early: string[] = [];
+    keeper.onMessage = (body) => {
+      if (wanted.has(body) && Date.now() < dueMs) early.push(body);
+    };
+    for (let i = 0; i < 20; i++) {
+      wanted.add(`survivor ${i}`);
+      await producer.send({
+        ...{ topic: "alarms", body: Buffer.from(`survivor ${i}`) },
+        deliveryTimestamp: new Date(dueMs + i),
+      });
+    }
+    const taken = await producer.send({
+      ...{ topic: "alarms", body: Buffer.from("taken before the kill") },
+      deliveryTimestamp: new Date(dueMs),
+    });
+    await producer.recallMessage("alarms", taken.recallHandle);
+    assert.match(await metrics(), /popmesh_broker_delayed_messages\{topic="default\/alarms"\} 20\n/);
+    assert.ok(Date.now() < dueMs, "the machine is too slow for this test");
+    process.kill(await childPid(mesh, "broker-core"), "SIGKILL");
+    const survivors = () => keeper.bodies.filter((body) => wanted.has(body));
+    await waitUntil("all of them", () => new Set(survivors()).size === wanted.size, 40_000);
+    assert.deepEqual(survivors().sort(), [...wanted].sort(), "each once");
+    assert.deepEqual(early, []);
+    assert.ok(!keeper.bodies.includes("taken before the kill"));
+    assert.doesNotMatch(await metrics(), /popmesh_broker_delayed_messages\{topic="default\/alarms"\} [1-9]/);
   });
 
   it("are refused when their time is further ahead than the broker allows", async () => {

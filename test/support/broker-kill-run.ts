@@ -7,7 +7,7 @@ import { type BrokerProcess, connectUpstream } from "./start-broker.ts";
 import { encodedMessage, groupRef, messageGroupOf, messageIdOf, topicRef, UpstreamClient } from "./upstream-client.ts";
 import { waitUntil } from "./wait-until.ts";
 
-const topic = topicRef("killed", { queueCount: 4 });
+const topic = topicRef("killed", { queueCount: 4, messageTypes: 0b1110 });
 const group = groupRef("survivors", { attemptsMax: 0 });
 const producerCount = 16;
 const consumerCount = 4;
@@ -18,6 +18,9 @@ const keptShare = 20;
 /** One message in so many belongs to one of so many message groups. */
 const groupedShare = 4;
 const messageGroups = 24;
+/** One in so many is to be delivered later, some of them only after the next kill. */
+const timedShare = 5;
+const aheadMsMax = 3_000;
 const drainMsMax = 30_000;
 
 export interface BrokerKillReport {
@@ -128,9 +131,11 @@ class LoadRun {
 
   async #isEmpty(): Promise<boolean> {
     const answer = await fetch(`http://127.0.0.1:${this.#broker.adminPort}/queues`);
-    const { subscriptions } = (await answer.json()) as {
+    const { subscriptions, topics } = (await answer.json()) as {
       subscriptions: { group: string; ready: number; inFlight: number }[];
+      topics: { delayed: number }[];
     };
+    if (topics.some(({ delayed }) => delayed > 0)) return false;
     return subscriptions.every(({ ready, inFlight }) => ready + inFlight === 0);
   }
 
@@ -155,14 +160,24 @@ class LoadRun {
       const id = `m-${number}`;
       const key = number % groupedShare === 0 ? `key-${(number / groupedShare) % messageGroups}` : undefined;
       const body = Buffer.alloc(512, number & 0xff);
-      const bytes = encodedMessage(id, key === undefined ? { body } : { body, messageGroup: key });
+      const aheadMs = key === undefined && number % timedShare === 1 ? 50 + ((number * 37) % aheadMsMax) : 0;
+      // Before the wall clock is read: a pause between the two must not make the target later than the time that was asked for.
       const t0 = performance.now();
+      const deliveryMs = Date.now() + aheadMs;
+      const bytes = encodedMessage(id, {
+        body,
+        ...(key === undefined ? {} : { messageGroup: key }),
+        ...(aheadMs === 0 ? {} : { deliveryMs }),
+      });
       const answer = await this.#client.send(topic, [bytes]);
       const result = answer.ok ? "ok" : answer.reach === "unknown" ? "info" : "fail";
-      const place = answer.ok ? { queue: answer.queueId, offset: answer.firstOffset } : {};
+      const isPlaced = answer.ok && (answer.recallHandles?.length ?? 0) === 0;
+      const place = isPlaced ? { queue: answer.queueId, offset: answer.firstOffset } : {};
+      // The wall clock tells whole milliseconds, the history's own clock parts of them.
+      const time = aheadMs === 0 ? {} : { targetMs: t0 + aheadMs - 1 };
       this.#events.push({
         ...{ op: "send", client, t0, t1: performance.now(), result, id, topic: topic.name },
-        ...{ digest: digestOf(bytes), ...place, ...(key === undefined ? {} : { key }) },
+        ...{ digest: digestOf(bytes), ...place, ...time, ...(key === undefined ? {} : { key }) },
       });
       if (answer.ok) this.#sentIds.add(id);
     }
