@@ -52,6 +52,7 @@ import { bootNumber } from "./record/granted-at.ts";
 import type { TrimReason } from "./record/log-trimmed-record.ts";
 import { RecallHandleSealer } from "./timed/recall-handle.ts";
 import { delayMsMaxDefault, TimedMessages } from "./timed/timed-messages.ts";
+import { waitingImageBytes } from "./timed/waiting-image.ts";
 import { Opener } from "./topic/opener.ts";
 import type { Topic } from "./topic/topic.ts";
 import { type CheckPolicy, defaultCheckPolicy, TransactionCoordinator } from "./transaction/transaction-coordinator.ts";
@@ -343,6 +344,11 @@ export class BrokerState implements BrokerPort {
     this.#endLeases(now);
     this.#serveWoken(now);
     return operated;
+  }
+
+  /** A base image has at least so many bytes. */
+  get baseBytesMin(): number {
+    return waitingImageBytes(this.#tables.waiting.count);
   }
 
   /**

@@ -23,6 +23,8 @@ export interface RetainedState {
   readonly appliedPosition: number;
   readonly logBegin: number;
   baseImage(position: number): Buffer;
+  /** A base image has at least so many bytes: so that none is made only to be found too large. */
+  readonly baseBytesMin: number;
   unconsumedBelow(position: number): Unconsumed[];
   carryBefore(position: number, now: Now): Carried;
   trimLog(begin: number, reason: TrimReason, now: Now): number;
@@ -120,8 +122,9 @@ export class Retention {
   async #makeBase(): Promise<boolean> {
     const { storage, clock } = this.#options;
     const position = this.#state.appliedPosition;
-    const bytes = this.#state.baseImage(position);
     const since = position - (this.#bases.at(-1)?.position ?? 0);
+    if (2 * this.#state.baseBytesMin > baseShare * since) return true;
+    const bytes = this.#state.baseImage(position);
     if (2 * bytes.length > baseShare * since) return true;
     const mark = { position, takenMs: this.#nowMs };
     await this.#durable(position - 1);

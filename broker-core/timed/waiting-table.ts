@@ -112,6 +112,11 @@ export class WaitingTable {
     tally(this.#stretches, stretchOf(position), 1);
   }
 
+  /** All rows lie below; those that are free have the number 0. */
+  get end(): number {
+    return this.#end;
+  }
+
   /** Rows in use, in no order. A row may be removed when it was given. */
   *rows(): Generator<number> {
     for (let row = 0; row < this.#end; row++) if (this.#numberOf(row) > 0) yield row;

@@ -83,6 +83,36 @@ describe("Retention of a whole broker", function () {
     );
   });
 
+  it("carries timed messages along, and starts with them from the base image alone", async () => {
+    const disk = new SimulatedDisk();
+    const randomness = new SeededRandomness(testSeed);
+    const timed = { ...topicRef("timed"), messageTypes: 1 << 3 };
+    let broker = await SimulatedBroker.start(disk, randomness, small);
+    const deliveryMs = Date.now() + 6_000;
+    const { recallHandles = [] } = await broker.client.store(timed, "recalled", { deliveryMs: deliveryMs + 1_000 });
+    await broker.client.store(timed, "kept", { deliveryMs, body: "whole" });
+    let sent = 0;
+    await waitUntil(
+      "the segment of the timed messages is gone",
+      async () => {
+        await fill(broker, sent, 200);
+        sent += 200;
+        return !segments(disk).includes("00000000000000000000.log");
+      },
+      40_000,
+    );
+    await broker.die();
+    disk.crash(randomness);
+    for (const path of disk.paths()) if (path.startsWith("checkpoint/")) disk.remove(path);
+    broker = await SimulatedBroker.start(disk, randomness, small);
+    assert.ok((await broker.client.recall(timed, recallHandles[0]!)).ok);
+    const [delivery] = await broker.client.take(timed, group, { waitMs: 20_000 });
+    assert.ok(delivery !== undefined && Date.now() >= deliveryMs, "not before its time");
+    assert.equal(messageIdOf(delivery), "kept");
+    assert.ok(delivery.message.includes("whole"));
+    await broker.stop();
+  });
+
   it("refuses messages on a disk that is over 90 % full, acknowledges from the reserve, and goes on by itself", async () => {
     const disk = new SimulatedDisk();
     const broker = await SimulatedBroker.start(disk, new SeededRandomness(1), small);

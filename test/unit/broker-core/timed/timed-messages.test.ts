@@ -30,6 +30,14 @@ describe("timed messages", () => {
     assert.deepEqual(f.state.delayedMessages(), []);
   });
 
+  it("tell how large a base image is at least, before one is made", () => {
+    const { f, t } = opened();
+    assert.equal(f.state.baseBytesMin, 0);
+    for (let i = 0; i < 100; i++) f.sendTimed(t, f.wallMs + 60_000);
+    const { baseBytesMin, appliedPosition } = f.state;
+    assert.ok(baseBytesMin >= 2_000 && baseBytesMin <= f.state.baseImage(appliedPosition).length, `${baseBytesMin}`);
+  });
+
   it("come with their delivery time, their lane mark, and the place and time of their release", () => {
     const { f, t, g } = opened({ queueCount: 4 });
     f.send(t, { id: "before" });

@@ -198,6 +198,16 @@ describe("the table of waiting messages", () => {
     });
   });
 
+  it("comes back whole from an image of many blocks, with rows that are free in between", () => {
+    const table = new WaitingTable();
+    for (let number = 1; number <= 30_000; number++) table.add(number, 7 * number, 100 * number, 1 + (number % 5));
+    for (let number = 2; number <= 30_000; number += 7) table.remove(table.find(number));
+    table.releasedThroughMs = 99;
+    const restored = new WaitingTable();
+    readWaiting(new ImageReader(bytesOf(table, writeWaiting)), restored);
+    assert.deepEqual(bytesOf(restored, dumpWaiting), bytesOf(table, dumpWaiting));
+  });
+
   it("keeps its order over many slabs and parts of the index", () => {
     const table = new WaitingTable();
     const count = 200_000;
