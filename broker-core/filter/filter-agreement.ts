@@ -121,13 +121,14 @@ export function disagreement(
 ): string {
   const seen = waits ? "it waits for messages now" : `its last receive began ${(sinceMs / 1000).toFixed(1)} s ago`;
   return (
-    `group ${group} reads ${topic} with the filter ${described(inForce)} of client ${shown(keeper, 255)} (${seen}), and this client ` +
-    `asks with ${described(wanted)}. What one filter does not match is passed for the whole group, so a group reads a topic with ` +
+    `group ${group} reads ${topic} with the filter ${filterText(inForce)} of client ${shown(keeper, 255)} (${seen}), and this client ` +
+    `asks with ${filterText(wanted)}. What one filter does not match is passed for the whole group, so a group reads a topic with ` +
     `one filter: use another group, or the same filter in all clients. A changed filter comes into force ${clientAliveMs / 1000} s ` +
     "after the last receive with the old one"
   );
 }
 
-function described(filter: MessageFilter): string {
+/** A filter for people: its kind and its canonical expression, cut where it is long. */
+export function filterText(filter: MessageFilter): string {
   return `${filter.sql === undefined ? "TAG" : "SQL92"} ${shown(filter.canonical, shownFilterMax)}`;
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { noPosition } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import { filterText } from "../filter/filter-agreement.ts";
 import { LeaseState } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type Operation, operation } from "./operations.ts";
@@ -9,7 +10,9 @@ import { storeMsAt } from "./stored-message.ts";
 
 /**
  * `group.describe { group }`: how far the group is in each topic it reads here. Lag is told in messages, split into what is
- * ready, what is blocked behind an earlier message of its message group, and what is in flight; and by the age of the oldest message that the group is not done with.
+ * ready, what is blocked behind an earlier message of its message group, and what is in flight; and by the age of the oldest
+ * message that the group is not done with. `delayed` waits for its time and is in no queue yet, so it is no lag. `filter` is
+ * what clients that receive now agree on, null when nobody has received for a while.
  */
 export function describeGroup(
   tables: BrokerTables,
@@ -29,6 +32,8 @@ export function describeGroup(
           inFlight: subscription.inFlight,
           inFlightMax: inFlightMax(subscription),
           deadLetters: subscription.deadLetters,
+          delayed: tables.waiting.countOf(subscription.topic.id),
+          filter: filterInForce(subscription, now.monotonicMs),
           waitingReceives: subscription.waitCount,
           oldestStoreMs: oldestStoreMs ?? null,
           lagMs: oldestStoreMs === undefined ? 0 : Math.max(0, Math.floor(now.wallMs) - oldestStoreMs),
@@ -42,6 +47,10 @@ export function describeGroup(
     const isKnown = tables.groups.byName(name) !== undefined;
     return { ok: true, result: { group: name, isKnown, topics }, position: noPosition };
   });
+}
+
+function filterInForce({ agreement }: Subscription, nowMs: number): string | null {
+  return agreement === undefined || agreement.isOver(nowMs) ? null : filterText(agreement.filter);
 }
 
 /** Log position of the oldest message that each subscription holds or has back from a lease. */

@@ -49,7 +49,9 @@ export function register(program: Command): void {
       group
         .command("describe")
         .argument("<name>")
-        .description("how far the group is: ready, blocked, in flight, dead, and its lag in messages and seconds")
+        .description(
+          "how far the group is: ready, blocked, in flight, delayed, dead; lag in messages and seconds; filter",
+        )
         .option("-n, --namespace <namespace>", "namespace of the group", defaultNamespace),
     ),
   ).action(async (name: string, options: ServerOption & OutputOption & { namespace: string }) => {
@@ -123,17 +125,19 @@ function resetText(name: string, dryRun: boolean, { brokers }: FromAll<GroupRese
 function statusText(name: string, { topics }: GroupStatus): string {
   if (topics.length === 0) return `group "${name}" has not read any topic yet`;
   return tableText(
-    ["TOPIC", "READY", "BLOCKED", "IN FLIGHT", "DEAD", "WAITING", "LAG", "OLDEST"],
+    ["TOPIC", "READY", "BLOCKED", "IN FLIGHT", "DELAYED", "DEAD", "WAITING", "LAG", "OLDEST", "FILTER"],
     topics.map((topic) =>
       [
         topic.topic,
         topic.ready,
         topic.blocked,
         topic.inFlight,
+        topic.delayed,
         topic.deadLetters,
         topic.waitingReceives,
         topic.lagMessages,
         `${topic.lagSeconds.toFixed(1)} s`,
+        topic.filters.join("; "),
       ].map(String),
     ),
   );

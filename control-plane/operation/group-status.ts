@@ -9,7 +9,11 @@ export interface TopicProgress {
   readonly inFlight: number;
   readonly inFlightMax: number;
   readonly deadLetters: number;
+  /** Messages of the topic that wait for their time: no lag yet. */
+  readonly delayed: number;
   readonly waitingReceives: number;
+  /** By which the group reads the topic there; null when nobody has received for a while. */
+  readonly filter: string | null;
   /** Wall time of the oldest message that the group is not done with. */
   readonly oldestStoreMs: number | null;
   readonly lagMs: number;
@@ -29,11 +33,15 @@ export interface TopicStatus {
   readonly blocked: number;
   readonly inFlight: number;
   readonly deadLetters: number;
+  /** Messages of the topic that wait for their time: no lag yet. */
+  readonly delayed: number;
   readonly waitingReceives: number;
   /** `ready`, `blocked` and `inFlight`. */
   readonly lagMessages: number;
   /** Age of the oldest message that the group is not done with. */
   readonly lagSeconds: number;
+  /** The filters in force, mostly one; two while a change of it reaches one broker after the other. */
+  readonly filters: readonly string[];
   readonly brokers: readonly (TopicProgress & { readonly broker: string })[];
 }
 
@@ -69,9 +77,11 @@ export function groupStatus(group: string, answers: readonly BrokerAnswer<Descri
         blocked,
         inFlight,
         deadLetters: sum((row) => row.deadLetters),
+        delayed: sum((row) => row.delayed),
         waitingReceives: sum((row) => row.waitingReceives),
         lagMessages: ready + blocked + inFlight,
         lagSeconds: Math.max(0, ...brokers.map(({ lagMs }) => lagMs)) / 1000,
+        filters: [...new Set(brokers.flatMap(({ filter }) => filter ?? []))],
         brokers,
       };
     });

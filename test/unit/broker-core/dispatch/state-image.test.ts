@@ -14,6 +14,10 @@ describe("a state image", () => {
     f.receive(t, g, { attemptId: "b", batch: 1 });
     const image = f.state.snapshot();
     for (let length = 0; length < image.length; length++) {
+      // Inside a page of zeros one cut is like the next: there only some are made.
+      const isInZeros =
+        length >= 16 && length % 509 !== 0 && image.subarray(length - 16, length + 16).every((b) => b === 0);
+      if (isInZeros) continue;
       assert.throws(() => f.rebuild(image.subarray(0, length)), StateImageError, `${length} of ${image.length} bytes`);
     }
     assert.throws(() => f.rebuild(Buffer.concat([image, Buffer.alloc(1)])), StateImageError);

@@ -10,6 +10,8 @@ interface Described {
     blocked: number;
     inFlight: number;
     deadLetters: number;
+    delayed: number;
+    filter: string | null;
     oldestStoreMs: number | null;
     lagMs: number;
     queues: readonly { queueId: number; position: number; end: number }[];
@@ -38,6 +40,8 @@ describe("The operator call group.describe", () => {
           inFlight: 2,
           inFlightMax: undefined,
           deadLetters: 0,
+          delayed: 0,
+          filter: 'TAG "*"',
           waitingReceives: 0,
         },
         ...{ oldestStoreMs: firstMs, lagMs: 3_000, queues: [{ queueId: 0, position: 2, end: 5 }] },
@@ -69,6 +73,22 @@ describe("The operator call group.describe", () => {
     assert.deepEqual(describe(), [0, 1, 1, 1_500]);
     broker.ack(groupId, first!.receipt);
     assert.deepEqual(describe(), [1, 0, 0, 500]);
+  });
+
+  it("tells what waits for its time, and the filter that is in force as long as somebody receives with it", () => {
+    const broker = new BrokerFixture({ groupStart: "beginning" });
+    const topicId = broker.topic();
+    const groupId = broker.group();
+    const describe = () => {
+      const { ready, delayed, filter } = broker.operate<Described>("group.describe", { group: "ns/billing" })
+        .topics[0]!;
+      return [ready, delayed, filter];
+    };
+    broker.receive(topicId, groupId, { filterType: 2, filter: "amount > 10" });
+    broker.sendTimed(topicId, broker.wallMs + 90_000);
+    assert.deepEqual(describe(), [0, 1, 'SQL92 "amount > 10"']);
+    broker.pass(90_000);
+    assert.deepEqual(describe(), [1, 0, null]);
   });
 
   it("tells a group that reads nothing from one that is not known", () => {

@@ -9,8 +9,8 @@ import { Code } from "../../../../proto/code.ts";
 import { MeshError } from "../../../../proto/runtime/mesh-error.ts";
 
 const progress = (topic: string, figures: Partial<TopicProgress>): TopicProgress => ({
-  ...{ topic, ready: 0, blocked: 0, inFlight: 0, inFlightMax: 20_000, deadLetters: 0, waitingReceives: 0 },
-  ...{ oldestStoreMs: null, lagMs: 0 },
+  ...{ topic, ready: 0, blocked: 0, inFlight: 0, inFlightMax: 20_000, deadLetters: 0, delayed: 0, waitingReceives: 0 },
+  ...{ filter: null, oldestStoreMs: null, lagMs: 0 },
   ...figures,
 });
 const said = (broker: string, ...topics: TopicProgress[]): BrokerAnswer<DescribedGroup> => ({
@@ -28,22 +28,44 @@ describe("The status of a group over all brokers", () => {
           blocked: 5,
           inFlight: 2,
           deadLetters: 1,
+          delayed: 7,
+          filter: "TAG a",
           waitingReceives: 4,
           lagMs: 1_500,
         }),
       ),
-      said("b", progress("default/orders", { ready: 10, lagMs: 9_000 }), progress("default/bills", { inFlight: 1 })),
+      said(
+        "b",
+        progress("default/orders", { ready: 10, delayed: 1, filter: "TAG b", lagMs: 9_000 }),
+        progress("default/bills", { inFlight: 1 }),
+      ),
     ]);
     assert.deepEqual(
       topics.map(({ brokers, ...rest }) => ({ ...rest, brokers: brokers.map(({ broker }) => broker) })),
       [
         {
-          ...{ topic: "default/bills", ready: 0, blocked: 0, inFlight: 1, deadLetters: 0, waitingReceives: 0 },
-          ...{ lagMessages: 1, lagSeconds: 0, brokers: ["b"] },
+          ...{
+            topic: "default/bills",
+            ready: 0,
+            blocked: 0,
+            inFlight: 1,
+            deadLetters: 0,
+            delayed: 0,
+            waitingReceives: 0,
+          },
+          ...{ lagMessages: 1, lagSeconds: 0, filters: [], brokers: ["b"] },
         },
         {
-          ...{ topic: "default/orders", ready: 13, blocked: 5, inFlight: 2, deadLetters: 1, waitingReceives: 4 },
-          ...{ lagMessages: 20, lagSeconds: 9, brokers: ["a", "b"] },
+          ...{
+            topic: "default/orders",
+            ready: 13,
+            blocked: 5,
+            inFlight: 2,
+            deadLetters: 1,
+            delayed: 8,
+            waitingReceives: 4,
+          },
+          ...{ lagMessages: 20, lagSeconds: 9, filters: ["TAG a", "TAG b"], brokers: ["a", "b"] },
         },
       ],
     );
