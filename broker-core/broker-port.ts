@@ -55,7 +55,12 @@ export interface BrokerPort {
   /** Monotonic time at which `advance` is next needed; Infinity when nothing is pending; in the past: at once. */
   nextTimerMs(): number;
 
-  /** Applies a record of the log during start-up; in the log's order, from the position of the restored snapshot on. */
+  /**
+   * Where the replay begins: at the position of the restored snapshot; undefined: at the beginning of the log, because there
+   * was no snapshot, or because the index that it names was lost and is read from the log again.
+   */
+  readonly replayFrom: number | undefined;
+  /** Applies a record of the log during start-up; in the log's order, from `replayFrom` on. */
   replay(record: LogRecord): void;
   /** Ends start-up: all that was replayed is durable, and calls may come. */
   goLive(now: Now): void;

@@ -27,9 +27,11 @@ import type {
   TransactionEnd,
 } from "./broker-port.ts";
 import type { LogReader, LogRecord, LogWriter } from "./commit-log/log.ts";
+import type { IndexPages } from "./consume-queue/index-pages.ts";
 import { Burier } from "./dead-letter/burier.ts";
 import { BrokerTables } from "./dispatch/broker-tables.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { IndexRecovery } from "./dispatch/index-recovery.ts";
 import { Journal } from "./dispatch/journal.ts";
 import { trimLog, type Unconsumed, unconsumedBelow } from "./dispatch/log-trimming.ts";
 import { Sender } from "./dispatch/sender.ts";
@@ -82,6 +84,10 @@ export interface BrokerStateOptions {
   readonly topicsInUseMin?: number;
   /** Longest delay of a timed message; default 40 days. */
   readonly delayMsMax?: number;
+  /** Where index entries go that do not fit into memory; default: memory. */
+  readonly indexPages?: IndexPages;
+  /** Memory for index entries; default 64 MiB. */
+  readonly indexBytes?: number;
 }
 
 const inFlightMaxDefault = 20_000;
@@ -115,6 +121,10 @@ export class BrokerState implements BrokerPort {
   readonly #operations: Operations;
   /** Subscriptions to be served at the end of the call at hand. */
   readonly #woken = new Set<Subscription>();
+  /** Of a start that found the index lost. */
+  readonly #recovery: IndexRecovery | undefined;
+  /** Of the last snapshot. */
+  #imageBytes = 0;
   /** There are more ended leases than one `advance` takes. */
   #isBehind = false;
 
@@ -124,8 +134,14 @@ export class BrokerState implements BrokerPort {
     this.#tables = new BrokerTables(
       { boot: bootNumber(bootId), startMonotonicMs: start.monotonicMs, startWallMs: start.wallMs },
       options.topicsInUseMin,
+      options.indexPages,
+      options.indexBytes,
     );
-    if (image !== undefined) readStateImage(image, this.#tables);
+    if (image === undefined) this.#tables.queues.clearPages();
+    else {
+      const readRest = readStateImage(image, this.#tables);
+      if (this.#tables.queues.isLost) this.#recovery = new IndexRecovery(this.#tables, readRest);
+    }
     const sealer = new ReceiptSealer(options.brokerName, options.receiptKey);
     this.#dispatcher = new Dispatcher(this.#tables);
     this.#journal = new Journal(log, this.#tables, this.#dispatcher, options.runId >>> 0);
@@ -166,13 +182,24 @@ export class BrokerState implements BrokerPort {
     ]);
   }
 
+  get replayFrom(): number | undefined {
+    return this.#recovery !== undefined || this.appliedPosition === 0 ? undefined : this.appliedPosition;
+  }
+
   replay(record: LogRecord): void {
+    if (this.#recovery?.take(record)) return;
     this.#dispatcher.apply(record.type, record.position, record.body, 0, record.body.length);
     this.#tables.appliedPosition = record.nextPosition;
     this.#tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
 
+  /** There are no more records in the log. Throws `IndexDamage` where the index was lost and the log lost records of it, too. */
+  replayed(): void {
+    this.#recovery?.finish(this.appliedPosition);
+  }
+
   goLive(now: Now): void {
+    this.replayed();
     this.#tables.isPartial = false;
     const { queues, undurable } = this.#tables;
     // What was read from the log at start-up is on disk: recovery has seen to that.
@@ -332,7 +359,9 @@ export class BrokerState implements BrokerPort {
   }
 
   snapshot(): Buffer {
-    return writeStateImage(this.#tables);
+    const image = writeStateImage(this.#tables, this.#imageBytes);
+    this.#imageBytes = image.length;
+    return image;
   }
 
   dump(): Buffer {

@@ -7,10 +7,11 @@ import type { Randomness } from "../proto/runtime/randomness.ts";
 import { defineAdminRoutes } from "./admin-routes.ts";
 import type { BrokerPort, Now } from "./broker-port.ts";
 import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
-import { readNewestCheckpoint, writeCheckpoint } from "./checkpoint/checkpoint-store.ts";
+import { readNewestCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
 import type { BrokerConfig } from "./config.ts";
+import { IndexFiles } from "./consume-queue/index-files.ts";
 import type { BrokerTables } from "./dispatch/broker-tables.ts";
 import { StateImageError } from "./dispatch/state-image.ts";
 import { DataDirectoryError, openIdentity } from "./identity.ts";
@@ -92,10 +93,12 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     },
   };
   const begin = logBeginOf(storage);
-  const { state, from } = await restoreState(deps, handle, receives, options, begin);
+  const index = new IndexFiles({ storage, randomness, log });
+  const indexOptions = { ...options, indexPages: index, indexBytes: config.indexMemory };
+  const { state, position } = await restoreState(deps, handle, receives, indexOptions, begin);
   let disk: "sound" | "failed" = "sound";
   const { log: commitLog } = await openCommitLog({
-    ...{ storage, clock, randomness, log, metrics, begin, from },
+    ...{ storage, clock, randomness, log, metrics, begin, from: state.replayFrom, durable: position },
     flush: config.flush,
     segmentBytes: config.segmentSize,
     visit: (record) => state.replay(record),
@@ -111,7 +114,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   metrics.gaugeOf("popmesh_broker_disk_written_bytes", written, () => storage.writtenBytes);
   state.goLive(now());
   // Damage took the record that goes with the base image: what it said is said again.
-  if (from === begin && state.logBegin < begin) state.trimLog(begin, TrimReason.Age, now());
+  if (position === begin && state.logBegin < begin) state.trimLog(begin, TrimReason.Age, now());
 
   // Who asks it.
   const server = new FrameServer(receives, {
@@ -123,8 +126,9 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
       appliedPosition: () => state.appliedPosition,
       snapshot: () => state.snapshot(),
       syncedPosition: () => commitLog.syncedPosition,
+      index,
     },
-    { storage, clock, log, everyBytes: config.checkpointEvery, lastPosition: from ?? 0 },
+    { storage, clock, log, everyBytes: config.checkpointEvery, lastPosition: position },
   );
   const retention = new Retention(state, commitLog, {
     ...{ storage, clock, log, metrics, bases: listBases(storage) },
@@ -151,6 +155,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     commitLog.abandon();
     void checkpointer.stop();
     void retention.stop();
+    index.close();
     void admin.close();
   };
   let registrar: Registrar | undefined;
@@ -197,11 +202,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
       const position = state.appliedPosition;
       const image = state.snapshot();
       await commitLog.close();
-      if (disk === "sound" && position > checkpointer.lastPosition) {
-        await writeCheckpoint(storage, clock, position, image).catch((error: unknown) =>
-          log.warn({ err: error }, "the last checkpoint could not be written; the next start takes longer"),
-        );
-      }
+      if (disk === "sound") await checkpointer.writeLast(position, image);
+      index.close();
       await registrar?.stop();
       await admin.close();
     },
@@ -216,18 +218,18 @@ async function restoreState(
   receives: ReceiveTable,
   options: ConstructorParameters<typeof BrokerState>[2],
   begin: number,
-): Promise<{ readonly state: BrokerState; readonly from: number | undefined }> {
+): Promise<{ readonly state: BrokerState; readonly position: number }> {
   const checkpoint = await readNewestCheckpoint(storage, log);
   if (checkpoint !== undefined && checkpoint.position >= begin) {
     try {
       const state = new BrokerState(handle, receives, options, checkpoint.bytes);
-      return { state, from: checkpoint.position };
+      return { state, position: checkpoint.position };
     } catch (error) {
       if (!(error instanceof StateImageError)) throw error;
       log.warn({ err: error }, "the checkpoint cannot be used; everything is read from the log");
     }
   }
-  if (begin === 0) return { state: new BrokerState(handle, receives, options), from: undefined };
+  if (begin === 0) return { state: new BrokerState(handle, receives, options), position: 0 };
   const base = readBase(storage, begin);
   if (base === undefined) {
     throw new DataDirectoryError(
@@ -236,7 +238,7 @@ async function restoreState(
     );
   }
   try {
-    return { state: new BrokerState(handle, receives, options, base), from: begin };
+    return { state: new BrokerState(handle, receives, options, base), position: begin };
   } catch (error) {
     if (!(error instanceof StateImageError)) throw error;
     throw new DataDirectoryError(`the base image at log position ${begin} is of another release: ${error.message}`);

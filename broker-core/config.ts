@@ -26,6 +26,7 @@ const table = {
   checkpointEvery: bytes("log written between two checkpoints of the derived state", "64MiB"),
   retentionAge: durationMs("messages older than this are removed, consumed or not; 0 for never", "72h"),
   retentionBytes: bytes("the oldest messages are removed when the log is larger; 0 for any size", "0"),
+  indexMemory: bytes("memory for the index of messages; what does not fit is read from disk", "64MiB"),
   transactionFirstCheck: durationMs("from a half message to the first question to its producer", "6s"),
   transactionCheckInterval: durationMs("from one question to the next", "30s"),
   transactionChecksMax: integer("questions before a transaction is rolled back", 15, 1, 65_535),

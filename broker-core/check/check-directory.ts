@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { type Log, silentLog } from "../../proto/runtime/log.ts";
+import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { BrokerState, type BrokerStateOptions } from "../broker-state.ts";
 import { inspectCheckpoints } from "../checkpoint/checkpoint-store.ts";
 import type { DamageRange } from "../commit-log/damage.ts";
@@ -9,6 +10,8 @@ import { type LogRecord, RecordType } from "../commit-log/log.ts";
 import { leaveOutRemoved } from "../commit-log/open-commit-log.ts";
 import { findDurable, replay } from "../commit-log/recovery.ts";
 import { type FoundSegments, findSegments } from "../commit-log/segment-finder.ts";
+import { IndexFiles } from "../consume-queue/index-files.ts";
+import { IndexDamage } from "../consume-queue/index-pages.ts";
 import { StateImageError } from "../dispatch/state-image.ts";
 import { DataDirectoryError, type Identity, readIdentity } from "../identity.ts";
 import { LogHandle } from "../log-handle.ts";
@@ -56,7 +59,7 @@ export async function checkDirectory(disk: Storage, clock: Clock): Promise<Check
   const durable = findDurable(found.live, floor);
 
   const options = stateOptions(identity, clock);
-  const whole = rebuild(found, begin, durable, options, begin === 0 ? undefined : readBase(storage, begin));
+  const whole = rebuild(found, () => begin, durable, options, begin === 0 ? undefined : readBase(storage, begin));
   const { end, damage, recordCount } = whole.replayed;
   facts.push(`log: positions ${begin} to ${end} in ${found.live.length} files, ${recordCount} records`);
   if (recordCount > 0) facts.push(`records: ${listOf(whole.countByType)}`);
@@ -70,8 +73,8 @@ export async function checkDirectory(disk: Storage, clock: Clock): Promise<Check
   if (newest !== undefined && newest.position >= begin) {
     facts.push(`newest checkpoint: at position ${newest.position}`);
     const isWhole = damage.length === 0 && whole.fault === undefined;
-    const verdict = compare(found, durable, options, newest, isWhole ? digestOf(whole.state) : undefined);
-    if (verdict !== undefined) problems.push(verdict);
+    const digest = isWhole ? digestOf(whole.state) : undefined;
+    problems.push(...compare(storage, { found, begin, durable }, options, newest, digest));
   }
   const aside = storage.list(quarantineDirectory).filter((name) => disk.exists(`${quarantineDirectory}/${name}`));
   if (aside.length > 0)
@@ -127,10 +130,10 @@ interface Rebuilt {
   readonly fault: string | undefined;
 }
 
-/** Throws `StateImageError` for an image of another release. */
+/** Throws `StateImageError` for an image of another release, and `IndexDamage`. */
 function rebuild(
   found: FoundSegments,
-  from: number,
+  from: (state: BrokerState) => number,
   durable: number,
   options: BrokerStateOptions,
   image: Buffer | undefined,
@@ -150,30 +153,55 @@ function rebuild(
         `(${error.message}): a start without a checkpoint behind it would end here`;
     }
   };
-  const replayed = replay(found.live, from, durable, visit);
+  const replayed = replay(found.live, from(state), durable, visit);
+  state.replayed();
   return { state, replayed, countByType, fault };
 }
 
-/** The checkpoint and the log behind it must lead to the state that the whole log leads to (`digest`, if it is whole). */
+interface FoundLog {
+  readonly found: FoundSegments;
+  readonly begin: number;
+  readonly durable: number;
+}
+
+/**
+ * The checkpoint, the index it names and the log behind it must lead to the state that the whole log leads to (`digest`, if it
+ * is whole).
+ */
 function compare(
-  found: FoundSegments,
-  durable: number,
+  storage: Storage,
+  { found, begin, durable }: FoundLog,
   options: BrokerStateOptions,
   { position, bytes }: { readonly position: number; readonly bytes: Buffer },
   digest: string | undefined,
-): string | undefined {
+): string[] {
+  const problems: string[] = [];
+  const indexPages = new IndexFiles({ storage, randomness: new SeededRandomness(0), log: tellingLog(problems) });
   try {
-    const { state, fault } = rebuild(found, position, durable, options, bytes);
-    if (fault !== undefined) return `from the checkpoint at position ${position}: ${fault}`;
-    if (digest === undefined || digestOf(state) === digest) return undefined;
-    return (
-      `the checkpoint at position ${position} and the log lead to different states: move the directory checkpoint aside, ` +
-      "and a start reads everything from the log"
-    );
+    const from = (state: BrokerState) => state.replayFrom ?? begin;
+    const { state, fault } = rebuild(found, from, durable, { ...options, indexPages }, bytes);
+    if (fault !== undefined) problems.push(`from the checkpoint at position ${position}: ${fault}`);
+    else if (digest !== undefined && digestOf(state) !== digest) {
+      problems.push(
+        `the checkpoint at position ${position} and the log lead to different states: move the directory checkpoint aside, ` +
+          "and a start reads everything from the log",
+      );
+    }
   } catch (error) {
-    if (!(error instanceof StateImageError)) throw error;
-    return `the checkpoint at position ${position} cannot be used (${error.message}); a start reads the log instead`;
+    if (error instanceof IndexDamage) {
+      // The files tell of themselves; this is what they cannot know.
+      problems.push(
+        `the index of the checkpoint at position ${position} cannot be used: ${error.message}; nothing is lost`,
+      );
+    } else if (error instanceof StateImageError) {
+      problems.push(
+        `the checkpoint at position ${position} cannot be used (${error.message}); a start reads the log instead`,
+      );
+    } else throw error;
+  } finally {
+    indexPages.close();
   }
+  return problems;
 }
 
 function digestOf(state: BrokerState): string {

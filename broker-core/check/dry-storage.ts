@@ -1,13 +1,13 @@
 import { type Storage, StorageError, type StorageFile } from "../storage/storage.ts";
 
 /**
- * A data directory that its user cannot change: what is made, renamed and removed happens in memory only, and a file that is on
- * disk cannot be written. So a check runs the code of a real start and leaves everything as it was.
+ * A data directory that its user cannot change: what is made, written, renamed and removed happens in memory only. So a check
+ * runs the code of a real start and leaves everything as it was.
  */
 export class DryStorage implements Storage {
   readonly #below: Storage;
   /** Files that were made here. */
-  readonly #made = new Map<string, Uint8Array>();
+  readonly #made = new Map<string, MadeBytes>();
   /** Path of the file on disk by its new path. */
   readonly #moved = new Map<string, string>();
   /** Paths on disk that are gone for whoever looks through here. */
@@ -20,11 +20,14 @@ export class DryStorage implements Storage {
 
   open(path: string, options: { readonly create: boolean }): StorageFile {
     const made = this.#made.get(path);
-    if (made !== undefined) return new MadeFile(path, made, (bytes) => this.#made.set(path, bytes));
-    if (this.exists(path)) return new KeptFile(path, this.#below.open(this.#onDisk(path), { create: false }));
+    if (made !== undefined) return new MadeFile(path, made);
+    if (this.exists(path)) {
+      return new KeptFile(path, this.#below.open(this.#onDisk(path), { create: false }), (bytes) =>
+        this.#take(path, bytes),
+      );
+    }
     if (!options.create) throw new StorageError("missing", `open ${path}: there is no such file`);
-    this.#made.set(path, new Uint8Array(0));
-    return this.open(path, options);
+    return new MadeFile(path, this.#take(path, Buffer.alloc(0)));
   }
 
   exists(path: string): boolean {
@@ -75,35 +78,51 @@ export class DryStorage implements Storage {
     return this.#below.totalBytes();
   }
 
+  /** From now on the file is in memory, with these bytes. */
+  #take(path: string, bytes: Buffer): MadeBytes {
+    const made = { bytes, length: bytes.length };
+    this.#made.set(path, made);
+    return made;
+  }
+
   #onDisk(path: string): string {
     return this.#moved.get(path) ?? path;
   }
 }
 
-/** A file on disk: read, never written. */
+/** What a file that is in memory only holds: the first `length` of `bytes`. */
+interface MadeBytes {
+  bytes: Buffer;
+  length: number;
+}
+
+/** A file on disk. Whoever writes to it gets a copy in memory. */
 class KeptFile implements StorageFile {
   readonly path: string;
   readonly #file: StorageFile;
+  readonly #take: (bytes: Buffer) => MadeBytes;
+  #made: MadeFile | undefined;
 
-  constructor(path: string, file: StorageFile) {
+  constructor(path: string, file: StorageFile, take: (bytes: Buffer) => MadeBytes) {
     this.path = path;
     this.#file = file;
+    this.#take = take;
   }
 
-  write(): number {
-    throw new StorageError("read-only", `${this.path}: a check changes nothing`);
+  write(bytes: Uint8Array, start: number, end: number, position: number): number {
+    return this.#copy().write(bytes, start, end, position);
   }
 
-  truncate(): void {
-    throw new StorageError("read-only", `${this.path}: a check changes nothing`);
+  truncate(sizeBytes: number): void {
+    this.#copy().truncate(sizeBytes);
   }
 
   read(into: Uint8Array, start: number, end: number, position: number): number {
-    return this.#file.read(into, start, end, position);
+    return (this.#made ?? this.#file).read(into, start, end, position);
   }
 
   readCold(into: Uint8Array, start: number, end: number, position: number): Promise<number> {
-    return this.#file.readCold(into, start, end, position);
+    return (this.#made ?? this.#file).readCold(into, start, end, position);
   }
 
   sync(): Promise<void> {
@@ -111,41 +130,53 @@ class KeptFile implements StorageFile {
   }
 
   sizeBytes(): number {
-    return this.#file.sizeBytes();
+    return (this.#made ?? this.#file).sizeBytes();
   }
 
   close(): void {
     this.#file.close();
+  }
+
+  #copy(): MadeFile {
+    if (this.#made === undefined) {
+      const bytes = Buffer.alloc(this.#file.sizeBytes());
+      this.#file.read(bytes, 0, bytes.length, 0);
+      this.#made = new MadeFile(this.path, this.#take(bytes));
+    }
+    return this.#made;
   }
 }
 
 /** A file that is in memory only. */
 class MadeFile implements StorageFile {
   readonly path: string;
-  #bytes: Uint8Array;
-  readonly #keep: (bytes: Uint8Array) => void;
+  readonly #made: MadeBytes;
 
-  constructor(path: string, bytes: Uint8Array, keep: (bytes: Uint8Array) => void) {
+  constructor(path: string, made: MadeBytes) {
     this.path = path;
-    this.#bytes = bytes;
-    this.#keep = keep;
+    this.#made = made;
   }
 
   write(bytes: Uint8Array, start: number, end: number, position: number): number {
-    if (position + end - start > this.#bytes.length) this.truncate(position + end - start);
-    this.#bytes.set(bytes.subarray(start, end), position);
+    const behind = position + end - start;
+    if (behind > this.#made.length) this.truncate(behind);
+    this.#made.bytes.set(bytes.subarray(start, end), position);
     return end - start;
   }
 
   truncate(sizeBytes: number): void {
-    const resized = new Uint8Array(sizeBytes);
-    resized.set(this.#bytes.subarray(0, sizeBytes));
-    this.#bytes = resized;
-    this.#keep(resized);
+    const made = this.#made;
+    if (sizeBytes > made.bytes.length) {
+      const wider = Buffer.alloc(Math.max(2 * made.bytes.length, sizeBytes));
+      made.bytes.copy(wider, 0, 0, made.length);
+      made.bytes = wider;
+    }
+    if (sizeBytes < made.length) made.bytes.fill(0, sizeBytes, made.length);
+    made.length = sizeBytes;
   }
 
   read(into: Uint8Array, start: number, end: number, position: number): number {
-    const part = this.#bytes.subarray(position, position + end - start);
+    const part = this.#made.bytes.subarray(position, Math.min(this.#made.length, position + end - start));
     into.set(part, start);
     return part.length;
   }
@@ -159,7 +190,7 @@ class MadeFile implements StorageFile {
   }
 
   sizeBytes(): number {
-    return this.#bytes.length;
+    return this.#made.length;
   }
 
   close(): void {}

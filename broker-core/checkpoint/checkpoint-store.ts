@@ -41,8 +41,8 @@ export async function writeCheckpoint(
   const file = storage.open(draft, { create: true });
   try {
     file.truncate(0);
-    writeWhole(file, headerOf(position, bytes), 0);
-    await writeSlices(file, clock, bytes);
+    const crc = await writeSlices(file, clock, bytes);
+    writeWhole(file, headerOf(position, bytes.length, crc), 0);
     await file.sync();
   } catch (error) {
     file.close();
@@ -90,22 +90,27 @@ function checkpointNames(storage: Storage): string[] {
   return storage.list(checkpointDirectory).filter((name) => fileName.test(name));
 }
 
-function headerOf(position: number, bytes: Uint8Array): Buffer {
+function headerOf(position: number, length: number, crc: number): Buffer {
   const header = Buffer.alloc(headerBytes);
   header.writeUInt32BE(magic, 0);
   header.writeUInt32BE(version, 4);
   writeUint53(header, position, 8);
-  writeUint53(header, bytes.length, 16);
-  header.writeUInt32BE(crc32(asBuffer(bytes), 0, bytes.length), 24);
+  writeUint53(header, length, 16);
+  header.writeUInt32BE(crc, 24);
   header.writeUInt32BE(crc32(header, 0, 28), 28);
   return header;
 }
 
-async function writeSlices(file: StorageFile, clock: Clock, bytes: Uint8Array): Promise<void> {
+/** Resolves to the CRC of all bytes. */
+async function writeSlices(file: StorageFile, clock: Clock, bytes: Uint8Array): Promise<number> {
+  let crc = 0;
   for (let at = 0; at < bytes.length; at += sliceBytes) {
     if (at > 0) await new Promise<void>((resolve) => clock.atTurnEnd(resolve));
-    writeWhole(file, bytes.subarray(at, at + sliceBytes), headerBytes + at);
+    const slice = asBuffer(bytes.subarray(at, at + sliceBytes));
+    writeWhole(file, slice, headerBytes + at);
+    crc = crc32(slice, 0, slice.length, crc);
   }
+  return crc;
 }
 
 function tryRead(storage: Storage, path: string): Checkpoint | undefined {

@@ -30,6 +30,8 @@ export interface OpenCommitLogOptions extends Partial<CommitLogConfig> {
    * everything from `begin` on.
    */
   readonly from: number | undefined;
+  /** A position that was durable for certain; left out: `from`. */
+  readonly durable?: number;
   /** Every record from there on, in order of position. Its body is valid during the call. What it throws ends the opening. */
   readonly visit: (record: LogRecord) => void;
   /** The disk failed: nothing is acknowledged any more and the process must end with exit code 74. Called once. */
@@ -67,7 +69,7 @@ export async function openCommitLog(
   const mark = await DurableMark.open(storage);
   const { begin = 0, from = begin } = options;
   const { found, readableFrom } = leaveOutRemoved(await findSegments(storage, log), begin);
-  const durable = findDurable(found.live, Math.max(mark.position, from));
+  const durable = findDurable(found.live, Math.max(mark.position, options.durable ?? from));
   const replayed = replay(found.live, from, durable, options.visit);
   metrics
     .gauge("popmesh_broker_log_damaged_ranges", "Lost ranges that the last start found.")

@@ -1,131 +1,158 @@
 import type { ImageExtent, ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
-import { widened } from "../dispatch/widened.ts";
+import { RowChunks, rowMask, rowShift } from "../dispatch/row-chunks.ts";
+import { EntrySlabs } from "./entry-slabs.ts";
+import { entryBytes } from "./index-entry.ts";
+import { IndexDamage, type IndexPages } from "./index-pages.ts";
+import { MemoryIndexPages } from "./memory-index-pages.ts";
+import { QueueBlocks } from "./queue-blocks.ts";
+import * as queueRow from "./queue-row.ts";
+import { blockClassEntries, blockClassMax, TailBlocks } from "./tail-blocks.ts";
+
+export { EntryFlag } from "./index-entry.ts";
+
+/** Memory for entries, whatever the number of queues and messages: three quarters for the youngest, one for readers. */
+const indexBytesDefault = 64 * 1024 * 1024;
+
+const { doubleWords, halfWords } = queueRow;
 
 /**
  * The consume queues of all topics: for each (topic, queue) an index from offset to log position, with what a scan needs
  * without reading the log.
  *
- * Struct of arrays. A queue without messages costs a few numbers. Entries live in blocks of 64 taken from shared slabs, 23
- * bytes each; a queue's directory lists its blocks, so a look-up is two array reads.
+ * A queue is a row of 48 bytes. Its youngest entries are in memory (tail-blocks.ts); what is older, or of a queue that was
+ * quiet for long, lies in the index on disk (queue-blocks.ts), and a bounded part of that in memory for readers. So neither
+ * a long backlog nor an idle queue costs memory.
  */
-const blockShift = 6;
-const blockEntries = 1 << blockShift;
-/** Entries of one slab: 1.6 MB, so growth never copies and never stalls. */
-const slabShift = 16;
-const slabEntries = 1 << slabShift;
-
-export const EntryFlag = {
-  /** The position is that of a DeadLetter record, which points at the message. */
-  DeadLetter: 1,
-  /** The position is that of a Commit or Due record, which points at the message or carries it. */
-  Reference: 2,
-} as const;
-
 export class ConsumeQueueTable {
-  #topicIds = new Uint32Array(64);
-  #queueIds = new Uint16Array(64);
-  #beginOffsets = new Float64Array(64);
-  #endOffsets = new Float64Array(64);
-  #visibleEnds = new Float64Array(64);
-  readonly #directories: (Uint32Array | undefined)[] = [];
+  readonly #rows = new RowChunks(queueRow.doubleWords);
+  readonly #doubles = this.#rows.doubles;
+  readonly #halves = this.#rows.halves;
   readonly #freeQueues: number[] = [];
   #queueCount = 0;
+  /** Entries whose log position is below are gone, whether a row says so already or not. */
+  #trimPosition = 0;
+  #trimUnit = -1;
+  /** Of the position where the log begins from which lost entries are read. */
+  #recoverUnit = -1;
+  readonly #slabs = new EntrySlabs();
+  readonly #tails: TailBlocks;
+  readonly #blocks: QueueBlocks;
+  /** Where each queue ended when the index was lost; undefined when it was not. */
+  #lostEnds: Float64Array | undefined;
 
-  readonly #positions: Float64Array[] = [];
-  readonly #bytes: Uint32Array[] = [];
-  readonly #tagHashes: Uint32Array[] = [];
-  readonly #groupHashes: Uint32Array[] = [];
-  readonly #lanes: Uint16Array[] = [];
-  readonly #flags: Uint8Array[] = [];
-  readonly #freeBlocks: number[] = [];
-  #blockCount = 0;
+  /** `indexBytes`: memory for entries. */
+  constructor(pages: IndexPages = new MemoryIndexPages(), indexBytes = indexBytesDefault) {
+    this.#tails = new TailBlocks(this.#slabs, (indexBytes * 3) / 4);
+    this.#blocks = new QueueBlocks(this.#rows, this.#slabs, pages, indexBytes / 4);
+  }
 
   /** Adds an empty queue and returns its slot. */
   add(topicId: number, queueId: number): number {
     const slot = this.#freeQueues.pop() ?? this.#queueCount++;
-    if (slot >= this.#topicIds.length) this.#growQueues();
-    this.#topicIds[slot] = topicId;
-    this.#queueIds[slot] = queueId;
-    this.#beginOffsets[slot] = 0;
-    this.#endOffsets[slot] = 0;
-    this.#visibleEnds[slot] = 0;
-    this.#directories[slot] = undefined;
+    this.#rows.reach(slot);
+    queueRow.clear(this.#rows, slot, topicId, queueId);
     return slot;
   }
 
-  /** Gives a queue and its blocks back. */
+  /** Gives a queue and its entries back. */
   remove(slot: number): void {
-    this.trim(slot, this.#endOffsets[slot]!);
-    if (this.#endOffsets[slot]! % blockEntries > 0) this.#freeBlock(slot, this.#endOffsets[slot]!);
-    this.#directories[slot] = undefined;
-    this.#beginOffsets[slot] = 0;
-    this.#endOffsets[slot] = 0;
-    this.#visibleEnds[slot] = 0;
-    this.#topicIds[slot] = 0;
+    this.#blocks.dropAll(slot);
+    this.#giveTail(slot);
+    queueRow.clear(this.#rows, slot, 0, 0);
     this.#freeQueues.push(slot);
   }
 
   topicId(slot: number): number {
-    return this.#topicIds[slot]!;
+    return this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords]!;
   }
 
   queueId(slot: number): number {
-    return this.#queueIds[slot]!;
+    return this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords + queueRow.queueAndTail]! & 0xffff;
   }
 
   /** Offset of the oldest message that is still there; `endOffset` when none is. */
   beginOffset(slot: number): number {
-    return this.#beginOffsets[slot]!;
+    const isSure = queueRow.oldestUnit(this.#rows, slot) > this.#trimUnit;
+    if (!isSure && queueRow.beginOffset(this.#rows, slot) < this.endOffset(slot)) this.#trimRow(slot);
+    return queueRow.beginOffset(this.#rows, slot);
   }
 
   /** Drops the entries below `newBegin`, which is at most `endOffset`. The others keep their offsets. */
   trim(slot: number, newBegin: number): void {
-    const begin = this.#beginOffsets[slot]!;
-    if (newBegin <= begin) return;
-    for (let block = Math.floor(begin / blockEntries); (block + 1) * blockEntries <= newBegin; block++) {
-      this.#freeBlock(slot, block * blockEntries);
-    }
-    this.#beginOffsets[slot] = newBegin;
+    const at = (slot & rowMask) * doubleWords;
+    const row = this.#doubles[slot >>> rowShift]!;
+    if (newBegin <= row[at + queueRow.begin]!) return;
+    row[at + queueRow.begin] = newBegin;
+    this.#blocks.dropBelow(slot, newBegin);
+    if (newBegin === row[at + queueRow.end]) this.#giveTail(slot);
   }
 
-  /** Calls `action` for each queue that has entries below a log position, with the offset behind the last of them. */
+  /**
+   * Drops the entries of all queues that lie below a log position, because the log begins there now. Walks no queue: each is
+   * put right when somebody asks where it begins (`beginOffset`), which whoever reads entries does first.
+   */
+  trimBelow(position: number): void {
+    if (position <= this.#trimPosition) return;
+    this.#trimPosition = position;
+    this.#trimUnit = queueRow.unitOf(position);
+    this.#blocks.dropFilesBelow(position);
+  }
+
+  /**
+   * Calls `action` for each queue that has entries below a log position, with the offset behind the last of them. Looks at
+   * every queue, and reads the index of those with such entries.
+   */
   forEachBelow(position: number, action: (slot: number, newBegin: number) => void): void {
+    const unit = queueRow.unitOf(position);
     for (let slot = 0; slot < this.#queueCount; slot++) {
-      const begin = this.#beginOffsets[slot]!;
-      if (begin === this.#endOffsets[slot]! || this.position(this.entry(slot, begin)) >= position) continue;
-      action(slot, this.firstAtOrAbove(slot, position));
+      if (queueRow.oldestUnit(this.#rows, slot) > unit || this.topicId(slot) === 0) continue;
+      const newBegin = this.firstAtOrAbove(slot, position);
+      if (newBegin > this.beginOffset(slot)) action(slot, newBegin);
     }
   }
 
   /** Offset of the first entry that lies at a log position or above; `endOffset` when all lie below. */
   firstAtOrAbove(slot: number, position: number): number {
-    let low = this.#beginOffsets[slot]!;
-    let high = this.#endOffsets[slot]!;
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if (this.position(this.entry(slot, middle)) < position) low = middle + 1;
-      else high = middle;
+    const end = this.endOffset(slot);
+    const tailBegin = end - queueRow.tailCount(this.#rows, slot);
+    let low = queueRow.beginOffset(this.#rows, slot);
+    for (let isFound = false; low < end && !isFound; ) {
+      for (let from = -1; low < tailBegin && low !== from; ) {
+        from = low;
+        low = this.#blocks.skipBelow(slot, from, position);
+      }
+      const runEnd = low < tailBegin ? this.#blocks.runEnd(slot, low) : end;
+      for (let high = runEnd; low < high; ) {
+        const middle = Math.floor((low + high) / 2);
+        if (this.position(this.entry(slot, middle)) < position) low = middle + 1;
+        else high = middle;
+      }
+      isFound = low < runEnd;
     }
     return low;
   }
 
   /** Offset of the next message. */
   endOffset(slot: number): number {
-    return this.#endOffsets[slot]!;
+    return this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + queueRow.end]!;
   }
 
   /** Consumers see the offsets below: those whose records are durable (B3). */
   visibleEnd(slot: number): number {
-    return this.#visibleEnds[slot]!;
+    const hidden = this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords + queueRow.hidden]!;
+    return this.endOffset(slot) - hidden;
   }
 
   setVisibleEnd(slot: number, offset: number): void {
-    this.#visibleEnds[slot] = offset;
+    const hidden = this.endOffset(slot) - offset;
+    this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords + queueRow.hidden] = hidden;
   }
 
   /** Everything there is is durable: the end of a start. */
   showAll(): void {
-    this.#visibleEnds.set(this.#endOffsets.subarray(0, this.#queueCount));
+    for (let slot = 0; slot < this.#queueCount; slot++) {
+      this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords + queueRow.hidden] = 0;
+    }
   }
 
   append(
@@ -137,60 +164,67 @@ export class ConsumeQueueTable {
     lane: number,
     flags: number,
   ): void {
-    const offset = this.#endOffsets[slot]!;
-    if ((offset & (blockEntries - 1)) === 0) this.#addBlock(slot, offset / blockEntries);
-    this.#endOffsets[slot] = offset + 1;
-    const entry = this.entry(slot, offset);
-    const slab = entry >>> slabShift;
-    const at = entry & (slabEntries - 1);
-    this.#positions[slab]![at] = position;
-    this.#bytes[slab]![at] = bytes;
-    this.#tagHashes[slab]![at] = tagHash;
-    this.#groupHashes[slab]![at] = groupHash;
-    this.#lanes[slab]![at] = lane;
-    this.#flags[slab]![at] = flags;
+    const halves = this.#halves[slot >>> rowShift]!;
+    const at = (slot & rowMask) * halfWords;
+    let tailCount = halves[at + queueRow.queueAndTail]! >>> 16;
+    if (tailCount === 0 || tailCount === blockClassEntries[queueRow.blockClassOf(halves[at + queueRow.shape]!)]) {
+      this.#growTail(slot);
+      tailCount = halves[at + queueRow.queueAndTail]! >>> 16;
+    }
+    this.#slabs.set(halves[at + queueRow.tail]! + tailCount, position, bytes, tagHash, groupHash, lane, flags);
+    halves[at + queueRow.queueAndTail]! += 1 << 16;
+    halves[at + queueRow.hidden]! += 1;
+    const row = this.#doubles[slot >>> rowShift]!;
+    const rowAt = (slot & rowMask) * doubleWords;
+    if (row[rowAt + queueRow.begin] === row[rowAt + queueRow.end]) queueRow.setOldest(this.#rows, slot, position);
+    row[rowAt + queueRow.end]! += 1;
   }
 
   /**
    * Where the entry of `offset` lies, for the reads below; good until the next call of anything else here. `offset` is from
-   * `beginOffset` on and below `endOffset`.
+   * `beginOffset` on and below `endOffset`. Throws `IndexDamage`.
    */
   entry(slot: number, offset: number): number {
-    const block = this.#directories[slot]![Math.floor(offset / blockEntries)]!;
-    return block * blockEntries + (offset % blockEntries);
+    const halves = this.#halves[slot >>> rowShift]!;
+    const at = (slot & rowMask) * halfWords;
+    const end = this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + queueRow.end]!;
+    const inTail = offset - (end - (halves[at + queueRow.queueAndTail]! >>> 16));
+    return inTail >= 0 ? halves[at + queueRow.tail]! + inTail : this.#blocks.entry(slot, offset);
   }
 
   /**
    * How many entries, this one included, follow `offset` side by side: those of the offsets behind it are `entry + 1` and so
-   * on. A scan of `[offset, end)` asks once for each such run. At least 1, at most `end - offset`.
+   * on. To be asked right after `entry`. A scan of `[offset, end)` asks once for each such run. At least 1, at most
+   * `end - offset`.
    */
-  runLength(_slot: number, offset: number, end: number): number {
-    return Math.min(end - offset, blockEntries - (offset % blockEntries));
+  runLength(slot: number, offset: number, end: number): number {
+    const tailBegin = this.endOffset(slot) - queueRow.tailCount(this.#rows, slot);
+    return Math.min(end, offset >= tailBegin ? end : this.#blocks.runEnd(slot, offset)) - offset;
   }
 
   position(entry: number): number {
-    return this.#positions[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+    return this.#slabs.position(entry);
   }
 
   /** Bytes of the client's message. */
   bytes(entry: number): number {
-    return this.#bytes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+    return this.#slabs.bytes(entry);
   }
 
   tagHash(entry: number): number {
-    return this.#tagHashes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+    return this.#slabs.tagHash(entry);
   }
 
   groupHash(entry: number): number {
-    return this.#groupHashes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+    return this.#slabs.groupHash(entry);
   }
 
   lane(entry: number): number {
-    return this.#lanes[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+    return this.#slabs.lane(entry);
   }
 
   flags(entry: number): number {
-    return this.#flags[entry >>> slabShift]![entry & (slabEntries - 1)]!;
+    return this.#slabs.flags(entry);
   }
 
   /** Bytes that `copyEntries` takes for so many entries: `endOffset - beginOffset`. */
@@ -198,135 +232,184 @@ export class ConsumeQueueTable {
     return entryCount * entryBytes;
   }
 
-  /** Writes a queue's entries column by column, for a state image: a copy per block and column, not per entry. */
+  /** Writes a queue's entries, wherever they are, one after the other. */
   copyEntries(slot: number, into: Buffer, start: number): void {
+    const end = this.endOffset(slot);
     let at = start;
-    for (const column of this.#columns()) {
-      for (let offset = this.#beginOffsets[slot]!, count = 0; offset < this.#endOffsets[slot]!; offset += count) {
-        count = this.runLength(slot, offset, this.#endOffsets[slot]!);
-        const { bytes, begin, end } = column.place(this.entry(slot, offset), count);
-        bytes.copy(into, at, begin, end);
-        at += end - begin;
-      }
+    for (let offset = this.beginOffset(slot), count = 0; offset < end; offset += count) {
+      const entry = this.entry(slot, offset);
+      count = this.runLength(slot, offset, end);
+      this.#slabs.copyOut(entry, count, into, at);
+      at += count * entryBytes;
     }
   }
 
-  /** Fills an empty queue with what `copyEntries` wrote: the entries of `[first, last)`. */
-  restoreEntries(slot: number, first: number, last: number, from: Buffer, start: number): void {
-    for (let block = Math.floor(first / blockEntries); block * blockEntries < last; block++)
-      this.#addBlock(slot, block);
-    this.#beginOffsets[slot] = first;
-    this.#endOffsets[slot] = last;
-    let at = start;
-    for (const column of this.#columns()) {
-      for (let offset = first, count = 0; offset < last; offset += count) {
-        count = this.runLength(slot, offset, last);
-        const { bytes, begin, end } = column.place(this.entry(slot, offset), count);
-        from.copy(bytes, begin, at, at + end - begin);
-        at += end - begin;
-      }
-    }
-  }
-
-  /** For a state image. */
+  /** For a state image: the rows, the entries that are in memory only, and the names of those on disk. */
   writeTo(into: ImageWriter, extent: ImageExtent): void {
+    into.u8(extent === "whole" ? 1 : 0);
     into.u32(this.#queueCount);
-    into.column(this.#topicIds.subarray(0, this.#queueCount));
-    into.column(this.#queueIds.subarray(0, this.#queueCount));
-    const begins = extent === "whole" ? this.#beginOffsets : this.#endOffsets;
-    into.column(begins.subarray(0, this.#queueCount));
-    into.column(this.#endOffsets.subarray(0, this.#queueCount));
-    if (extent !== "whole") return;
+    if (extent !== "whole") {
+      for (let slot = 0; slot < this.#queueCount; slot++) {
+        into.u32(this.topicId(slot));
+        into.u16(this.queueId(slot));
+        into.f64(this.endOffset(slot));
+      }
+      return;
+    }
+    into.f64(this.#trimPosition);
+    this.#rows.writeTo(into, this.#queueCount);
+    this.#blocks.writeTo(into);
     for (let slot = 0; slot < this.#queueCount; slot++) {
-      const count = this.#endOffsets[slot]! - this.#beginOffsets[slot]!;
-      if (count > 0) into.fill(count * entryBytes, (bytes, at) => this.copyEntries(slot, bytes, at));
+      const count = queueRow.tailCount(this.#rows, slot);
+      if (count === 0) continue;
+      const tail = queueRow.tailOf(this.#rows, slot);
+      into.fill(count * entryBytes, (bytes, at) => this.#slabs.copyOut(tail, count, bytes, at));
     }
   }
 
   /** Fills an empty table. */
   readFrom(from: ImageReader): void {
-    const count = from.u32();
-    this.#growQueues(count);
-    this.#queueCount = count;
-    from.column(this.#topicIds.subarray(0, count));
-    from.column(this.#queueIds.subarray(0, count));
-    from.column(this.#beginOffsets.subarray(0, count));
-    from.column(this.#endOffsets.subarray(0, count));
-    for (let slot = count - 1; slot >= 0; slot--) if (this.#topicIds[slot] === 0) this.#freeQueues.push(slot);
-    for (let slot = 0; slot < count; slot++) {
-      const begin = this.#beginOffsets[slot]!;
-      const end = this.#endOffsets[slot]!;
-      if (!(begin <= end)) throw new RangeError("a queue ends before it begins");
-      // A queue that lost all of its entries still needs the block that the next one goes into.
-      if (begin < end || end % blockEntries > 0) {
-        from.take((end - begin) * entryBytes, (bytes, at) => this.restoreEntries(slot, begin, end, bytes, at));
+    const isWhole = from.u8() === 1;
+    const queueCount = from.u32();
+    if (!isWhole) {
+      this.clearPages();
+      for (let slot = 0; slot < queueCount; slot++) {
+        this.#rows.reach(slot);
+        queueRow.clear(this.#rows, slot, from.u32(), from.u16());
+        queueRow.restart(this.#rows, slot, from.f64());
+        if (this.topicId(slot) === 0) this.#freeQueues.push(slot);
       }
+      this.#queueCount = queueCount;
+      return;
+    }
+    this.#queueCount = queueCount;
+    this.#trimPosition = from.f64();
+    this.#trimUnit = this.#trimPosition === 0 ? -1 : queueRow.unitOf(this.#trimPosition);
+    this.#rows.readFrom(from, queueCount);
+    const isThere = this.#blocks.readFrom(from);
+    for (let slot = 0; slot < queueCount; slot++) {
+      if (this.topicId(slot) === 0) this.#freeQueues.push(slot);
+      const count = queueRow.tailCount(this.#rows, slot);
+      if (count > 0) from.take(count * entryBytes, (bytes, at) => this.#restoreTail(slot, count, bytes, at));
+    }
+    if (!isThere) this.#lose();
+  }
+
+  /** The image names parts of the index that are not there: all entries must come from the log (`recover`, `recovered`). */
+  get isLost(): boolean {
+    return this.#lostEnds !== undefined;
+  }
+
+  /** The log begins there, or before: what lost entries lie below its beginning stay lost. The first call counts. */
+  recoverFrom(position: number): void {
+    // In the first unit lies the first record there ever was: nothing is missing before it.
+    if (this.#recoverUnit < 0) this.#recoverUnit = queueRow.unitOf(position) || -1;
+  }
+
+  /** Takes an entry again that was lost; others are left alone. To be called with all of the log, in its order. */
+  recover(
+    slot: number,
+    offset: number,
+    position: number,
+    bytes: number,
+    tagHash: number,
+    groupHash: number,
+    lane: number,
+    flags: number,
+  ): void {
+    if (offset >= (this.#lostEnds?.[slot] ?? 0)) return;
+    const end = this.endOffset(slot);
+    // Its oldest entries may be gone with the beginning of the log.
+    if (offset > end && this.#isGone(slot)) queueRow.restart(this.#rows, slot, offset);
+    if (offset === this.endOffset(slot)) this.append(slot, position, bytes, tagHash, groupHash, lane, flags);
+  }
+
+  /** All of the log was seen. Throws `IndexDamage` when it has lost entries, too. */
+  recovered(): void {
+    const ends = this.#lostEnds;
+    this.#lostEnds = undefined;
+    for (let slot = 0; ends !== undefined && slot < ends.length; slot++) {
+      const end = this.endOffset(slot);
+      if (this.topicId(slot) === 0 || end === ends[slot]) continue;
+      if (!this.#isGone(slot)) {
+        throw new IndexDamage(
+          `topic ${this.topicId(slot)}, queue ${this.queueId(slot)}: the log has messages up to offset ${end}, not to ${ends[slot]}`,
+        );
+      }
+      queueRow.restart(this.#rows, slot, ends[slot]!);
     }
   }
 
-  #columns(): Column[] {
-    return [
-      new Column(this.#positions, 8),
-      new Column(this.#bytes, 4),
-      new Column(this.#tagHashes, 4),
-      new Column(this.#groupHashes, 4),
-      new Column(this.#lanes, 2),
-      new Column(this.#flags, 1),
-    ];
+  /** Forgets what lies on disk from an earlier life: everything is read from the log. */
+  clearPages(): void {
+    this.#blocks.clear();
   }
 
-  #freeBlock(slot: number, offset: number): void {
-    this.#freeBlocks.push(this.#directories[slot]![Math.floor(offset / blockEntries)]!);
+  /** Nothing of this queue was found, and its oldest entry lay before the beginning of the log. */
+  #isGone(slot: number): boolean {
+    const isEmpty = this.endOffset(slot) === queueRow.beginOffset(this.#rows, slot);
+    return isEmpty && queueRow.oldestUnit(this.#rows, slot) <= this.#recoverUnit;
   }
 
-  #addBlock(slot: number, blockIndex: number): void {
-    let directory = this.#directories[slot];
-    if (directory === undefined || blockIndex >= directory.length) {
-      const wider = new Uint32Array(Math.max(4, blockIndex * 2));
-      if (directory !== undefined) wider.set(directory);
-      this.#directories[slot] = directory = wider;
+  #lose(): void {
+    this.#lostEnds = new Float64Array(this.#queueCount);
+    for (let slot = 0; slot < this.#queueCount; slot++) {
+      this.#lostEnds[slot] = this.endOffset(slot);
+      this.#giveTail(slot);
+      queueRow.restart(this.#rows, slot, queueRow.beginOffset(this.#rows, slot));
     }
-    const block = this.#freeBlocks.pop() ?? this.#blockCount++;
-    directory[blockIndex] = block;
-    if (block * blockEntries >= this.#positions.length * slabEntries) {
-      this.#positions.push(new Float64Array(slabEntries));
-      this.#bytes.push(new Uint32Array(slabEntries));
-      this.#tagHashes.push(new Uint32Array(slabEntries));
-      this.#groupHashes.push(new Uint32Array(slabEntries));
-      this.#lanes.push(new Uint16Array(slabEntries));
-      this.#flags.push(new Uint8Array(slabEntries));
+    this.#blocks.clear();
+  }
+
+  /** The log begins behind the oldest entry of this queue, or near it. */
+  #trimRow(slot: number): void {
+    const begin = this.firstAtOrAbove(slot, this.#trimPosition);
+    this.trim(slot, begin);
+    if (begin < this.endOffset(slot)) queueRow.setOldest(this.#rows, slot, this.position(this.entry(slot, begin)));
+  }
+
+  /** Makes room for another entry in memory; may write others, of this queue too, to disk. */
+  #growTail(slot: number): void {
+    let count = queueRow.tailCount(this.#rows, slot);
+    let blockClass = 0;
+    if (count === blockClassEntries[blockClassMax]) {
+      this.#blocks.close(slot);
+      this.#giveTail(slot);
+      // It filled a large one: it will fill another.
+      blockClass = blockClassMax;
+    } else if (count > 0) blockClass = queueRow.blockClass(this.#rows, slot) + 1;
+    if (this.#tails.isFull(blockClass)) {
+      this.#tails.takeOldest(this.#spill);
+      if (count > 0 && queueRow.tailCount(this.#rows, slot) === 0) blockClass = Math.min(blockClass, 1);
     }
+    count = queueRow.tailCount(this.#rows, slot);
+    const tail = this.#tails.take(blockClass, slot);
+    if (count > 0) {
+      this.#slabs.move(queueRow.tailOf(this.#rows, slot), tail, count);
+      this.#tails.give(queueRow.tailOf(this.#rows, slot));
+    }
+    queueRow.setTail(this.#rows, slot, tail, count, blockClass);
   }
 
-  #growQueues(count = this.#topicIds.length * 2): void {
-    this.#topicIds = widened(this.#topicIds, count);
-    this.#queueIds = widened(this.#queueIds, count);
-    this.#beginOffsets = widened(this.#beginOffsets, count);
-    this.#endOffsets = widened(this.#endOffsets, count);
-    this.#visibleEnds = widened(this.#visibleEnds, count);
-  }
-}
+  /** The memory of a queue's tail is needed. */
+  readonly #spill = (slot: number): void => {
+    // What the log has no more is not written, and nothing that only it refers to is read.
+    this.beginOffset(slot);
+    if (queueRow.tailCount(this.#rows, slot) > 0) this.#blocks.spill(slot);
+  };
 
-const entryBytes = 8 + 4 + 4 + 4 + 2 + 1;
-
-/** One column of the index as bytes. */
-class Column {
-  readonly #slabs: readonly Buffer[];
-  readonly #width: number;
-  /** Reused: the place that was asked for last. */
-  readonly #place = { bytes: Buffer.alloc(0) as Buffer, begin: 0, end: 0 };
-
-  constructor(slabs: readonly (Float64Array | Uint32Array | Uint16Array | Uint8Array)[], width: number) {
-    this.#slabs = slabs.map(({ buffer, byteOffset, byteLength }) => Buffer.from(buffer, byteOffset, byteLength));
-    this.#width = width;
+  #giveTail(slot: number): void {
+    if (queueRow.tailCount(this.#rows, slot) > 0) this.#tails.give(queueRow.tailOf(this.#rows, slot));
+    queueRow.setTail(this.#rows, slot, 0, 0, 0);
   }
 
-  /** Where `count` entries of one block lie. */
-  place(entry: number, count: number): { readonly bytes: Buffer; readonly begin: number; readonly end: number } {
-    const place = this.#place;
-    place.bytes = this.#slabs[entry >>> slabShift]!;
-    place.begin = (entry & (slabEntries - 1)) * this.#width;
-    place.end = place.begin + count * this.#width;
-    return place;
+  #restoreTail(slot: number, count: number, bytes: Buffer, at: number): void {
+    let blockClass = 0;
+    while (blockClassEntries[blockClass]! < count) blockClass++;
+    queueRow.setTail(this.#rows, slot, 0, 0, 0);
+    if (this.#tails.isFull(blockClass)) this.#tails.takeOldest(this.#spill);
+    const tail = this.#tails.take(blockClass, slot);
+    this.#slabs.copyIn(tail, count, bytes, at);
+    queueRow.setTail(this.#rows, slot, tail, count, blockClass);
   }
 }

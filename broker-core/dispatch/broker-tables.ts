@@ -1,4 +1,5 @@
 import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
+import type { IndexPages } from "../consume-queue/index-pages.ts";
 import { UndurableEntries } from "../consume-queue/undurable-entries.ts";
 import { GroupLockTable } from "../pop/group-locks.ts";
 import type { LeaseClock } from "../pop/lease-clock.ts";
@@ -17,7 +18,7 @@ export class BrokerTables {
   readonly clock: LeaseClock;
   readonly topics: TopicTable;
   readonly groups = new GroupTable();
-  readonly queues = new ConsumeQueueTable();
+  readonly queues: ConsumeQueueTable;
   readonly undurable = new UndurableEntries();
   /** Messages that wait for their time. */
   readonly waiting = new WaitingTable();
@@ -45,10 +46,11 @@ export class BrokerTables {
   /** Log position behind the last record that was applied. */
   appliedPosition = 0;
 
-  /** `topicsInUseMin`: as of `TopicTable`. */
-  constructor(clock: LeaseClock, topicsInUseMin?: number) {
+  /** `topicsInUseMin`: as of `TopicTable`; `pages` and `indexBytes`: as of `ConsumeQueueTable`. */
+  constructor(clock: LeaseClock, topicsInUseMin?: number, pages?: IndexPages, indexBytes?: number) {
     this.clock = clock;
     this.topics = new TopicTable(topicsInUseMin);
+    this.queues = new ConsumeQueueTable(pages, indexBytes);
     this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases, this.locks, this.queues);
     this.leaseTimers = new TimerWheel(clock.startMonotonicMs);
     this.transactionTimers = new TimerWheel(clock.startMonotonicMs);

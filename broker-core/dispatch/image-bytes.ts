@@ -3,17 +3,24 @@ type Column = Float64Array | Uint32Array | Int32Array | Uint16Array | Uint8Array
 /** "without messages": nothing that belongs to single visible messages (state-image.ts, `writeBaseImage`). */
 export type ImageExtent = "whole" | "without messages";
 
+const bytesMin = 64 * 1024;
+
 /** A growing buffer for state images. */
 export class ImageWriter {
-  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #bytes: Buffer;
   #end = 0;
+
+  /** `bytesExpected`: room from the start, so that a large image is not copied while it grows. */
+  constructor(bytesExpected = 0) {
+    this.#bytes = Buffer.allocUnsafeSlow(Math.max(bytesMin, Math.ceil(bytesExpected * 1.05)));
+  }
 
   /** May replace `#bytes`: to be called before they are looked at. */
   #room(count: number): number {
     const at = this.#end;
     this.#end += count;
     if (this.#end > this.#bytes.length) {
-      const wider = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#end));
+      const wider = Buffer.allocUnsafeSlow(Math.max(this.#bytes.length * 2, this.#end));
       this.#bytes.copy(wider, 0, 0, at);
       this.#bytes = wider;
     }
@@ -61,7 +68,7 @@ export class ImageWriter {
     this.#bytes.write(value, at);
   }
 
-  /** What was written; not copied once more, for it may be hundreds of megabytes. */
+  /** What was written, not copied once more: nothing may be written any more. */
   bytes(): Buffer {
     return this.#bytes.subarray(0, this.#end);
   }

@@ -41,13 +41,14 @@ export class LogTrimmer {
       if (leases.state[slot] === LeaseState.Dead) subscription.deadLetters--;
       this.#leases.forget(slot, subscription);
     }
-    queues.forEachBelow(begin, (queue, newBegin) => {
-      queues.trim(queue, newBegin);
-      const queueId = queues.queueId(queue);
-      for (const { cursors } of topics.byId(queues.topicId(queue))!.subscriptions.values()) {
-        cursors[queueId] = Math.max(cursors[queueId]!, newBegin);
+    // Queues and positions that are not in use are put right when they are asked for: there may be a million.
+    queues.trimBelow(begin);
+    for (const subscription of subscriptions.inUse()) {
+      const { cursors, topic } = subscription;
+      for (let queueId = 0; queueId < cursors.length; queueId++) {
+        cursors[queueId] = Math.max(cursors[queueId]!, queues.beginOffset(topic.queues[queueId]!));
       }
-    });
+    }
     // A process may have died between these records; then more than belong to this one have gathered.
     for (const kept of this.#kept.slice(this.#kept.length - orderCount)) this.#restore(kept);
     this.#kept = [];

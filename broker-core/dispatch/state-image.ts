@@ -24,14 +24,15 @@ export class StateImageError extends Error {
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 10;
+const version = 11;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
- * queue is next, what is durable) is of no meaning in it.
+ * queue is next, what is durable) is of no meaning in it. Index entries that are on disk are named, not copied.
+ * `bytesExpected`: of the image; more is possible.
  */
-export function writeStateImage(tables: BrokerTables): Buffer {
-  return imageOf(tables, tables.appliedPosition, "whole");
+export function writeStateImage(tables: BrokerTables, bytesExpected = 0): Buffer {
+  return imageOf(tables, tables.appliedPosition, "whole", bytesExpected);
 }
 
 /**
@@ -39,11 +40,11 @@ export function writeStateImage(tables: BrokerTables): Buffer {
  * messages: no index entries, leases or dead letters. A log that begins at `position` needs it to be read (log-trimmer.ts).
  */
 export function writeBaseImage(tables: BrokerTables, position: number): Buffer {
-  return imageOf(tables, position, "without messages");
+  return imageOf(tables, position, "without messages", 0);
 }
 
-function imageOf(tables: BrokerTables, position: number, extent: ImageExtent): Buffer {
-  const into = new ImageWriter();
+function imageOf(tables: BrokerTables, position: number, extent: ImageExtent, bytesExpected: number): Buffer {
+  const into = new ImageWriter(bytesExpected);
   into.u32(magic);
   into.u16(version);
   into.f64(tables.clock.boot);
@@ -168,6 +169,7 @@ function writeLeasesOf({ leases, holders, lanes }: BrokerTables, slots: number[]
     into.u8(state === LeaseState.Ready ? LeaseState.InFlight : state);
     into.u16(leases.queueId[slot]!);
     into.f64(leases.offset[slot]!);
+    into.f64(leases.position[slot]!);
     into.f64(leases.generation[slot]!);
     into.u32(leases.run[slot]!);
     into.u16(leases.attempt[slot]!);
@@ -212,24 +214,41 @@ function writeLocksOf({ locks, leases }: BrokerTables, rows: number[], into: Ima
   }
 }
 
-/** Fills empty tables from an image. Throws `StateImageError`. */
-export function readStateImage(image: Buffer, tables: BrokerTables): void {
+/**
+ * Fills empty tables from an image. Throws `StateImageError`. Where the index on disk is not as the image names it
+ * (`tables.queues.isLost`), what refers to single messages is left out until the result is called.
+ */
+export function readStateImage(image: Buffer, tables: BrokerTables): () => void {
   const from = new ImageReader(image);
-  try {
+  let boot = 0;
+  reading(() => {
     if (from.u32() !== magic || from.u16() !== version) {
       throw new StateImageError("the checkpoint is no state image of this version; start from the log");
     }
-    const boot = from.f64();
+    boot = from.f64();
     tables.appliedPosition = from.f64();
     tables.isPartial = from.u8() === 1;
     readTables(from, tables, boot);
-    readWaiting(from, tables.waiting);
+  });
+  const readRest = (): void =>
+    reading(() => {
+      if (!tables.isPartial) readMessages(from, tables, boot);
+      readWaiting(from, tables.waiting);
+      if (!from.isAtEnd) throw new StateImageError("the state image has bytes behind its end");
+    });
+  if (tables.queues.isLost) return readRest;
+  readRest();
+  return () => {};
+}
+
+function reading(read: () => void): void {
+  try {
+    read();
   } catch (error) {
     if (error instanceof RecordFault) throw new StateImageError(error.message, { cause: error });
     if (error instanceof RangeError) throw new StateImageError("the state image is cut short", { cause: error });
     throw error;
   }
-  if (!from.isAtEnd) throw new StateImageError("the state image has bytes behind its end");
 }
 
 function readTables(from: ImageReader, tables: BrokerTables, boot: number): void {
@@ -242,12 +261,14 @@ function readTables(from: ImageReader, tables: BrokerTables, boot: number): void
   tables.queues.readFrom(from);
   tables.subscriptions.readFrom(from, tables.isPartial ? "without messages" : "whole");
   readTransactions(from, tables, boot);
-  if (!tables.isPartial) {
-    for (let left = from.u32(); left > 0; left--) readLeases(from, tables, boot);
-    for (let left = from.u32(); left > 0; left--) readLocks(from, tables);
-  }
   tables.topics.nextId = nextTopicId;
   tables.groups.nextId = nextGroupId;
+}
+
+/** What refers to single messages, and so to the index. */
+function readMessages(from: ImageReader, tables: BrokerTables, boot: number): void {
+  for (let left = from.u32(); left > 0; left--) readLeases(from, tables, boot);
+  for (let left = from.u32(); left > 0; left--) readLocks(from, tables);
 }
 
 function readGroup(from: ImageReader, { groups }: BrokerTables): void {
@@ -300,7 +321,7 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   const slot = leases.add(subscription.slot, queueId, offset);
   const queue = subscription.topic.queues[queueId];
   if (queue === undefined || offset >= queues.endOffset(queue)) throw new StateImageError("a lease of no message");
-  leases.position[slot] = queues.position(queues.entry(queue, offset));
+  leases.position[slot] = from.f64();
   leases.generation[slot] = from.f64();
   leases.run[slot] = from.u32();
   leases.attempt[slot] = from.u16();

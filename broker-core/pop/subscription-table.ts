@@ -234,7 +234,7 @@ export class SubscriptionTable implements SubscriptionSource {
     const cursors = this.#wide.get(slot) ?? [
       this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + cursorAt]!,
     ];
-    // A base image has positions of before the log began where it does (log-trimmer.ts).
+    // The log may begin behind the position by now, or did so in the base image (log-trimmer.ts).
     for (let queueId = 0; queueId < cursors.length; queueId++) {
       const begin = this.#queues.beginOffset(topic.queues[queueId]!);
       if (cursors[queueId]! < begin) cursors[queueId] = begin;

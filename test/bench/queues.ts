@@ -6,9 +6,10 @@ import { fileURLToPath } from "node:url";
 import { apache } from "#codec/rocketmq-v2";
 import { answered, type HandOut, type Now } from "../../broker-core/broker-port.ts";
 import { BrokerState } from "../../broker-core/broker-state.ts";
-import { readNewestCheckpoint, writeCheckpoint } from "../../broker-core/checkpoint/checkpoint-store.ts";
+import { readNewestCheckpoint } from "../../broker-core/checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "../../broker-core/checkpoint/checkpointer.ts";
 import { openCommitLog } from "../../broker-core/commit-log/open-commit-log.ts";
+import { IndexFiles } from "../../broker-core/consume-queue/index-files.ts";
 import { LogHandle } from "../../broker-core/log-handle.ts";
 import { NodeStorage } from "../../broker-core/storage/node-storage.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
@@ -52,6 +53,7 @@ class Bench {
   readonly clock = new NodeClock();
   readonly storage: NodeStorage;
   readonly figures: Figures = {};
+  index!: IndexFiles;
   state!: BrokerState;
   log!: Awaited<ReturnType<typeof openCommitLog>>["log"];
   checkpointer!: Checkpointer;
@@ -69,7 +71,9 @@ class Bench {
     const startedMs = performance.now();
     const checkpoint = await readNewestCheckpoint(this.storage, silentLog);
     const handle = new LogHandle();
+    this.index = new IndexFiles({ storage: this.storage, randomness: new NodeRandomness(), log: silentLog });
     const options = {
+      indexPages: this.index,
       brokerName: "broker-a",
       receiptKey: Buffer.alloc(32, 7),
       runId: 1,
@@ -83,7 +87,8 @@ class Bench {
       clock: this.clock,
       randomness: new NodeRandomness(),
       log: silentLog,
-      from: checkpoint?.position,
+      from: this.state.replayFrom,
+      durable: checkpoint?.position ?? 0,
       visit: (record) => this.state.replay(record),
       onFailure: (error) => {
         throw error;
@@ -107,6 +112,7 @@ class Bench {
           return image;
         },
         syncedPosition: () => this.log.syncedPosition,
+        index: this.index,
       },
       {
         storage: this.storage,
@@ -123,7 +129,11 @@ class Bench {
     const position = this.state.appliedPosition;
     const image = this.state.snapshot();
     await this.log.close();
-    await writeCheckpoint(this.storage, this.clock, position, image);
+    await this.checkpointer.writeLast(position, image);
+    this.figures["imageMiB"] = image.length / 2 ** 20;
+    this.figures["indexMiB"] = this.index.bytes / 2 ** 20;
+    this.figures["indexFiles"] = this.index.fileCount;
+    this.index.close();
   }
 
   receiveAnswered(_ticket: number, handOut: HandOut): void {

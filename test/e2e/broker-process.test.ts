@@ -77,6 +77,42 @@ describe("The broker process", function () {
     }
   });
 
+  it("ends when a block of its index is damaged, and at the next start has every message from the log", async () => {
+    const broker = await BrokerProcess.start();
+    const long = { ...topic, queueCount: 1 };
+    const sent = Array.from({ length: 300 }, (_, i) => `m-${String(i).padStart(3, "0")}`);
+    let client = new UpstreamClient(connectUpstream(broker.port));
+    try {
+      await Promise.all(sent.map((id) => client.store(long, id)));
+      await client.upstream.close(0);
+      assert.equal(await broker.stop("SIGTERM"), ExitCode.Ok);
+      const index = join(broker.dataDirectory, "index");
+      const [name = ""] = readdirSync(index);
+      const bytes = readFileSync(join(index, name));
+      bytes.fill(0xff, 1_000, 1_001);
+      writeFileSync(join(index, name), bytes);
+      await broker.restart();
+      client = new UpstreamClient(connectUpstream(broker.port));
+      const asked = client.receive(long, group);
+      assert.equal(await broker.process.exited(), ExitCode.Software);
+      await asked;
+      await client.upstream.close(0);
+      assert.match(broker.process.output, /the index is damaged/);
+      assert.ok(readdirSync(join(broker.dataDirectory, "quarantine")).length > 0);
+      await broker.restart();
+      client = new UpstreamClient(connectUpstream(broker.port));
+      const found: string[] = [];
+      for (let batch = await client.take(long, group); batch.length > 0; ) {
+        for (const delivery of batch) found.push(messageIdOf(delivery));
+        batch = found.length === sent.length ? [] : await client.take(long, group, { waitMs: 200 });
+      }
+      assert.deepEqual(found.sort(), sent);
+    } finally {
+      await client.upstream.close(0);
+      await broker.dispose();
+    }
+  });
+
   it("stops on SIGTERM within 5 s under load, loses nothing, leaves a checkpoint and exits with 0", async () => {
     const broker = await BrokerProcess.start();
     const upstream = connectUpstream(broker.port);

@@ -145,6 +145,8 @@ export class BrokerFixture {
       },
       // Whatever is idle is put away between any two calls.
       topicsInUseMin: 1,
+      // What does not fit into one slab goes to the index pages.
+      indexBytes: 1,
       ...this.#options,
     };
     return new BrokerState(this.log, sink, options, image);
@@ -166,7 +168,7 @@ export class BrokerFixture {
   /** Another state from the same log; it must equal the live one. */
   rebuild(image?: Buffer): BrokerState {
     const state = this.#makeState(image ?? this.base);
-    for (const record of this.log.records(state.appliedPosition)) state.replay(record);
+    for (const record of this.log.records(state.replayFrom ?? 0)) state.replay(record);
     state.goLive(this.now);
     return state;
   }

@@ -118,6 +118,53 @@ describe(`the check of a data directory (seed ${testSeed})`, () => {
     );
   });
 
+  describe("where queues have an index on disk", () => {
+    /** So many messages of one queue that most of its index is on disk. */
+    async function longQueue(end: "stop" | "kill"): Promise<SimulatedDisk> {
+      const disk = new SimulatedDisk();
+      const broker = await SimulatedBroker.start(disk, randomness);
+      for (let i = 0; i < 1_100; i++) await broker.client.send(topic, [encodedMessage(`m-${i}`)]);
+      if (end === "stop") await broker.stop();
+      else await broker.die();
+      return disk;
+    }
+    const indexFile = (disk: SimulatedDisk) => disk.paths().find((path) => path.startsWith("index/")) ?? "";
+
+    it("finds nothing wrong, also with what was written behind the checkpoint", async () => {
+      const disk = await longQueue("stop");
+      assert.ok(disk.contents(indexFile(disk)).length > 4 * 256 * 24, indexFile(disk));
+      assert.deepEqual(await problemsOf(disk), []);
+      disk.kill();
+      const broker = await SimulatedBroker.start(disk, randomness);
+      for (let i = 0; i < 300; i++) await broker.client.send(topic, [encodedMessage(`n-${i}`)]);
+      await broker.die();
+      disk.resize(indexFile(disk), disk.sizeOf(indexFile(disk)) + 3_000);
+      assert.deepEqual(await problemsOf(disk), []);
+    });
+
+    it("tells of a rotten block, and that nothing is lost", async () => {
+      const disk = await longQueue("stop");
+      const path = indexFile(disk);
+      disk.alter(path, (bytes) => bytes.fill(0xff, 9_000, 9_001));
+      const text = (await problemsOf(disk)).join("\n");
+      assert.match(text, /the index of the checkpoint at position \d+ cannot be used: .*nothing is lost/);
+      assert.ok(text.includes(path), text);
+    });
+
+    it("tells of a file that is missing or short, and finds the state all the same", async () => {
+      const disk = await longQueue("stop");
+      const path = indexFile(disk);
+      disk.resize(path, disk.sizeOf(path) - 1);
+      const short = await problemsOf(disk);
+      assert.equal(short.length, 1);
+      assert.match(short[0] ?? "", /is not as the checkpoint knows it; all of the log is read again/);
+      disk.unlink(path);
+      const missing = await problemsOf(disk);
+      assert.equal(missing.length, 1);
+      assert.ok(missing[0]?.includes(path), missing[0]);
+    });
+  });
+
   it("tells of a checkpoint that is intact and wrong", async () => {
     const [disk, other] = [await usedDisk("stop"), new SimulatedDisk()];
     const broker = await SimulatedBroker.start(other, randomness);

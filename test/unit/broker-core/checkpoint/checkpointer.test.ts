@@ -9,16 +9,27 @@ describe("Checkpoints while a broker runs", () => {
   const setUp = ({ stateBytes = 0 } = {}) => {
     const [clock, disk] = [new ManualClock(), new SimulatedDisk()];
     const source = { applied: 0, synced: 0, snapshots: 0 };
+    const index = {
+      failure: undefined as Error | undefined,
+      calls: [] as string[],
+      sync: async () => {
+        if (index.failure !== undefined) throw index.failure;
+        index.calls.push("sync");
+        return source.snapshots;
+      },
+      checkpointWritten: (snapshot: number) => void index.calls.push(`written ${snapshot}`),
+    };
     const checkpointer = new Checkpointer(
       {
         appliedPosition: () => source.applied,
         snapshot: () => Buffer.from(`state ${++source.snapshots} at ${source.applied}`.padEnd(stateBytes)),
         syncedPosition: () => source.synced,
+        index,
       },
       { storage: disk, clock, log: silentLog, everyBytes: 1_000, lastPosition: 0 },
     );
     const newest = async () => (await readNewestCheckpoint(disk, silentLog))?.bytes.toString();
-    return { clock, disk, source, checkpointer, newest };
+    return { clock, disk, source, index, checkpointer, newest };
   };
 
   it("are taken after every so many bytes of log, and none without need", async () => {
@@ -78,5 +89,33 @@ describe("Checkpoints while a broker runs", () => {
     source.applied = source.synced = 9_000;
     await clock.advanceAndSettle(60_000);
     assert.equal(source.snapshots, 2, "none after the stop");
+  });
+
+  it("wait for the part of the state that lies on disk by itself, and are not written when it is not safe there", async () => {
+    const { clock, source, index, checkpointer, newest } = setUp();
+    index.failure = new Error("the disk takes nothing");
+    source.applied = source.synced = 1_000;
+    await clock.advanceAndSettle(2_000);
+    assert.deepEqual([await newest(), index.calls], [undefined, []]);
+    index.failure = undefined;
+    source.applied = source.synced = 2_000;
+    await clock.advanceAndSettle(1_000);
+    assert.equal(await newest(), "state 2 at 2000");
+    assert.deepEqual(index.calls, ["sync", "written 2"]);
+    await checkpointer.stop();
+  });
+
+  it("end with one of the whole log, unless there is nothing new", async () => {
+    const { clock, source, index, checkpointer, newest } = setUp();
+    source.applied = source.synced = 1_000;
+    await clock.advanceAndSettle(1_000);
+    await checkpointer.stop();
+    await checkpointer.writeLast(1_000, Buffer.from("the same"));
+    assert.equal(await newest(), "state 1 at 1000");
+    const last = checkpointer.writeLast(1_001, Buffer.from("the last"));
+    await clock.advanceAndSettle(100);
+    await last;
+    assert.equal(await newest(), "the last");
+    assert.deepEqual(index.calls, ["sync", "written 1", "sync", "written 1"]);
   });
 });

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { ConsumeQueueTable } from "../../../../broker-core/consume-queue/consume-queue-table.ts";
+import { MemoryIndexPages } from "../../../../broker-core/consume-queue/memory-index-pages.ts";
+import { ImageReader, ImageWriter } from "../../../../broker-core/dispatch/image-bytes.ts";
 
 describe("the consume queues", () => {
   it("keep every entry of every queue across blocks and slabs", () => {
@@ -96,16 +98,28 @@ describe("the consume queues", () => {
     }
   });
 
+  it("show nothing of a removed queue in the one that takes its slot, wherever its entries were read from", () => {
+    // One slab of memory: the fifth entry of a queue sends the four before to disk.
+    const queues = new ConsumeQueueTable(new MemoryIndexPages(), 1);
+    for (const [round, count] of [5, 300, 600, 5].entries()) {
+      const slot = queues.add(round + 1, 0);
+      assert.equal(slot, 0);
+      for (let n = 0; n < count; n++) queues.append(slot, round * 1e6 + n, 0, 0, 0, 0, 0);
+      for (const n of [0, count - 1, 0]) assert.equal(queues.position(queues.entry(slot, n)), round * 1e6 + n);
+      queues.remove(slot);
+    }
+  });
+
   it("come out of an image with their offsets", () => {
     const queues = new ConsumeQueueTable();
     const slot = queues.add(1, 0);
     for (let n = 0; n < 300; n++) queues.append(slot, n * 7, n, n + 1, n + 2, 0, n & 1);
     queues.trim(slot, 100);
-    const bytes = Buffer.alloc(ConsumeQueueTable.bytesOf(200));
-    queues.copyEntries(slot, bytes, 0);
+    const image = new ImageWriter();
+    queues.writeTo(image, "whole");
     const restored = new ConsumeQueueTable();
-    const again = restored.add(1, 0);
-    restored.restoreEntries(again, 100, 300, bytes, 0);
+    restored.readFrom(new ImageReader(image.bytes()));
+    const again = slot;
     restored.append(again, 2_100, 0, 0, 0, 0, 0);
     assert.deepEqual([restored.beginOffset(again), restored.endOffset(again)], [100, 301]);
     for (let n = 100; n < 300; n++) {

@@ -34,11 +34,10 @@ describe("the topics and who reads them", () => {
     const pick = (count: number) => randomIndex(randomness, count);
     let tables = tablesWithGroups();
     const model = new Map<number, ModelTopic>();
-    let nextQueue = 0;
     const addQueue = (id: number): void => {
       // Mostly side by side, and with gaps when others came between.
-      const slot = pick(3) === 0 ? ++nextQueue : nextQueue;
-      nextQueue = slot + 1;
+      if (pick(3) === 0) tables.queues.add(1_000_000, 0);
+      const slot = tables.queues.add(id, model.get(id)!.queues.length);
       tables.topics.addQueue(tables.topics.byId(id)!, slot);
       model.get(id)!.queues.push(slot);
       for (const subscription of tables.topics.byId(id)!.subscriptions.values()) subscription.widen();
@@ -137,7 +136,7 @@ describe("the topics and who reads them", () => {
     const tables = tablesWithGroups();
     const group = tables.groups.byId(1)!;
     for (let id = 1; id <= 100; id++) {
-      tables.topics.addQueue(tables.topics.add(id, `ns/t${id}`, 1, 2, 0), id);
+      tables.topics.addQueue(tables.topics.add(id, `ns/t${id}`, 1, 2, 0), tables.queues.add(id, 0));
       tables.subscriptions.add(group, tables.topics.byId(id)!);
     }
     const busy = tables.subscription(1, 10)!;
@@ -192,10 +191,12 @@ describe("rows by id", () => {
 function restored(tables: BrokerTables): BrokerTables {
   const image = new ImageWriter();
   tables.topics.writeTo(image);
+  tables.queues.writeTo(image, "whole");
   tables.subscriptions.writeTo(image);
   const again = tablesWithGroups();
   const reader = new ImageReader(image.bytes());
   again.topics.readFrom(reader);
+  again.queues.readFrom(reader);
   again.subscriptions.readFrom(reader, "whole");
   assert.ok(reader.isAtEnd);
   again.topics.nextId = tables.topics.nextId;

@@ -1,0 +1,115 @@
+import { type LogRecord, RecordType } from "../commit-log/log.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
+import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
+import * as message from "../record/message-record.ts";
+import { readReleaseRecord } from "../record/release-record.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+import { type SendPartEntry, SendParts } from "./send-parts.ts";
+
+/**
+ * Gives the queues the index entries of records that the state already contains: the index on disk was lost, the rest of the
+ * state was not. Every kind of record that `Dispatcher` makes an entry of is known here; others are passed over.
+ */
+export class IndexRecovery {
+  readonly #tables: BrokerTables;
+  readonly #sendParts = new SendParts();
+  readonly #readRest: () => void;
+  /** The log may begin within a send. */
+  #isInSend = false;
+  #isFinished = false;
+
+  /** `readRest`: reads the part of the state image that refers to the index. */
+  constructor(tables: BrokerTables, readRest: () => void) {
+    this.#tables = tables;
+    this.#readRest = readRest;
+  }
+
+  /**
+   * To be called with every record of the log, in its order. False: the state does not contain it yet, so the index is whole
+   * and the record is to be applied.
+   */
+  take(record: LogRecord): boolean {
+    if (this.#isFinished) return false;
+    this.#tables.queues.recoverFrom(record.position);
+    if (record.position >= this.#tables.appliedPosition) {
+      this.finish(record.position);
+      return false;
+    }
+    this.#recoverFrom(record);
+    this.#tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
+    return true;
+  }
+
+  /** There are no more records below the position of the state, which the log reaches. Throws `IndexDamage`. */
+  finish(position: number): void {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    this.#tables.queues.recoverFrom(position);
+    this.#tables.queues.recovered();
+    this.#readRest();
+  }
+
+  #recoverFrom({ type, position, body }: LogRecord): void {
+    if (type === RecordType.Message) {
+      this.#message(position, body);
+      return;
+    }
+    this.#sendParts.forget();
+    this.#isInSend = false;
+    if (type === RecordType.Commit || type === RecordType.Due) {
+      const { topicId, queueId, offset, messageBytes, tagHash, groupHash } = readReleaseRecord(body, 0, body.length);
+      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, EntryFlag.Reference);
+    } else if (type === RecordType.DeadLetter) {
+      const dead = readDeadLetterRecord(body, 0, body.length);
+      const { deadTopicId, deadQueueId, deadOffset, messageBytes, tagHash, groupHash } = dead;
+      this.#recover(
+        ...([deadTopicId, deadQueueId, deadOffset, position] as const),
+        ...([messageBytes, tagHash, groupHash, EntryFlag.DeadLetter] as const),
+      );
+    }
+  }
+
+  #message(position: number, body: Buffer): void {
+    const topicId = message.messageTopicId(body, 0);
+    const queueId = message.messageQueueId(body, 0);
+    const offset = message.messageOffset(body, 0);
+    const messageBytes = body.length - message.messageBodyStart(body, 0);
+    const tagHash = message.messageTagHash(body, 0);
+    const groupHash = message.messageGroupHash(body, 0);
+    const sendPart = message.messageSendPart(body, 0);
+    if (sendPart === 0) {
+      this.#sendParts.forget();
+      this.#isInSend = false;
+      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, 0);
+      return;
+    }
+    if ((sendPart & message.SendPart.GoesOn) === 0) this.#isInSend = true;
+    if (!this.#isInSend) return;
+    const isWhole = this.#sendParts.add(
+      ...([sendPart, position, topicId, queueId, offset] as const),
+      ...([messageBytes, tagHash, groupHash] as const),
+    );
+    if (isWhole) this.#sendParts.take(this.#recoverPart);
+  }
+
+  readonly #recoverPart = (part: SendPartEntry): void => {
+    const { topicId, queueId, offset, position, messageBytes, tagHash, groupHash } = part;
+    this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, 0);
+  };
+
+  #recover(
+    topicId: number,
+    queueId: number,
+    offset: number,
+    position: number,
+    bytes: number,
+    tagHash: number,
+    groupHash: number,
+    flags: number,
+  ): void {
+    const { topics, queues } = this.#tables;
+    // The topic may have been dropped since.
+    const queue = topics.byId(topicId)?.queues[queueId];
+    if (queue !== undefined) queues.recover(queue, offset, position, bytes, tagHash, groupHash, 0, flags);
+  }
+}
