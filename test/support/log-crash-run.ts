@@ -49,6 +49,7 @@ interface KnownRecord {
 
 const cyclesPerLife = 40;
 const segmentBytes = 32 * 1024;
+const uniformBytes = 300;
 
 /** Runs `cycles` crash cycles. Throws with the seed on the first violation. */
 export async function runCrashCycles(seed: number, cycles: number): Promise<CrashRunResult> {
@@ -95,10 +96,16 @@ class Life {
   #begin = 0;
   #failed = false;
   #metrics = new MetricRegistry();
+  /**
+   * One record of the same length per turn, as a single steady producer makes them: then what is written over the rest of a torn
+   * tail ends just where an old frame begins.
+   */
+  readonly #isUniform: boolean;
 
   constructor(seed: number, result: CrashRunResult) {
     this.#randomness = new SeededRandomness(seed);
     this.#result = result;
+    this.#isUniform = this.#chance(0.5);
   }
 
   get traceHash(): number {
@@ -137,7 +144,7 @@ class Life {
   #newProcess(): void {
     this.#clock = new ManualClock({ monotonicMs: this.#clock.monotonicMs() });
     this.#disk.clock = this.#clock;
-    const slowest = [0, 1, 4, 20][randomIndex(this.#randomness, 4)]!;
+    const slowest = this.#isUniform ? 20 : [0, 1, 4, 20][randomIndex(this.#randomness, 4)]!;
     this.#disk.syncDelayMs = () => randomIndex(this.#randomness, slowest + 1);
     this.#failed = false;
     this.#metrics = new MetricRegistry();
@@ -271,13 +278,17 @@ class Life {
   }
 
   async #work(log: CommitLog): Promise<void> {
-    const steps = 5 + randomIndex(this.#randomness, 40);
+    const steps = this.#isUniform
+      ? this.#chance(0.5)
+        ? 1 + randomIndex(this.#randomness, 6)
+        : 60 + randomIndex(this.#randomness, 120)
+      : 5 + randomIndex(this.#randomness, 40);
     for (let step = 0; step < steps && !this.#failed; step++) {
       if (step === steps >> 1 && this.#chance(0.5)) {
         this.#disk.capacityBytes = Number.POSITIVE_INFINITY;
         this.#disk.heal();
       }
-      const count = randomIndex(this.#randomness, 6);
+      const count = this.#isUniform ? 1 : randomIndex(this.#randomness, 6);
       for (let i = 0; i < count; i++) this.#append(log);
       await this.#clock.advanceAndSettle(this.#chance(0.03) ? 1100 : randomIndex(this.#randomness, 4));
       const known = this.#records.at(-1);
@@ -289,7 +300,9 @@ class Life {
 
   #append(log: CommitLog): void {
     const large = this.#chance(0.02);
-    const length = randomIndex(this.#randomness, large ? 20_000 : this.#chance(0.5) ? 200 : 1500);
+    const length = this.#isUniform
+      ? uniformBytes
+      : randomIndex(this.#randomness, large ? 20_000 : this.#chance(0.5) ? 200 : 1500);
     const type = this.#chance(0.7) ? RecordType.Message : RecordType.Ack;
     let crc = 0;
     let position: number;
