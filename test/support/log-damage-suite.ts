@@ -1,6 +1,6 @@
 import { randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
-import { assertContained, type LogAtRest, logAtRest, positionsOf } from "./log-damage.ts";
+import { assertContained, assertReads, type LogAtRest, logAtRest, positionsOf } from "./log-damage.ts";
 
 const sectorBytes = 512;
 
@@ -74,13 +74,9 @@ async function flip(rest: LogAtRest, path: string, at: number, bit: number, thor
   const damage = (bytes: Buffer) => {
     bytes[at]! ^= 1 << bit;
   };
-  await assertContained(
-    rest,
-    `bit ${bit} of byte ${at} of ${path}`,
-    gone,
-    (disk) => disk.alter(path, damage),
-    thorough,
-  );
+  const what = `bit ${bit} of byte ${at} of ${path}`;
+  await assertContained(rest, what, gone, (disk) => disk.alter(path, damage), thorough);
+  if (thorough) await assertReads(rest, what, gone, (disk) => disk.alter(path, damage));
 }
 
 /** Each sector zeroed, unreadable, or overwritten with another one of the same file. */

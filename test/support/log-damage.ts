@@ -5,6 +5,7 @@ import { RecordType } from "../../broker-core/commit-log/log.ts";
 import { recordHeaderBytes } from "../../broker-core/commit-log/log-frame.ts";
 import { openCommitLog, type RecoveryReport } from "../../broker-core/commit-log/open-commit-log.ts";
 import { decodeSegmentHeader, segmentHeaderBytes } from "../../broker-core/commit-log/segment.ts";
+import { StorageError } from "../../broker-core/storage/storage.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
 import { randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
@@ -128,6 +129,34 @@ export async function assertContained(
     if (error instanceof Error) error.message = `${what}: ${error.message}`;
     throw error;
   }
+}
+
+/**
+ * The same damage comes while the log is open, which knows every record: one that it does not cover is read as it was appended, and
+ * of one that it covers no byte is given out.
+ */
+export async function assertReads(
+  rest: LogAtRest,
+  what: string,
+  gone: readonly Damaged[],
+  damage: (disk: SimulatedDisk) => void,
+): Promise<void> {
+  const disk = rest.disk.copy();
+  const { log } = await openOn(disk, 1);
+  damage(disk);
+  for (const { position, end, crc } of rest.records) {
+    const mayFail = gone.some(({ from, to }) => position < to && from < end);
+    let body: Buffer | undefined;
+    try {
+      body = log.read(position).body;
+    } catch (error) {
+      if (!(error instanceof StorageError) || !mayFail) throw error;
+    }
+    if (body !== undefined) {
+      assert.equal(crc32(body, 0, body.length), crc, `${what}: the record at ${position} was read with other bytes`);
+    }
+  }
+  log.abandon();
 }
 
 function assertExactlyLost(
