@@ -62,7 +62,22 @@ export class BrokerNode {
     // Small files, so that a run of seconds meets what a day meets with large ones.
     const small = { segmentSize: 96 * 1024, checkpointEvery: 48 * 1024, groupStart: "beginning" } as const;
     this.#config = { ...readBrokerConfig(argv, {}), ...small, ...config };
-    this.disk.syncDelayMs = () => syncMs.least + this.#randomness.fraction() * (syncMs.spread + this.slowSyncMs);
+    this.disk.syncDelayMs = () => this.#syncDelayMs();
+  }
+
+  #duringSync: (() => void) | undefined;
+
+  #syncDelayMs(): number {
+    const delayMs = syncMs.least + this.#randomness.fraction() * (syncMs.spread + this.slowSyncMs);
+    const action = this.#duringSync;
+    this.#duringSync = undefined;
+    if (action !== undefined) this.#world.after(this.#randomness.fraction() * delayMs, undefined, action);
+    return delayMs;
+  }
+
+  /** Once the disk is at work on the next sync. In place of what was to be done then before. */
+  duringNextSync(action: (() => void) | undefined): void {
+    this.#duringSync = action;
   }
 
   /** The running broker; undefined while there is none. */

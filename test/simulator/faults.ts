@@ -24,10 +24,15 @@ export const faults: readonly Fault[] = [
   {
     name: "cut the power",
     apply({ node, history }, randomness) {
-      history.mark("power-cut");
-      node.cutPower();
-      // The clock of a machine that was off may be anything.
-      if (randomness.fraction() < 0.3) node.machine.stepWall((randomness.fraction() - 0.5) * 2 * 3_600_000);
+      const cut = (): void => {
+        history.mark("power-cut");
+        node.cutPower();
+        // The clock of a machine that was off may be anything.
+        if (randomness.fraction() < 0.3) node.machine.stepWall((randomness.fraction() - 0.5) * 2 * 3_600_000);
+      };
+      // The worst moment: what was answered too early is lost then.
+      if (randomness.fraction() < 0.5) node.duringNextSync(cut);
+      else cut();
       return powerCutMs;
     },
   },
@@ -155,6 +160,7 @@ export class FaultPlan {
 
   stop(): void {
     this.#isStopped = true;
+    this.#mesh.node.duringNextSync(undefined);
   }
 
   #next(): void {

@@ -137,10 +137,10 @@ class Link {
     if (end === undefined) return;
     end.isDestroyed = true;
     if (isSilent && end.peer !== undefined) {
-      // The peer finds out by its pings, or when the machine is back and knows nothing of the connection.
-      this.#gone();
-      const peer = end.peer;
-      this.#world.after(1_000 + this.#randomness.fraction() * 20_000, undefined, () => peer.fail("ECONNRESET"));
+      // What has left arrives. The peer finds out by its pings, or when the machine is back and knows nothing of the connection.
+      end.isSilent = true;
+      end.dropUntaken();
+      this.#world.after(1_000 + this.#randomness.fraction() * 20_000, undefined, () => this.break("ECONNRESET"));
       return;
     }
     end.dropUntaken();
@@ -183,6 +183,8 @@ class Socket implements FrameSocket {
   readonly #listeners: Listeners = {};
   peer: Socket | undefined;
   isDestroyed = false;
+  /** Its machine has no power. */
+  isSilent = false;
   lastArrivalMs = 0;
   /** Written, not taken by the system. */
   #queue: { readonly bytes: Buffer; readonly done: (error?: Error | null) => void }[] = [];
@@ -258,8 +260,8 @@ class Socket implements FrameSocket {
 
   arrived(bytes: Buffer): void {
     if (this.isDestroyed) {
-      // Nobody is there any more: the answer is a reset.
-      this.#link.break("ECONNRESET");
+      // Nobody is there any more: the answer is a reset, if there is a machine to give it.
+      if (!this.isSilent) this.#link.break("ECONNRESET");
       return;
     }
     this.#received.push(bytes);
