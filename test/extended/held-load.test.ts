@@ -1,52 +1,49 @@
 import assert from "node:assert/strict";
 import { checkHistory } from "../support/history-checker.ts";
 import { HistoryLoad } from "../support/history-load.ts";
-import { RawV2Client } from "../support/raw-v2-client.ts";
+import { LeanV2Client } from "../support/lean-v2-client.ts";
 import { MeshParts } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const ratePerSecond = 2_000;
-const seconds = 60;
+const perSecond = 2_000;
+const count = 60 * perSecond;
 const clientCount = 8;
+const consumerCount = 4;
 
-/**
- * Part of T19. What load the machine holds and how long a send takes is printed and not judged here; that no call fails and no message
- * is missing is.
- */
+/** T19. How long a send takes is printed and not judged here; that none is missing, late for good or answered with an error is. */
 describe("A minute of messages of 1 KiB, offered at 2 000 per second", () => {
   it("is sent, received and acked through the sidecar without an error", async () => {
     const parts = await MeshParts.start();
     const sidecar = await parts.startSidecar();
-    const clients = Array.from({ length: clientCount }, (_, i) => new RawV2Client(sidecar.address, `held-${i}`));
+    const clients = Array.from({ length: clientCount }, (_, i) => new LeanV2Client(sidecar.address, `held-${i}`));
     try {
+      // As SDKs do before they send. What the first use of a topic takes is no figure of a held load.
+      await clients[0]?.call("QueryRoute", { topic: { name: "held" } });
       const load = new HistoryLoad({
-        ...{ topic: "held", group: "held", producerCount: clientCount, consumerCount: clientCount, bodyBytes: 1_024 },
-        ...{ invisibleMs: 30_000, keptShare: 0, ratePerSecond },
+        ...{ topic: "held", group: "held", producerCount: clientCount, consumerCount, bodyBytes: 1_024 },
+        ...{ invisibleMs: 30_000, keptShare: 0, pace: { perSecond, count } },
         client: (number) => clients[number % clientCount]!,
       });
+      const startedMs = performance.now();
       load.start();
-      await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
-      load.stopSending();
+      await waitUntil("everything is sent", () => !load.isSending, 120_000);
+      const seconds = (performance.now() - startedMs) / 1_000;
       load.isDraining = true;
-      await waitUntil("everything is acked", () => acked(load) >= load.sentCount, 60_000);
+      await waitUntil("everything is acked", () => load.ackedCount >= load.sentCount, 60_000);
       await load.stop();
-      const { violations, counts } = checkHistory(load.events, { subscriptions: [{ group: "held", topic: "held" }] });
-      console.log(`      ${counts.sendsOk} sends of ${ratePerSecond * seconds} due, ${percentiles(load.sendMs)}`);
+      const { events } = load;
+      const { violations, counts } = checkHistory(events, { subscriptions: [{ group: "held", topic: "held" }] });
+      console.log(`      ${counts.sendsOk} of ${count} sends in ${seconds.toFixed(1)} s: ${percentiles(load.sendMs)}`);
       assert.deepEqual(violations.slice(0, 10), []);
-      const errors = load.events.filter(({ op, result }) => op !== "receive" && result !== "ok");
+      const errors = events.filter(({ result }) => result !== "ok");
       assert.deepEqual(errors.slice(0, 10), []);
-      // Enough to mean something. Whether all that was due was sent is a figure of the machine: see the line above.
-      assert.ok(counts.sendsOk >= 10_000, `only ${counts.sendsOk} sends`);
+      assert.deepEqual([counts.sendsOk, counts.acksOk], [count, count]);
     } finally {
       for (const client of clients) client.close();
       await parts.stop();
     }
   }).timeout(240_000);
 });
-
-function acked({ events }: HistoryLoad): number {
-  return events.reduce((sum, { op, result }) => sum + (op === "ack" && result === "ok" ? 1 : 0), 0);
-}
 
 /** From the moment a send was due. */
 function percentiles(sendMs: readonly number[]): string {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import type { HistoryEvent } from "./history.ts";
+import { HistoryBook } from "./history-book.ts";
 import { message, type RawV2Client, receiveRequest } from "./raw-v2-client.ts";
 
 export interface HistoryLoadOptions {
@@ -13,26 +14,36 @@ export interface HistoryLoadOptions {
   readonly invisibleMs: number;
   /** Share of first hand-outs that are kept unacked, so that leases run out under load too. */
   readonly keptShare: number;
-  /** Messages per second of all producers together; left out: as fast as answers come. */
-  readonly ratePerSecond?: number;
+  /**
+   * So many messages at this rate, of all producers together, each sent when it is due whatever became of those before: a server
+   * that stalls is not measured by a client that waits for it. Left out: as fast as answers come, until `stopSending`.
+   */
+  readonly pace?: { readonly perSecond: number; readonly count: number };
   /** A client for the application's next call; restarted sidecars keep their address. */
-  readonly client: (number: number) => RawV2Client;
+  readonly client: (number: number) => Pick<RawV2Client, "call" | "receive">;
 }
 
 const callMsMax = 5_000;
 const waitSeconds = 1;
 /** Receipts in one ack: what a receive brought. */
 const batchMax = 16;
+/** How often a paced load looks at what is due. */
+const tickMs = 1;
 
 /** Applications on the v2 API that keep book of every call and answer, for the history checker. */
 export class HistoryLoad {
-  readonly events: HistoryEvent[] = [];
   /** Milliseconds of each send that was answered OK, in a paced load from when it was due. */
   readonly sendMs: number[] = [];
+  /** Of the same sends: how much of it the client was late to begin with. */
+  readonly lateMs: number[] = [];
+  readonly #book = new HistoryBook();
   readonly #options: HistoryLoadOptions;
+  /** What a paced load has sent and is not answered. */
+  readonly #open = new Set<Promise<void>>();
   readonly #loops: Promise<void>[] = [];
   #faultUntilMs = 0;
   #sent = 0;
+  #acked = 0;
   #sentInFaults = 0;
   #nextId = 0;
   #isSending = true;
@@ -47,15 +58,30 @@ export class HistoryLoad {
     return this.#sent;
   }
 
+  /** Acks that were answered OK. */
+  get ackedCount(): number {
+    return this.#acked;
+  }
+
   /** Sends that were answered OK while something was wrong. */
   get sentInFaults(): number {
     return this.#sentInFaults;
   }
 
   start(): void {
-    const { producerCount, consumerCount } = this.#options;
-    for (let i = 0; i < producerCount; i++) this.#loops.push(this.#produce(i));
+    const { producerCount, consumerCount, pace: paced } = this.#options;
+    if (paced !== undefined) this.#loops.push(this.#producePaced(paced.perSecond, paced.count));
+    else for (let i = 0; i < producerCount; i++) this.#loops.push(this.#produce(i));
     for (let i = 0; i < consumerCount; i++) this.#loops.push(this.#consume(i));
+  }
+
+  /** Everything so far; decoded with every call, so for the end. */
+  get events(): HistoryEvent[] {
+    return this.#book.read();
+  }
+
+  get isSending(): boolean {
+    return this.#isSending;
   }
 
   stopSending(): void {
@@ -72,31 +98,31 @@ export class HistoryLoad {
   fault(windowMs: number): void {
     const t0 = performance.now();
     this.#faultUntilMs = Math.max(this.#faultUntilMs, t0 + windowMs);
-    this.events.push({ op: "fault", t0, t1: t0 + windowMs, result: "ok" });
+    this.#book.add({ op: "fault", t0, t1: t0 + windowMs, result: "ok" });
   }
 
   mark(op: "healed" | "drained"): void {
     const now = performance.now();
-    this.events.push({ op, t0: now, t1: now, result: "ok" });
+    this.#book.add({ op, t0: now, t1: now, result: "ok" });
   }
 
   async #produce(number: number): Promise<void> {
-    const { ratePerSecond, producerCount } = this.#options;
-    const periodMs = ratePerSecond === undefined ? 0 : (1_000 * producerCount) / ratePerSecond;
-    let dueMs = performance.now() + Math.random() * periodMs;
-    const open = new Set<Promise<void>>();
-    while (this.#isSending) {
-      if (periodMs === 0) {
-        await this.#send(number, performance.now());
-        continue;
+    while (this.#isSending) await this.#send(number, performance.now());
+  }
+
+  async #producePaced(perSecond: number, count: number): Promise<void> {
+    const { producerCount } = this.#options;
+    let dueMs = performance.now();
+    for (let i = 0; i < count && this.#isSending; await pause(tickMs)) {
+      for (; i < count && dueMs <= performance.now(); i++) {
+        const sending = this.#send(i % producerCount, dueMs).finally(() => this.#open.delete(sending));
+        this.#open.add(sending);
+        // Exponential gaps: arrivals that know nothing of each other.
+        dueMs += (-Math.log(1 - Math.random()) * 1_000) / perSecond;
       }
-      await until(dueMs);
-      // Whether it is answered or not, the next one is due: a slow answer must not make the load lighter.
-      const sending = this.#send(number, dueMs).finally(() => open.delete(sending));
-      open.add(sending);
-      dueMs += periodMs;
     }
-    await Promise.all(open);
+    await Promise.all(this.#open);
+    this.#isSending = false;
   }
 
   async #send(number: number, dueMs: number): Promise<void> {
@@ -112,7 +138,7 @@ export class HistoryLoad {
     const t1 = performance.now();
     const code = answer?.status?.code;
     const result = code === Code.Ok ? "ok" : isOpen(code) ? "info" : "fail";
-    this.events.push({
+    this.#book.add({
       ...{ op: "send", client: `p${number}`, t0, t1, result, id, topic, digest: digestOf(body), tag },
       ...(code === undefined ? {} : { code }),
     });
@@ -120,6 +146,7 @@ export class HistoryLoad {
       this.#sent++;
       if (t0 <= this.#faultUntilMs) this.#sentInFaults++;
       this.sendMs.push(t1 - dueMs);
+      this.lateMs.push(t0 - dueMs);
     } else await pause(20);
   }
 
@@ -139,14 +166,14 @@ export class HistoryLoad {
       const t1 = performance.now();
       const call = { op: "receive", client: `c${number}`, t0, t1, topic, group } as const;
       if (received === undefined || isOpen(received.code)) {
-        this.events.push({ ...call, result: "info" });
+        this.#book.add({ ...call, result: "info" });
         await pause(20);
         continue;
       }
       const taken = received.messages.map((got) => this.#took(call, got));
       if (taken.length === 0) {
         const isEmpty = received.code === Code.Ok || received.code === Code.MessageNotFound;
-        this.events.push({ ...call, result: isEmpty ? "ok" : "fail" });
+        this.#book.add({ ...call, result: isEmpty ? "ok" : "fail" });
         if (!isEmpty) await pause(20);
         continue;
       }
@@ -169,7 +196,7 @@ export class HistoryLoad {
     } = got.systemProperties ?? {};
     const attempt = deliveryAttempt ?? 1;
     const taken = { id: messageId ?? "", receipt: receiptHandle ?? "", attempt };
-    this.events.push({
+    this.#book.add({
       ...{ ...call, result: "ok", ...taken, queue: queueId ?? 0, offset: Number(queueOffset) },
       ...{ digest: digestOf(got.body), invisibleMs: this.#options.invisibleMs },
       ...(tag ? { tag } : {}),
@@ -192,7 +219,7 @@ export class HistoryLoad {
       for (const [i, one] of left.entries()) {
         const code = answer?.entries[i]?.status?.code ?? answer?.status?.code;
         const result = code === Code.Ok ? "ok" : isOpen(code) ? "info" : "fail";
-        this.events.push({
+        this.#book.add({
           op: "ack",
           client: `c${number}`,
           t0,
@@ -203,6 +230,7 @@ export class HistoryLoad {
           id: one.id,
           receipt: one.receipt,
         });
+        if (result === "ok") this.#acked++;
         if (result === "info") open.push(one);
       }
       left = open;
@@ -233,8 +261,4 @@ function durationOf(ms: number): { seconds: number; nanos: number } {
 /** Between two calls of a client that was refused, as applications do. */
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function until(atMs: number): Promise<void> {
-  return pause(Math.max(0, atMs - performance.now()));
 }

@@ -27,8 +27,19 @@ type UnaryTable = typeof unary;
 export type UnaryRpc = keyof UnaryTable;
 export const unaryRpcs = Object.keys(unary) as UnaryRpc[];
 
-type RequestOf<R extends UnaryRpc> = Parameters<UnaryTable[R][0]["encode"]>[0];
-type ResponseOf<R extends UnaryRpc> = ReturnType<UnaryTable[R][1]["decode"]>;
+export type RequestOf<R extends UnaryRpc> = Parameters<UnaryTable[R][0]["encode"]>[0];
+export type ResponseOf<R extends UnaryRpc> = ReturnType<UnaryTable[R][1]["decode"]>;
+
+/** How requests and answers of a unary RPC become bytes and back. */
+export function codecOf<R extends UnaryRpc>(
+  rpc: R,
+): { encode(request: RequestOf<R>): Uint8Array; decode(bytes: Uint8Array): ResponseOf<R> } {
+  const [Request, Response] = unary[rpc] as unknown as [
+    { encode(value: RequestOf<R>): { finish(): Uint8Array } },
+    { decode(bytes: Uint8Array): ResponseOf<R> },
+  ];
+  return { encode: (request) => Request.encode(request).finish(), decode: (bytes) => Response.decode(bytes) };
+}
 
 export interface CallOptions {
   readonly deadlineMs?: number;
@@ -46,6 +57,29 @@ export interface Received {
   readonly tookMs: number;
 }
 
+/** Collects the responses of one receive. */
+export class ReceivedParts {
+  readonly #startedMs = performance.now();
+  readonly #messages: apache.rocketmq.v2.Message[] = [];
+  readonly #order: string[] = [];
+  #code = 0;
+  #message = "";
+
+  add(response: apache.rocketmq.v2.ReceiveMessageResponse): void {
+    if (response.content !== undefined) this.#order.push(response.content);
+    if (response.status != null) {
+      this.#code = response.status.code;
+      this.#message = response.status.message;
+    }
+    if (response.message != null) this.#messages.push(response.message);
+  }
+
+  received(): Received {
+    const tookMs = performance.now() - this.#startedMs;
+    return { code: this.#code, message: this.#message, messages: this.#messages, order: this.#order, tookMs };
+  }
+}
+
 /** A Telemetry stream with everything that came on it. */
 export interface TelemetryLine {
   readonly commands: apache.rocketmq.v2.TelemetryCommand[];
@@ -57,7 +91,7 @@ export interface TelemetryLine {
   readonly ended: Promise<{ readonly code: number; readonly details: string }>;
 }
 
-const path = (rpc: string) => `/apache.rocketmq.v2.MessagingService/${rpc}`;
+export const methodPath = (rpc: string) => `/apache.rocketmq.v2.MessagingService/${rpc}`;
 
 /** A client of the v2 API that does exactly what a test tells it: grpc-js and our general codec. */
 export class RawV2Client {
@@ -79,15 +113,12 @@ export class RawV2Client {
   }
 
   call<R extends UnaryRpc>(rpc: R, request: RequestOf<R>, options: CallOptions = {}): Promise<ResponseOf<R>> {
-    const [Request, Response] = unary[rpc] as unknown as [
-      { encode(value: RequestOf<R>): { finish(): Uint8Array } },
-      { decode(bytes: Uint8Array): ResponseOf<R> },
-    ];
+    const { encode, decode } = codecOf(rpc);
     return new Promise((resolve, reject) => {
       const call = this.#client.makeUnaryRequest(
-        path(rpc),
-        (value: RequestOf<R>) => Buffer.from(Request.encode(value).finish()),
-        (bytes: Buffer) => Response.decode(bytes),
+        methodPath(rpc),
+        (value: RequestOf<R>) => Buffer.from(encode(value)),
+        decode,
         request,
         this.#metadata(options),
         deadlineOf(options.deadlineMs ?? 5_000),
@@ -104,7 +135,7 @@ export class RawV2Client {
   callRaw(rpc: UnaryRpc, request: Uint8Array, options: CallOptions = {}): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
-        path(rpc),
+        methodPath(rpc),
         (value: Uint8Array) => Buffer.from(value),
         (bytes: Buffer) => Buffer.from(bytes),
         request,
@@ -129,7 +160,7 @@ export class RawV2Client {
     let nextOffset: number | undefined;
     return new Promise((resolve, reject) => {
       const call = this.#client.makeServerStreamRequest(
-        path("PullMessage"),
+        methodPath("PullMessage"),
         (value: apache.rocketmq.v2.IPullMessageRequest) => Buffer.from(v2.PullMessageRequest.encode(value).finish()),
         (bytes: Buffer) => v2.PullMessageResponse.decode(bytes),
         request,
@@ -148,14 +179,10 @@ export class RawV2Client {
   }
 
   receive(request: apache.rocketmq.v2.IReceiveMessageRequest, options: CallOptions = {}): Promise<Received> {
-    const startedMs = performance.now();
-    const messages: apache.rocketmq.v2.Message[] = [];
-    const order: string[] = [];
-    let code = 0;
-    let message = "";
+    const parts = new ReceivedParts();
     return new Promise((resolve, reject) => {
       const call = this.#client.makeServerStreamRequest(
-        path("ReceiveMessage"),
+        methodPath("ReceiveMessage"),
         (value: apache.rocketmq.v2.IReceiveMessageRequest) =>
           Buffer.from(v2.ReceiveMessageRequest.encode(value).finish()),
         (bytes: Buffer) => v2.ReceiveMessageResponse.decode(bytes),
@@ -163,16 +190,9 @@ export class RawV2Client {
         this.#metadata(options),
         options.deadlineMs === undefined ? deadlineOf(30_000) : deadlineOf(options.deadlineMs),
       );
-      call.on("data", (response: apache.rocketmq.v2.ReceiveMessageResponse) => {
-        if (response.content !== undefined) order.push(response.content);
-        if (response.status != null) {
-          code = response.status.code;
-          message = response.status.message;
-        }
-        if (response.message != null) messages.push(response.message);
-      });
+      call.on("data", (response: apache.rocketmq.v2.ReceiveMessageResponse) => parts.add(response));
       call.on("error", reject);
-      call.on("end", () => resolve({ code, message, messages, order, tookMs: performance.now() - startedMs }));
+      call.on("end", () => resolve(parts.received()));
       options.signal?.addEventListener("abort", () => call.cancel());
     });
   }
@@ -181,7 +201,7 @@ export class RawV2Client {
     const commands: apache.rocketmq.v2.TelemetryCommand[] = [];
     const raw: Buffer[] = [];
     const call: ClientDuplexStream<apache.rocketmq.v2.ITelemetryCommand, Buffer> = this.#client.makeBidiStreamRequest(
-      path("Telemetry"),
+      methodPath("Telemetry"),
       (value: apache.rocketmq.v2.ITelemetryCommand) => Buffer.from(v2.TelemetryCommand.encode(value).finish()),
       (bytes: Buffer) => Buffer.from(bytes),
       this.#metadata(options),
