@@ -34,7 +34,7 @@ export interface LogWriter {
 export interface LogReader {
   /**
    * The record at a position that `append` returned. Throws `StorageError` naming the range when its bytes are damaged, and
-   * `LogTrimmedError` when retention has removed it.
+   * `LogTrimmedError` when retention has removed it. What is not written yet (`writtenPosition`) cannot be read: `RangeError`.
    */
   read(position: number): LogRecord;
 }

@@ -1,5 +1,5 @@
 import { type Carried, noPosition } from "../broker-port.ts";
-import type { LogReader } from "../commit-log/log.ts";
+import type { LogReader, LogWriter } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
@@ -17,7 +17,7 @@ const carriedBytesMax = 4 * 1024 * 1024;
  */
 export class Carrier {
   readonly #tables: BrokerTables;
-  readonly #log: LogReader;
+  readonly #log: LogReader & LogWriter;
   readonly #records: TimedJournal;
   readonly #copy = new LentMessage();
   /** Below, nothing waits any more but messages whose bytes are damaged: those cannot be saved. */
@@ -26,16 +26,22 @@ export class Carrier {
   #rows: RowsInLogOrder | undefined;
   #next = 0;
   #rowsEnd = 0;
+  /** Where messages lay before that were carried lately, by number: until their new records are written they are read there. */
+  readonly #origins = new Map<number, number>();
+  #lastCarried: number = noPosition;
 
-  constructor(tables: BrokerTables, log: LogReader, records: TimedJournal) {
+  constructor(tables: BrokerTables, log: LogReader & LogWriter, records: TimedJournal) {
     this.#tables = tables;
     this.#log = log;
     this.#records = records;
   }
 
   /** See `BrokerPort.carryBefore`. */
-  carryBefore(position: number): Carried {
+  carryBefore(before: number): Carried {
+    // What is not written yet cannot be read, and lies in no segment that is about to go.
+    const position = Math.min(before, this.#log.writtenPosition);
     let last = noPosition;
+    if (this.#lastCarried < this.#log.writtenPosition) this.#origins.clear();
     if (this.#rows === undefined && !this.#beginStretch(position)) return { position: last, isFinished: true };
     const rows = this.#rows!;
     let bytes = 0;
@@ -43,7 +49,9 @@ export class Carrier {
       if (count === carriedMax || bytes >= carriedBytesMax) return { position: last, isFinished: false };
       const message = this.#messageOf(rows, this.#next);
       if (message === undefined) continue;
-      last = this.#records.carry(this.#tables.waiting.number(rows.row(this.#next)), message);
+      const number = this.#tables.waiting.number(rows.row(this.#next));
+      this.#origins.set(number, rows.position(this.#next));
+      last = this.#lastCarried = this.#records.carry(number, message);
       bytes += message.length;
       count++;
     }
@@ -51,6 +59,11 @@ export class Carrier {
     this.#rows = undefined;
     // The next stretch takes another pass over the table, and so another turn.
     return { position: last, isFinished: !(this.#nextStretch() < position) };
+  }
+
+  /** Where a message can be read that waits in a record which is not written yet; undefined: nowhere, it is new. */
+  originOf(number: number): number | undefined {
+    return this.#origins.get(number);
   }
 
   #nextStretch(): number {

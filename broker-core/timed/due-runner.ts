@@ -19,6 +19,8 @@ const carriedBytesMax = 2 * 1024 * 1024;
 const lookMsMax = 250;
 /** Looked at again this soon when the log took nothing. */
 const retryMs = 20;
+/** And this soon when the first message that is due was stored in this turn, and cannot be read before it is written. */
+const unwrittenRetryMs = 1;
 
 const nothing = new Uint8Array(0);
 
@@ -36,7 +38,7 @@ export class DueRunner {
   #lookedMonotonicMs: number;
   #lookedWallMs: number;
   /** What ended the last look before all that was due was released. */
-  #stoppedBy: "nothing" | "budget" | "log" = "nothing";
+  #stoppedBy: "nothing" | "budget" | "unwritten" | "log" = "nothing";
   #carriedBytes = 0;
   readonly #copy = new LentMessage();
 
@@ -62,6 +64,14 @@ export class DueRunner {
         this.#stoppedBy = "budget";
         return;
       }
+      if (!this.#journal.takesMessages) {
+        this.#stoppedBy = "log";
+        return;
+      }
+      if (waiting.position(row) >= this.#log.writtenPosition) {
+        this.#stoppedBy = "unwritten";
+        return;
+      }
       if (!this.#tryRelease(row, now)) {
         this.#stoppedBy = "log";
         return;
@@ -75,6 +85,7 @@ export class DueRunner {
     const row = waiting.first();
     if (row === none) return Number.POSITIVE_INFINITY;
     if (this.#stoppedBy === "budget") return Number.NEGATIVE_INFINITY;
+    if (this.#stoppedBy === "unwritten") return this.#lookedMonotonicMs + unwrittenRetryMs;
     if (this.#stoppedBy === "log") return this.#lookedMonotonicMs + retryMs;
     const leftMs = waiting.dueMs(row) - this.#lookedWallMs;
     return this.#lookedMonotonicMs + Math.min(leftMs, lookMsMax);
@@ -82,7 +93,6 @@ export class DueRunner {
 
   /** False when the log takes nothing now: the message goes on waiting. */
   #tryRelease(row: number, now: Now): boolean {
-    if (!this.#journal.takesMessages) return false;
     try {
       this.#release(row, now);
       return true;

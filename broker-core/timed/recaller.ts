@@ -1,11 +1,12 @@
 import { Code } from "../../proto/code.ts";
 import type { Now, Recalled, Refused } from "../broker-port.ts";
-import type { LogReader } from "../commit-log/log.ts";
+import type { LogReader, LogWriter } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { messageId } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
+import type { Carrier } from "./carrier.ts";
 import { type RecallHandleSealer, recallHandleBlank } from "./recall-handle.ts";
 import type { TimedJournal } from "./timed-journal.ts";
 import { none } from "./waiting-table.ts";
@@ -16,24 +17,27 @@ import { none } from "./waiting-table.ts";
  */
 export class Recaller {
   readonly #tables: BrokerTables;
-  readonly #log: LogReader;
+  readonly #log: LogReader & LogWriter;
   readonly #journal: Journal;
   readonly #records: TimedJournal;
   readonly #sealer: RecallHandleSealer;
+  readonly #carrier: Carrier;
   readonly #handle = recallHandleBlank();
 
   constructor(
     tables: BrokerTables,
-    log: LogReader,
+    log: LogReader & LogWriter,
     journal: Journal,
     records: TimedJournal,
     sealer: RecallHandleSealer,
+    carrier: Carrier,
   ) {
     this.#tables = tables;
     this.#log = log;
     this.#journal = journal;
     this.#records = records;
     this.#sealer = sealer;
+    this.#carrier = carrier;
   }
 
   /** Throws `MeshError` when the log takes nothing; nothing has changed then. */
@@ -72,8 +76,14 @@ export class Recaller {
     const { waiting } = this.#tables;
     const handle = this.#handle;
     if (waiting.topicId(row) !== handle.topicId || waiting.dueMs(row) !== handle.dueMs) return false;
+    let position: number | undefined = waiting.position(row);
+    if (position >= this.#log.writtenPosition) {
+      // Not written yet: carried in this very turn, or so new that nobody was given its handle.
+      position = this.#carrier.originOf(handle.number);
+      if (position === undefined) return false;
+    }
     try {
-      const { body, start } = readStoredMessage(this.#log, waiting.position(row));
+      const { body, start } = readStoredMessage(this.#log, position);
       return isIdOf(handle.messageId, messageId(body, start));
     } catch (error) {
       if (isUnreadable(error)) return true;

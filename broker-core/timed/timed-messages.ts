@@ -40,8 +40,8 @@ export class TimedMessages {
     this.#sealer = sealer;
     this.#delayMsMax = delayMsMax;
     this.#runner = new DueRunner(tables, log, journal, this.#records);
-    this.#recaller = new Recaller(tables, log, journal, this.#records, sealer);
     this.#carrier = new Carrier(tables, log, this.#records);
+    this.#recaller = new Recaller(tables, log, journal, this.#records, sealer, this.#carrier);
   }
 
   /** Undefined when a message with this delivery time may be stored. */

@@ -106,7 +106,10 @@ const sendTimed = step(
   (run, tag, aheadMs) => run.sendTimed(tag, aheadMs),
 );
 const recall = step("recall", fc.tuple(any), (run, index) => run.recall(index));
-const recallYoungest = step("recallYoungest", nothing, (run) => run.recall(run.timedCount - 1 + run.timedCount));
+const recallYoungest = step("recallYoungest", nothing, (run) => run.recall(run.handleCount - 1 + run.handleCount));
+const reuseNumber = step("reuseNumber", fc.tuple(tag, fc.constantFrom(50, 60_000)), (run, t, aheadMs) =>
+  run.reuseNumber(t, aheadMs),
+);
 
 /** The steps of T06, the frequent ones first. */
 const steps = [
@@ -144,6 +147,7 @@ const steps = [
   recall,
   recall,
   recallYoungest,
+  reuseNumber,
   step("setAskable", fc.tuple(fc.constantFrom(true, true, false)), (run, isAskable) => run.setAskable(isAskable)),
   step("grow", fc.tuple(fc.boolean()), (run, isCarried) => run.grow(isCarried)),
   change("renew", ChangeKind.Renew),

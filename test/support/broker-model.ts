@@ -200,9 +200,9 @@ export class BrokerRun {
     return this.#transactions.counts.halves;
   }
 
-  /** Timed messages sent so far. */
-  get timedCount(): number {
-    return this.#timed.counts.timed;
+  /** Recall handles of timed messages given out so far. */
+  get handleCount(): number {
+    return this.#timed.givenCount;
   }
 
   /** What the history did, transactions and timed messages included. */
@@ -253,6 +253,22 @@ export class BrokerRun {
     this.#check();
   }
 
+  /**
+   * A power cut takes a timed message whose handle is known, and the next one gets its number and has its time: the handle means
+   * the first one all the same.
+   */
+  reuseNumber(tag: string, aheadMs: number): void {
+    this.sync();
+    this.sendTimed(tag, aheadMs);
+    this.write();
+    const lost = this.#timed.givenCount - 1;
+    this.crash("power", false);
+    this.sendTimed(tag, aheadMs);
+    this.write();
+    this.recall(lost);
+    this.#timed.counts.numbersReused++;
+  }
+
   /** What the broker has released since the last look enters the queues. */
   #release(): void {
     const { messages, timed } = this.#model;
@@ -288,16 +304,18 @@ export class BrokerRun {
   /** The segments so far are old: half messages in them are carried, or taken along by their commits. */
   grow(isCarried: boolean): void {
     const { log, state, now } = this.real;
-    if (!isCarried) log.youngPosition = log.endPosition;
+    if (!isCarried) log.youngPosition = log.writtenPosition;
     else {
       while (!state.carryBefore(log.endPosition, now).isFinished);
       this.#transactions.carried(this.#model.transactions);
+      this.#timed.carried(this.#model.timed, log.writtenPosition);
     }
     this.#check();
   }
 
   write(): void {
     this.real.log.write();
+    this.#timed.written();
     this.#writtenModel = structuredClone(this.#model);
     this.#check();
   }
@@ -311,6 +329,7 @@ export class BrokerRun {
     this.#unseen = [];
     for (const batch of seen) this.#see(batch);
     this.real.sync();
+    this.#timed.written();
     this.#transactions.synced();
     this.#serve();
     this.#check();
@@ -593,6 +612,7 @@ export class BrokerRun {
       group.deadRemoved = this.#deadLettersBelow(group, base.position);
     }
     while (!real.state.carryBefore(real.log.endPosition, real.now).isFinished);
+    this.#timed.carried(this.#model.timed, real.log.writtenPosition);
     this.#transactions.carried(model.transactions);
     const recordPosition = real.state.trimLog(base.position, TrimReason.Age, real.now);
     this.#trimmed = { ...base, recordPosition };

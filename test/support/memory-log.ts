@@ -74,6 +74,12 @@ export class MemoryLog implements LogWriter, LogReader {
   }
 
   read(position: number): LogRecord {
+    if (position >= this.writtenPosition) throw new RangeError(`log position ${position} is not written yet`);
+    return this.look(position);
+  }
+
+  /** What a test reads, written or not. */
+  look(position: number): LogRecord {
     this.readCount++;
     const record = this.#index.get(position);
     if (position < this.begin) throw new LogTrimmedError(position, this.begin);
@@ -143,7 +149,7 @@ export class MemoryLog implements LogWriter, LogReader {
   /** The records from `position` on, in order. */
   *records(position = 0): Generator<LogRecord> {
     for (const record of [...this.#records]) {
-      if (record.position >= position) yield this.damaged.has(record.position) ? record : this.read(record.position);
+      if (record.position >= position) yield this.damaged.has(record.position) ? record : this.look(record.position);
     }
   }
 

@@ -6,13 +6,17 @@ import { readStoredMessage } from "../../broker-core/record/stored-message.ts";
 import { Code } from "../../proto/code.ts";
 import type { BrokerFixture } from "./broker-fixture.ts";
 
-/** `recalledAgain`: repeated recalls that were answered OK. */
-export const timedCountsBlank = { timed: 0, released: 0, recalled: 0, recalledAgain: 0, recallsRefused: 0 };
+/** `recalledAgain`: repeated recalls that were answered OK; `numbersReused`: after a power cut, with a handle that was lost. */
+export const timedCountsBlank = {
+  ...{ timed: 0, released: 0, recalled: 0, recalledAgain: 0, recallsRefused: 0, numbersReused: 0 },
+};
 
 export interface ModelTimed {
   readonly messageId: string;
   readonly tag: string;
   readonly dueMs: number;
+  /** Within the record that holds it. */
+  position: number;
   /** "gone": with its topic, while it waited. */
   state: "waiting" | "released" | "recalled" | "gone";
 }
@@ -38,8 +42,10 @@ export interface Released {
 /** What the broker promises about timed messages, beside `BrokerRun`, which keeps and rolls back their state with all else. */
 export class TimedModel {
   readonly #real: BrokerFixture;
-  /** Every handle that was ever given out, also those of messages that a power cut took. */
-  readonly #handed: { readonly handle: string; readonly topicId: number; readonly timed: ModelTimed }[] = [];
+  /** Every handle that was ever given out, also those of messages that a power cut took; then those that are about to be. */
+  #handed: { readonly handle: string; readonly topicId: number; readonly timed: ModelTimed }[] = [];
+  /** So many of them were given out: their messages were written. */
+  #givenCount = 0;
   /** Due records below were looked at. */
   #lookedTo = 0;
   readonly counts = { ...timedCountsBlank };
@@ -48,12 +54,23 @@ export class TimedModel {
     this.#real = real;
   }
 
+  /** Handles given out so far. */
+  get givenCount(): number {
+    return this.#givenCount;
+  }
+
+  /** Everything appended is written: answers may leave (with `--flush async`; else when it is on disk). */
+  written(): void {
+    this.#givenCount = this.#handed.length;
+  }
+
   send(state: TimedState, topicId: number, id: string, tag: string, aheadMs: number): void {
     const real = this.#real;
     const dueMs = real.wallMs + aheadMs;
     const handle = real.sendTimed(topicId, dueMs, { id, tag, body: `body of ${id}` });
     assert.notEqual(handle, "", "what is ahead waits");
-    const timed: ModelTimed = { messageId: id, tag, dueMs, state: "waiting" };
+    const position = real.log.endPosition - 1;
+    const timed: ModelTimed = { messageId: id, tag, dueMs, position, state: "waiting" };
     state.messages.push(timed);
     this.#handed.push({ handle, topicId, timed });
     this.counts.timed++;
@@ -61,7 +78,7 @@ export class TimedModel {
 
   /** Recalls with any handle that was ever given out. */
   recall(state: TimedState, topicId: number, index: number): void {
-    const handed = this.#handed[index % Math.max(this.#handed.length, 1)];
+    const handed = this.#givenCount === 0 ? undefined : this.#handed[index % this.#givenCount];
     if (handed === undefined) return;
     const { messageId: id, dueMs } = handed.timed;
     const known = state.messages.find((timed) => timed.messageId === id);
@@ -98,15 +115,18 @@ export class TimedModel {
    */
   look(state: TimedState): readonly Released[] {
     const real = this.#real;
-    const due = state.messages
+    const inOrder = state.messages
       .filter((timed) => timed.state === "waiting" && timed.dueMs <= real.wallMs)
       .sort((a, b) => a.dueMs - b.dueMs);
+    // What is not written yet cannot be read, and what is due behind it waits with it.
+    const unwritten = inOrder.findIndex(({ position }) => position >= real.log.writtenPosition);
+    const due = unwritten < 0 ? inOrder : inOrder.slice(0, unwritten);
     const released: Released[] = [];
     for (const record of real.log.records(this.#lookedTo)) {
       if (record.type !== RecordType.Due) continue;
       const { position } = record;
       const { queueId, offset } = readReleaseRecord(record.body, 0, record.body.length);
-      const { body, start } = readStoredMessage(real.log, position);
+      const { body, start } = readStoredMessage({ read: (at) => real.log.look(at) }, position);
       const id = messageId(body, start);
       const tag = state.messages.find((timed) => timed.messageId === id)?.tag ?? "";
       released.push({ messageId: id, tag, queueId, offset, position });
@@ -125,8 +145,17 @@ export class TimedModel {
     return released;
   }
 
+  /** What waits and is written was written again. */
+  carried(state: TimedState, writtenPosition: number): void {
+    for (const timed of state.messages) {
+      if (timed.state === "waiting" && timed.position < writtenPosition)
+        timed.position = this.#real.log.endPosition - 1;
+    }
+  }
+
   /** Records from `position` on are new. */
   crashed(position: number): void {
+    this.#handed = this.#handed.slice(0, this.#givenCount);
     this.#lookedTo = position;
   }
 

@@ -106,7 +106,7 @@ export class TransactionModel {
     }
     this.counts.committed++;
     assert.ok(ended.ok);
-    const { body } = this.#real.log.read(ended.position);
+    const { body } = this.#real.log.look(ended.position);
     const { queueId, offset } = readReleaseRecord(body, 0, body.length);
     return { transaction: known, queueId, offset };
   }

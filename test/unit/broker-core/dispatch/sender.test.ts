@@ -30,7 +30,7 @@ describe("storing messages", () => {
     );
     const last = sent.at(-1);
     assert.ok(last?.ok);
-    assert.equal(f.log.read(last.position).type, RecordType.Message);
+    assert.equal(f.log.look(last.position).type, RecordType.Message);
   });
 
   it("stores all messages of a call in one queue, in order", () => {

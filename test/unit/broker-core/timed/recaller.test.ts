@@ -26,7 +26,7 @@ describe("recalling a timed message", () => {
     const recalled = f.state.recall(t, handle, f.now);
     assert.ok(recalled.ok);
     assert.equal(recalled.messageId, "taken back");
-    assert.equal(f.log.read(recalled.position).type, RecordType.Recall);
+    assert.equal(f.log.look(recalled.position).type, RecordType.Recall);
     f.sync();
     assert.equal(f.state.topics()[0]?.delayed, 1);
     f.pass(hour);

@@ -150,10 +150,44 @@ describe("timed messages", () => {
     assert.ok(sent.ok);
     assert.equal(sent.recallHandles?.length, 2);
     assert.equal(new Set(sent.recallHandles).size, 2);
+    f.sync();
     f.advance();
     assert.deepEqual(ids(), ["past"]);
     f.pass(9);
     assert.deepEqual(ids(), ["b"]);
+  });
+
+  it("that are due before they are written come as soon as they are, and hold the clock up until then", () => {
+    const { f, t, ids } = opened();
+    f.sendTimed(t, f.wallMs + 20, { id: "written" });
+    f.isAutoSync = false;
+    f.sendTimed(t, f.wallMs + 1, { id: "quick" });
+    f.pass(1);
+    assert.deepEqual(ids(), [], "it cannot be read yet");
+    assert.ok(f.state.nextTimerMs() <= f.monotonicMs + 1, "looked at again at once");
+    f.log.write();
+    f.advance();
+    f.sync();
+    assert.deepEqual(ids(), ["quick"]);
+    f.isAutoSync = true;
+    f.pass(19);
+    assert.deepEqual(ids(), ["written"]);
+    f.assertRebuilt();
+  });
+
+  it("that were just carried are recalled and released once they are written", () => {
+    const { f, t, ids } = opened();
+    const handle = f.sendTimed(t, f.wallMs + 100, { id: "taken back" });
+    f.sendTimed(t, f.wallMs + 100, { id: "stays" });
+    f.isAutoSync = false;
+    assert.equal(f.state.carryBefore(f.log.endPosition, f.now).isFinished, true);
+    assert.ok(f.recall(t, handle).ok);
+    f.pass(100);
+    assert.deepEqual(ids(), []);
+    f.log.write();
+    f.advance();
+    f.sync();
+    assert.deepEqual(ids(), ["stays"]);
   });
 
   it("of one send are stored all or not at all, also when the log fills up or the power goes in between", () => {
