@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { faults } from "../simulator/faults.ts";
+import { outliving, timed } from "../simulator/kind/timed.ts";
 import { assertReproducible, runsSummary, simulateMany } from "../simulator/many-runs.ts";
 import { amount, patience } from "../support/test-factor.ts";
 import { testSeed } from "../support/test-seed.ts";
 
 const runsPerChange = 40;
 const runsNightly = 4_000;
+const lastingRunsPerChange = 15;
+const lastingRunsNightly = 1_000;
 const clockRunsPerChange = 500;
 const clockRunsNightly = 50_000;
+const timedRunsPerChange = 40;
+const timedRunsNightly = 4_000;
+const clockFaults = ["step the wall clock", "pause the broker", "pause a sidecar", "kill the broker"];
 
 describe("A whole broker and its sidecars under one seed, at length", () => {
   const count = amount(runsPerChange, runsNightly);
@@ -24,9 +30,17 @@ describe("A whole broker and its sidecars under one seed, at length", () => {
     for (let i = 0; i < 20; i++) await assertReproducible((testSeed + 1_000 + i) >>> 0, { loadMs: 300 });
   }).timeout(600_000);
 
+  const lastingRuns = amount(lastingRunsPerChange, lastingRunsNightly);
+  it(`keep timed messages longer than the log, ${lastingRuns} runs (seed ${testSeed})`, async () => {
+    const options = { ...outliving, loadMs: 12_000, faultPeriodMs: 1_500 };
+    const report = await simulateMany((testSeed + 200_000) >>> 0, options, ({ runs }) => runs >= lastingRuns);
+    console.log(`      ${runsSummary(report)}, ${report.removedBytes} bytes of log removed`);
+    assert.ok(report.removedBytes >= 200_000 * lastingRuns, `${report.removedBytes}`);
+    assert.ok(report.timed >= 100 * lastingRuns && report.recalled >= 20 * lastingRuns, runsSummary(report));
+  }).timeout(patience(600_000, lastingRunsPerChange, lastingRunsNightly));
+
   const clockRuns = amount(clockRunsPerChange, clockRunsNightly);
   it(`T21: mind no step of the wall clock and no pause, ${clockRuns} runs (seed ${testSeed})`, async () => {
-    const clockFaults = ["step the wall clock", "pause the broker", "pause a sidecar", "kill the broker"];
     const options = { loadMs: 150, faults: clockFaults, faultPeriodMs: 30 };
     const report = await simulateMany((testSeed + 100_000) >>> 0, options, ({ runs }) => runs >= clockRuns);
     console.log(`      ${runsSummary(report)}`);
@@ -34,4 +48,13 @@ describe("A whole broker and its sidecars under one seed, at length", () => {
     assert.ok((report.faults["pause the broker"] ?? 0) >= clockRuns / 2, runsSummary(report));
     assert.ok(report.sendsOk >= 20 * clockRuns && report.comparisons >= clockRuns / 2, runsSummary(report));
   }).timeout(patience(600_000, clockRunsPerChange, clockRunsNightly));
+
+  const timedRuns = amount(timedRunsPerChange, timedRunsNightly);
+  it(`T21: deliver no timed message early, late or never, ${timedRuns} runs (seed ${testSeed})`, async () => {
+    const options = { loadMs: 400, kinds: [timed], faults: clockFaults, faultPeriodMs: 40 };
+    const report = await simulateMany((testSeed + 300_000) >>> 0, options, ({ runs }) => runs >= timedRuns);
+    console.log(`      ${runsSummary(report)}`);
+    assert.ok((report.faults["step the wall clock"] ?? 0) >= timedRuns, runsSummary(report));
+    assert.ok(report.timed >= 50 * timedRuns && report.recalled >= 5 * timedRuns, runsSummary(report));
+  }).timeout(patience(600_000, timedRunsPerChange, timedRunsNightly));
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { assertReproducible, runsSummary, simulateMany } from "../simulator/many-runs.ts";
+import { outliving } from "../simulator/kind/timed.ts";
+import { assertReproducible, type RunsReport, runsSummary, simulateMany } from "../simulator/many-runs.ts";
 import { testSeed } from "../support/test-seed.ts";
 
 /** A small share of what test/extended/simulator.test.ts does at length. */
@@ -13,6 +14,14 @@ describe("A whole broker and its sidecars under one seed", () => {
     console.log(`      ${runsSummary(report)}`);
     assert.ok(report.sendsOk >= 1_000 && report.acksOk >= 1_000, runsSummary(report));
     assert.ok(report.comparisons >= 5, runsSummary(report));
+  }).timeout(240_000);
+
+  it(`keep timed messages longer than the log (seed ${testSeed})`, async () => {
+    const options = { ...outliving, loadMs: 8_000, faultPeriodMs: 2_000 };
+    const isEnough = ({ runs, removedBytes }: RunsReport) => runs >= 2 && removedBytes > 500_000;
+    const report = await simulateMany((testSeed + 200_000) >>> 0, options, isEnough);
+    console.log(`      ${runsSummary(report)}, ${report.removedBytes} bytes of log removed`);
+    assert.ok(report.timed >= 100 && report.recalled >= 20, runsSummary(report));
   }).timeout(240_000);
 
   it(`do the same twice with the same seed, 3 of 3 (seed ${testSeed})`, async () => {

@@ -3,6 +3,8 @@ import { BrokerState } from "../../broker-core/broker-state.ts";
 import { openCommitLog } from "../../broker-core/commit-log/open-commit-log.ts";
 import { type Broker, type BrokerConfig, readBrokerConfig, startBroker } from "../../broker-core/index.ts";
 import { LogHandle } from "../../broker-core/log-handle.ts";
+import { readBase } from "../../broker-core/retention/base-image-store.ts";
+import { logBeginOf } from "../../broker-core/retention/log-begin.ts";
 import { StorageError } from "../../broker-core/storage/storage.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
@@ -29,6 +31,8 @@ export interface BrokerNodeCounts {
   cleanStops: number;
   diskFailures: number;
   comparisons: number;
+  /** How far the log's beginning has moved, bytes. */
+  removedBytes: number;
 }
 
 /** A machine with a disk on which a supervisor keeps the real broker running, whatever is done to it. */
@@ -43,6 +47,7 @@ export class BrokerNode {
     cleanStops: 0,
     diskFailures: 0,
     comparisons: 0,
+    removedBytes: 0,
   };
   readonly #world: World;
   readonly #network: SimulatedNetwork;
@@ -195,13 +200,18 @@ export class BrokerNode {
     const live = state.dump();
     const handle = new LogHandle();
     const sink = { receiveAnswered: () => {}, receiveRefused: () => {} };
-    const rebuilt = new BrokerState(handle, sink, broker.stateOptions);
+    const disk = this.disk.copy();
+    const begin = logBeginOf(disk);
+    this.counts.removedBytes = Math.max(this.counts.removedBytes, begin);
+    // Of a log that has lost its beginning the base image tells what was there.
+    const base = begin === 0 ? undefined : readBase(disk, begin);
+    const rebuilt = new BrokerState(handle, sink, broker.stateOptions, base);
     const { log } = await openCommitLog({
-      storage: this.disk.copy(),
+      storage: disk,
       clock: new ManualClock(),
       randomness: new SeededRandomness(1),
       log: silentLog,
-      from: undefined,
+      ...(base === undefined ? { from: undefined } : { begin, from: begin }),
       segmentBytes: this.#config.segmentSize,
       visit: (record) => rebuilt.replay(record),
       onFailure: (error) => this.#world.fail(error),

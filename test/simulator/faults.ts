@@ -96,7 +96,10 @@ export const faults: readonly Fault[] = [
     name: "step the wall clock",
     apply({ node }, randomness) {
       const spans = [5_000, 3_600_000, day, 3_650 * day];
-      node.machine.stepWall(Math.floor((randomness.fraction() - 0.5) * 2 * spans[randomIndex(randomness, 4)]!));
+      const span = spans[randomIndex(randomness, 4)]!;
+      const share =
+        randomness.fraction() < 0.3 ? Math.sign(randomness.fraction() - 0.5) : 2 * randomness.fraction() - 1;
+      node.machine.stepWall(Math.floor(share * span));
       return 0;
     },
   },

@@ -13,8 +13,12 @@ export interface RunsReport {
   recovered: number;
   deadLetters: number;
   transactionEnds: number;
+  /** Messages that waited for their time, and those of them that were taken back. */
+  timed: number;
+  recalled: number;
   comparisons: number;
   powerCuts: number;
+  removedBytes: number;
   virtualMs: number;
   readonly faults: Record<string, number>;
 }
@@ -27,7 +31,18 @@ export async function simulateMany(
 ): Promise<RunsReport> {
   const total: RunsReport = {
     ...{ runs: 0, operations: 0, sendsOk: 0, sendsOkInFaults: 0, acksOk: 0, deliveries: 0, redeliveries: 0 },
-    ...{ recovered: 0, deadLetters: 0, transactionEnds: 0, comparisons: 0, powerCuts: 0, virtualMs: 0, faults: {} },
+    ...{
+      recovered: 0,
+      deadLetters: 0,
+      transactionEnds: 0,
+      timed: 0,
+      recalled: 0,
+      comparisons: 0,
+      powerCuts: 0,
+      removedBytes: 0,
+      virtualMs: 0,
+      faults: {},
+    },
   };
   for (let seed = firstSeed; !isEnough(total); seed = (seed + 1) >>> 0) add(total, await simulate(seed, options));
   return total;
@@ -50,6 +65,7 @@ export function runsSummary(report: RunsReport): string {
     `${report.runs} runs, ${report.operations} operations, ${Math.round(report.virtualMs / 1000)} s of their time, ` +
     `${report.sendsOk} sends acknowledged (${report.sendsOkInFaults} in fault windows), ${report.deliveries} handed out ` +
     `(${report.redeliveries} again), ${report.acksOk} acked, ${report.deadLetters} dead letters, ${report.transactionEnds} ends of transactions, ` +
+    `${report.timed} timed (${report.recalled} taken back), ` +
     `${faults} faults of ${Object.keys(report.faults).length} kinds, ${report.comparisons} rebuilt states compared`
   );
 }
@@ -64,9 +80,12 @@ function add(total: RunsReport, { operations, counts, history, node, virtualMs }
   total.deliveries += counts.deliveries;
   total.deadLetters += counts.deadLetters;
   total.transactionEnds += counts.transactionEnds;
+  total.timed += counts.timed;
+  total.recalled += counts.recallsOk;
   total.redeliveries += history.counts.redeliveries;
   total.recovered += history.counts.recovered;
   total.comparisons += node.comparisons;
+  total.removedBytes += node.removedBytes;
   total.powerCuts += node.powerCuts;
   for (const [name, count] of Object.entries(counts.faults)) total.faults[name] = (total.faults[name] ?? 0) + count;
 }

@@ -1,9 +1,13 @@
+import type { BrokerConfig } from "../../broker-core/index.ts";
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
 import { BrokerNode } from "./broker-node.ts";
+import { DueTimes } from "./due-times.ts";
 import { HistoryRecorder } from "./history-recorder.ts";
 import { type Habit, habits, type Plan } from "./plan.ts";
+import { Recalls } from "./recalls.ts";
 import { SidecarNode } from "./sidecar-node.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
+import { Machine } from "./simulated-process.ts";
 import { TransactionEnds } from "./transaction-ends.ts";
 import type { World } from "./world.ts";
 
@@ -20,6 +24,10 @@ export interface MeshCounts {
   /** Commits and rollbacks that were answered, and questions about open transactions. */
   transactionEnds: number;
   questions: number;
+  /** Timed messages that waited; what was taken back, and what was refused to be. */
+  timed: number;
+  recallsOk: number;
+  recallsRefused: number;
   readonly habits: Record<Habit, number>;
   readonly faults: Record<string, number>;
 }
@@ -38,6 +46,10 @@ export class Mesh {
   readonly history: HistoryRecorder;
   readonly counts: MeshCounts;
   readonly transactions: TransactionEnds;
+  readonly recalls: Recalls;
+  readonly dueTimes = new DueTimes();
+  /** Where applications run: its clock is right, whatever is done to the broker's. */
+  readonly applications: Machine;
   #isBehind = false;
   /** When the newest send that succeeded was called. */
   newestSendMs = 0;
@@ -47,14 +59,16 @@ export class Mesh {
   /** What was seen to be wrong at once, beside what the history tells. */
   readonly violations: string[] = [];
 
-  constructor(world: World, plan: Plan) {
+  constructor(world: World, plan: Plan, broker: Partial<BrokerConfig> = {}) {
     this.world = world;
     this.plan = plan;
     this.network = new SimulatedNetwork(world);
     this.history = new HistoryRecorder(world);
-    this.node = new BrokerNode(world, this.network);
+    this.node = new BrokerNode(world, this.network, broker);
+    this.applications = new Machine(world);
     this.node.start();
     this.transactions = new TransactionEnds(this);
+    this.recalls = new Recalls(this);
     const halfTopics = plan.topics.filter(({ kind }) => kind.name === "transactional").map(({ ref }) => ref.name);
     this.sidecars = Array.from(
       { length: plan.sidecarCount },
@@ -73,6 +87,9 @@ export class Mesh {
         deadLetters: 0,
         transactionEnds: 0,
         questions: 0,
+        timed: 0,
+        recallsOk: 0,
+        recallsRefused: 0,
       },
       habits: Object.fromEntries(habits.map((habit) => [habit, 0])) as Record<Habit, number>,
       faults: {},
@@ -106,7 +123,9 @@ export class Mesh {
       this.counts.deliveries +
       this.counts.emptyReceives +
       this.counts.settles +
-      this.counts.transactionEnds
+      this.counts.transactionEnds +
+      this.counts.recallsOk +
+      this.counts.recallsRefused
     );
   }
 }

@@ -56,7 +56,9 @@ export type Habit = (typeof habits)[number];
 /** A message as a client makes it, and what the history says about it. */
 export interface Composed {
   readonly bytes: Uint8Array;
-  readonly seen: Pick<HistoryEvent, "tag" | "key" | "targetMs" | "isHalf" | "properties">;
+  readonly seen: Pick<HistoryEvent, "tag" | "key" | "isHalf" | "properties">;
+  /** Wall time at which it is to be delivered. */
+  readonly dueMs?: number;
 }
 
 /** One kind of message: what its topics, groups and messages look like. A kind is a module of its own. */
@@ -64,7 +66,8 @@ export interface MessageKind {
   readonly name: string;
   /** A topic of this kind with its groups. `number` is unique in the run. */
   plan(number: number, randomness: Randomness): TopicPlan;
-  compose(id: string, bodyBytes: number, randomness: Randomness): Composed;
+  /** `wallMs`: what the application takes for the time. */
+  compose(id: string, bodyBytes: number, randomness: Randomness, wallMs: number): Composed;
 }
 
 export const tags = ["red", "green", "blue"] as const;

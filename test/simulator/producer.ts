@@ -38,27 +38,35 @@ export class SimulatedProducer {
   }
 
   #send(topic: TopicPlan): void {
-    const { world, history, plan } = this.#mesh;
+    const { world, history, plan, node, applications, dueTimes } = this.#mesh;
     const id = `${this.#name}-${this.#next++}`;
     const bodyBytes = randomIndex(this.#randomness, plan.bodyBytesMax);
-    const { bytes, seen } = topic.kind.compose(id, bodyBytes, this.#randomness);
+    // Clocks mostly agree, also when they are wrong.
+    const wallMs = this.#randomness.fraction() < 0.7 ? node.machine.wallMs : applications.wallMs;
+    const { bytes, seen, dueMs } = topic.kind.compose(id, bodyBytes, this.#randomness, wallMs);
+    if (dueMs !== undefined) dueTimes.note(id, dueMs);
     const t0 = world.nowMs;
     const request = { topic: topic.ref, laneMark: "", bornHost: "10.0.0.1", messages: [bytes] };
     this.#mesh.sidecar(this.#randomness).send(request, timeoutMs, (answer) => {
       const stored = answer !== "died" && answer.ok ? answer : undefined;
+      const handle = stored?.recallHandles?.[0];
       const result = stored !== undefined ? "ok" : isOpen(answer) ? "info" : "fail";
       history.add({
         ...{ op: "send", client: this.#name, t0, t1: world.nowMs, result, id, topic: topic.ref.name },
         ...{ digest: digestOf(bytes), ...seen },
         ...(answer !== "died" && !answer.ok ? { code: answer.code } : {}),
-        // A half message gets its place with its commit.
-        ...(stored === undefined || stored.transactionId !== ""
+        // A half message gets its place with its commit, a timed one when it is due.
+        ...(stored === undefined || stored.transactionId !== "" || handle !== undefined
           ? {}
           : { queue: stored.queueId, offset: stored.firstOffset }),
       });
       this.#mesh.counts.sends++;
       if (stored !== undefined && stored.transactionId !== "") {
         this.#mesh.transactions.stored(id, topic.ref.name, stored.transactionId);
+      }
+      if (handle !== undefined) {
+        this.#mesh.counts.timed++;
+        this.#mesh.recalls.stored(id, topic.ref, handle, (dueMs ?? 0) - node.machine.wallMs);
       }
       if (result === "ok") {
         this.#mesh.counts.sendsOk++;

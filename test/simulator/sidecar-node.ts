@@ -8,6 +8,8 @@ import type {
   UpstreamChange,
   UpstreamDone,
   UpstreamFailure,
+  UpstreamRecall,
+  UpstreamRecalled,
   UpstreamReceive,
   UpstreamReceiveAnswer,
   UpstreamResults,
@@ -131,6 +133,10 @@ export class SidecarNode {
       (upstream, deadlineMs, answered) => upstream.endTransaction(request, deadlineMs, answered),
       timeoutMs,
     );
+  }
+
+  recall(request: UpstreamRecall, timeoutMs: number, done: (answer: Seen<UpstreamRecalled>) => void): void {
+    this.#call(done, (upstream, deadlineMs, answered) => upstream.recall(request, deadlineMs, answered), timeoutMs);
   }
 
   change(request: UpstreamChange, timeoutMs: number, done: (answer: Seen<UpstreamResults>) => void): void {

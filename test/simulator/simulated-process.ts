@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
+import { WallClockHistory } from "./wall-clock-history.ts";
 import type { EventOwner, World } from "./world.ts";
 
 /** A computer: its clocks outlive its processes, and begin anew with each boot. */
@@ -8,12 +9,15 @@ export class Machine {
   #boots = 1;
   #bootedMs: number;
   #wallOffsetMs: number;
+  /** Whenever the wall clock was set, beginning with the first time. */
+  readonly wallClock = new WallClockHistory();
 
   constructor(world: World, wallMs = Date.UTC(2030, 0, 1)) {
     this.#world = world;
     // Up for a while already.
     this.#bootedMs = world.nowMs - 1_000_000;
     this.#wallOffsetMs = wallMs - world.nowMs;
+    this.wallClock.set(world.nowMs, this.#wallOffsetMs);
   }
 
   get bootId(): string {
@@ -37,6 +41,7 @@ export class Machine {
   /** Somebody sets the wall clock. */
   stepWall(byMs: number): void {
     this.#wallOffsetMs += byMs;
+    this.wallClock.set(this.#world.nowMs, this.#wallOffsetMs);
   }
 
   /** The monotonic clock begins again. */

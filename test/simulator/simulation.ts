@@ -1,3 +1,5 @@
+import type { BrokerConfig } from "../../broker-core/index.ts";
+import type { Randomness } from "../../proto/runtime/randomness.ts";
 import { checkHistory, type HistoryReport } from "../support/history-checker.ts";
 import type { BrokerNodeCounts } from "./broker-node.ts";
 import { SimulatedConsumer } from "./consumer.ts";
@@ -6,19 +8,24 @@ import { FaultPlan } from "./faults.ts";
 import { inOrder } from "./kind/fifo.ts";
 import { normal } from "./kind/normal.ts";
 import { sqlFiltered } from "./kind/sql-filtered.ts";
+import { timed } from "./kind/timed.ts";
 import { transactional } from "./kind/transactional.ts";
 import { Mesh, type MeshCounts } from "./mesh.ts";
-import { drawPlan, type MessageKind } from "./plan.ts";
+import { drawPlan, type MessageKind, type Plan } from "./plan.ts";
 import { SimulatedProducer } from "./producer.ts";
 import { World } from "./world.ts";
 
 /** All kinds of messages that the broker has. */
-export const allKinds: readonly MessageKind[] = [normal, normal, inOrder, transactional, sqlFiltered];
+export const allKinds: readonly MessageKind[] = [normal, normal, inOrder, transactional, sqlFiltered, timed];
 
 export interface SimulationOptions {
   /** Virtual time with load and faults. */
   readonly loadMs?: number;
   readonly kinds?: readonly MessageKind[];
+  /** Left out: drawn, from `kinds`. */
+  readonly plan?: (randomness: Randomness) => Plan;
+  /** Settings of the broker. */
+  readonly broker?: Partial<BrokerConfig>;
   /** Names of faults; left out: drawn from all. */
   readonly faults?: readonly string[];
   /** Between two faults, on average. */
@@ -37,6 +44,8 @@ export interface SimulationReport {
 }
 
 const drainMsMax = 30_000;
+/** Nothing was left for so long: a sync takes less. */
+const drainedForMs = 50;
 /** How often the running state is compared with what the log says. */
 const compareMs = 1_000;
 
@@ -64,14 +73,16 @@ class Simulation {
   readonly #producers: SimulatedProducer[] = [];
   readonly #consumers: SimulatedConsumer[] = [];
   readonly #seed: number;
+  #drainedSinceMs: number | undefined;
 
   constructor(seed: number, options: SimulationOptions) {
     this.#seed = seed;
     this.#world = new World(seed);
-    this.#mesh = new Mesh(this.#world, drawPlan(this.#world.randomness(), options.kinds ?? allKinds));
+    const randomness = this.#world.randomness();
+    const plan = options.plan?.(randomness) ?? drawPlan(randomness, options.kinds ?? allKinds);
+    this.#mesh = new Mesh(this.#world, plan, options.broker);
     this.#faults = new FaultPlan(this.#mesh, options.faults, options.faultPeriodMs);
     this.#loadMs = options.loadMs ?? 4_000;
-    const { plan } = this.#mesh;
     for (let i = 0; i < plan.producerCount; i++) this.#producers.push(new SimulatedProducer(this.#mesh, `p${i}`));
     for (const topic of plan.topics) {
       for (const group of topic.groups) {
@@ -104,7 +115,13 @@ class Simulation {
     for (const producer of this.#producers) producer.isStopped = true;
     for (const consumer of this.#consumers) consumer.isDraining = true;
     this.#mesh.transactions.isSilent = true;
-    await world.run(() => this.#isDrained() || world.nowMs > healedMs + 2 * drainMsMax);
+    this.#mesh.recalls.isStopped = true;
+    await this.#until("recalls to be answered", () => this.#mesh.recalls.isIdle, 20_000);
+    // What is still far ahead becomes due by a jump of the clock.
+    const { latestMs } = this.#mesh.dueTimes;
+    const behindMs = latestMs - node.machine.wallMs;
+    if (Number.isFinite(behindMs) && behindMs > 0) node.machine.stepWall(Math.ceil(behindMs));
+    await world.run(() => this.#isDrainedForGood() || world.nowMs > healedMs + 2 * drainMsMax);
     if (this.#isDrained()) history.mark("drained");
     for (const consumer of this.#consumers) consumer.isStopped = true;
     await this.#readDeadLetters();
@@ -122,9 +139,18 @@ class Simulation {
     if (!condition()) throw new Error(`waited ${msMax} ms for ${what}`);
   }
 
+  /** What is on its way to the disk is not ready yet, and does not wait for its time any more. */
+  #isDrainedForGood(): boolean {
+    const { nowMs } = this.#world;
+    if (!this.#isDrained()) this.#drainedSinceMs = undefined;
+    else this.#drainedSinceMs ??= nowMs;
+    return nowMs >= (this.#drainedSinceMs ?? nowMs) + drainedForMs;
+  }
+
   #isDrained(): boolean {
     const state = this.#mesh.node.broker?.state;
     if (state === undefined || !this.#mesh.transactions.isIdle) return false;
+    if (state.topics().some(({ delayed }) => delayed > 0)) return false;
     const wanted = new Map(
       this.#mesh.plan.topics.flatMap(({ ref, groups }) => groups.map((group) => [`${group.ref.name} ${ref.name}`, 0])),
     );
@@ -155,7 +181,8 @@ class Simulation {
         isLimited: group.ref.inflightMax > 0,
       })),
     );
-    const judged = checkHistory(history.events, { subscriptions });
+    const events = this.#mesh.dueTimes.resolve(history.events, this.#mesh.node.machine.wallClock);
+    const judged = checkHistory(events, { subscriptions });
     const wrong = [...violations, ...judged.violations.map(({ check, text }) => `${check}: ${text}`)];
     if (wrong.length > 0) throw new Error(`${wrong.length} promises broken:\n  ${wrong.slice(0, 10).join("\n  ")}`);
     return {

@@ -85,9 +85,9 @@ export function checkHistory(events: readonly HistoryEvent[], options: HistoryOp
 /** C1: an acknowledged send came out nowhere. */
 function* findLost(history: History, { subscriptions }: HistoryOptions): Generator<Violation> {
   const byProducer = new Map<string, HistoryEvent[]>();
-  for (const { sends, ends } of history.sent.values()) {
+  for (const { sends, ends, recalls } of history.sent.values()) {
     const ok = sends.find(({ result }) => result === "ok");
-    if (ok === undefined) continue;
+    if (ok === undefined || recalls.some(({ result }) => result !== "fail")) continue;
     if (ok.isHalf === true && !ends.some(({ op, result }) => op === "commit" && result === "ok")) continue;
     const producer = `${ok.client ?? ""} to ${ok.topic ?? ""}`;
     addTo(byProducer, producer, ok);

@@ -12,6 +12,9 @@ interface StoredMessage {
   readonly targetMs: number | undefined;
   /** Of a half message: what became of it. */
   half: "open" | "committed" | "rolled back" | undefined;
+  /** Its producer has the handle to take it back, if it is a delayed message. */
+  readonly isAnswered: boolean;
+  isRecalled: boolean;
 }
 
 interface GroupState {
@@ -64,7 +67,19 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     const isStored = result === "ok" || (result === "info" && chance(0.5));
     const isHalf = key === undefined && targetMs === undefined && chance(0.1);
     const half = isHalf ? ("open" as const) : undefined;
-    const message = { id, topic: "t", queue, offset: queues[queue]!.length, key, digest, tag, targetMs, half };
+    const message = {
+      id,
+      topic: "t",
+      queue,
+      offset: queues[queue]!.length,
+      key,
+      digest,
+      tag,
+      targetMs,
+      half,
+      isAnswered: result === "ok",
+      isRecalled: false,
+    };
     if (isStored) queues[queue]!.push(message);
     const seen = { op: "send", ...span(), result, client: `p${pick(3)}`, topic: "t", queue, id, digest, tag } as const;
     events.push({
@@ -87,8 +102,23 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     if (result === "ok" || chance(0.5)) message.half = op === "commit" ? "committed" : "rolled back";
   }
 
-  function isWanted(group: GroupState, { tag, half }: StoredMessage): boolean {
-    return half !== "open" && half !== "rolled back" && (group.name !== "g2" || tag !== "tag-2");
+  /** A producer takes a delayed message back; when it is due already, it is refused. */
+  function recall(): void {
+    const delayed = queues.flat().filter((m) => m.targetMs !== undefined && m.isAnswered && !m.isRecalled);
+    const message = delayed[delayed.length - 1 - pick(4)];
+    if (message === undefined) return;
+    const seen = { op: "recall", client: "p0", topic: "t", id: message.id } as const;
+    if (message.targetMs! <= now) {
+      events.push({ ...seen, t0: now, t1: now + pick(20), result: "fail", code: 40300 });
+      return;
+    }
+    const result = chance(0.8) ? "ok" : "info";
+    events.push({ ...seen, t0: now, t1: now + pick(20), result });
+    message.isRecalled = result === "ok" || chance(0.5);
+  }
+
+  function isWanted(group: GroupState, { tag, half, isRecalled }: StoredMessage): boolean {
+    return !isRecalled && half !== "open" && half !== "rolled back" && (group.name !== "g2" || tag !== "tag-2");
   }
 
   function endLeases(): void {
@@ -195,7 +225,8 @@ export function generateValidHistory(randomness: Randomness, steps: number): His
     now += pick(chance(0.1) ? 2_000 : 60);
     endLeases();
     const draw = randomness.fraction();
-    if (draw < 0.35) send(false);
+    if (draw < 0.33) send(false);
+    else if (draw < 0.35) recall();
     else if (draw < 0.65) receive(false);
     else if (draw < 0.7) endHalf(false);
     else if (draw < 0.87) settle("ack", receipts.length - 1 - pick(6), false);

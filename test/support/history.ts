@@ -18,6 +18,8 @@ export type HistoryOp =
   /** The end of the transaction of a half message, asked for by its producer. */
   | "commit"
   | "rollback"
+  /** A timed message was taken back by its producer: OK, and nobody ever gets it. */
+  | "recall"
   /** The holder of `receipt` asked for the message to be moved to the dead-letter queue. */
   | "forward"
   /** All faults are over from `t1` on. */
@@ -54,9 +56,11 @@ export interface HistoryEvent {
   readonly newReceipt?: string;
   /** Of a delayed message: not before, in the time of the history. */
   readonly targetMs?: number;
+  /** Of a delayed message: when it is to be had at the latest, where clocks jump; left out: at `targetMs`. */
+  readonly visibleMs?: number;
   /** A half message: nobody may see it before its commit. */
   readonly isHalf?: boolean;
-  /** Of a send that was refused: the code of the answer. */
+  /** Of a send or recall that was refused: the code of the answer. */
   readonly code?: number;
 }
 
@@ -83,6 +87,7 @@ export type CheckName =
   | "B3"
   | "B4"
   | "B6"
+  | "B8"
   | "B9"
   | "B13"
   | "filter";
@@ -107,6 +112,8 @@ export interface SentMessage {
   readonly sends: HistoryEvent[];
   /** Commits and rollbacks of a half message. */
   readonly ends: HistoryEvent[];
+  /** Of a timed message. */
+  readonly recalls: HistoryEvent[];
 }
 
 /** What one group saw of one message. */
@@ -140,7 +147,7 @@ export class History {
     this.powerCuts = this.events.filter(({ op }) => op === "power-cut").map(({ t0 }) => t0);
     for (const event of this.sends) {
       const known = this.sent.get(event.id ?? "");
-      if (known === undefined) this.sent.set(event.id ?? "", { event, sends: [event], ends: [] });
+      if (known === undefined) this.sent.set(event.id ?? "", { event, sends: [event], ends: [], recalls: [] });
       else known.sends.push(event);
     }
     for (const event of this.deliveries) this.fate(event).deliveries.push(event);
@@ -149,6 +156,7 @@ export class History {
       else if (event.op === "change" || event.op === "hand-back") this.fate(event).changes.push(event);
       else if (event.op === "forward") this.fate(event).forwards.push(event);
       else if (event.op === "dead-letter") this.fate(event).dead.push(event);
+      else if (event.op === "recall") this.sent.get(event.id ?? "")?.recalls.push(event);
       else if (event.op === "commit" || event.op === "rollback") this.sent.get(event.id ?? "")?.ends.push(event);
     }
   }

@@ -15,6 +15,7 @@ import {
  *     B3   offsets of a queue are dense
  *     B4   what was acked does not turn up in the dead-letter queue
  *     B6   not acked: visible again within a second; at most so many attempts; dead at most once
+ *     B8   a timed message that was taken back is nobody's for ever, and one that waits can be taken back
  *     B9   a half message is nobody's before its commit, and nobody's for ever after its rollback
  *     B13  a send is refused with the codes that are defined for it
  *     filter  a group gets what its filter lets pass and nothing else
@@ -35,6 +36,9 @@ const refusalCodes: readonly number[] = [
   50001, 50400,
 ];
 
+/** FORBIDDEN: it was delivered, or taken back before. */
+const recallTooLate = 40300;
+
 export function* findBrokenInvariants(
   history: History,
   subscriptions: readonly SubscriptionExpectation[],
@@ -45,6 +49,7 @@ export function* findBrokenInvariants(
   yield* findExcessAttempts(history, subscriptions);
   yield* findVanished(history, subscriptions);
   yield* findInvisible(history, subscriptions);
+  yield* findRecalled(history);
   yield* findUncommitted(history);
   yield* findStrangeRefusals(history);
   yield* findUnfiltered(history, subscriptions);
@@ -63,7 +68,10 @@ function* findHoles(history: History, subscriptions: readonly SubscriptionExpect
   const delivered = new Set(history.deliveries.map(({ id }) => id));
   for (const [id, { event, sends }] of history.sent) {
     const isForNobody = event.isHalf === true || !readWhole.has(event.topic ?? "");
-    if (isForNobody && sends.every(({ result }) => result !== "ok") && !delivered.has(id)) unplaced++;
+    // The answer to a send of a timed message names no place.
+    const isNowhere = (send: HistoryEvent) =>
+      send.result !== "ok" || (send.targetMs !== undefined && send.offset === undefined);
+    if (isForNobody && sends.every(isNowhere) && !delivered.has(id)) unplaced++;
   }
   for (const [queue, events] of groupByQueue(places)) {
     const seen = new Set(events.map(({ offset }) => offset));
@@ -137,11 +145,11 @@ function* findInvisible(history: History, subscriptions: readonly SubscriptionEx
       .filter(({ t0, t1 }) => !faults.some((fault) => fault.t0 <= t1 && t0 - visibleWithinMs <= fault.t1))
       .filter(({ t0, t1 }) => !unknown.some((event) => event.t0 <= t1 && t0 <= event.t1 + unknownMsMax));
     if (witnesses.length === 0) continue;
-    for (const { event: sent, sends } of history.sent.values()) {
+    for (const { event: sent, sends, recalls } of history.sent.values()) {
       // Of one message group the order decides who waits.
       if ((sent.topic ?? "") !== topic || sent.key !== undefined || !passes(sent)) continue;
       const stored = sends.find(({ result }) => result === "ok");
-      if (stored === undefined || sent.isHalf === true) continue;
+      if (stored === undefined || sent.isHalf === true || recalls.some(({ result }) => result !== "fail")) continue;
       yield* findInvisibleOne(group, stored, history.knownFate(group, sent.id ?? "") ?? nothing, witnesses);
     }
   }
@@ -156,7 +164,7 @@ function* findInvisibleOne(
 ): Generator<Violation> {
   if (dead.length > 0) return;
   const endedMs = Math.min(...[...acks, ...forwards].filter(({ result }) => result !== "fail").map(({ t0 }) => t0));
-  const sentMs = Math.max(sent.t1, sent.targetMs ?? 0);
+  const sentMs = Math.max(sent.t1, sent.visibleMs ?? sent.targetMs ?? 0);
   for (let i = firstAfter(witnesses, sentMs + visibleWithinMs + answerMsMax); i < witnesses.length; i++) {
     const witness = witnesses[i]!;
     if (witness.t1 >= endedMs) return;
@@ -190,6 +198,29 @@ function firstAfter(events: readonly HistoryEvent[], ms: number): number {
     else high = middle;
   }
   return low;
+}
+
+/** B8: nobody gets what was taken back; and what waits for its time is not refused to be taken back. */
+function* findRecalled(history: History): Generator<Violation> {
+  for (const [id, { event: sent, recalls }] of history.sent) {
+    const recalled = recalls.find(({ result }) => result === "ok");
+    if (recalled !== undefined) {
+      for (const [group, byId] of history.fates) {
+        const { deliveries, dead } = byId.get(id) ?? nothing;
+        const got = deliveries[0] ?? dead[0];
+        if (got === undefined) continue;
+        yield violation("B8", `${id}: taken back at ${recalled.t1}, and ${group} got it at ${got.t1}`);
+      }
+    }
+    for (const refused of recalls) {
+      if (refused.code !== recallTooLate || refused.t1 >= (sent.targetMs ?? 0)) continue;
+      if (recalls.some(({ result, t0 }) => result !== "fail" && t0 < refused.t1)) continue;
+      yield violation(
+        "B8",
+        `${id}: due at ${sent.targetMs}, and was not to be taken back in ${refused.t0}..${refused.t1}`,
+      );
+    }
+  }
 }
 
 function* findUncommitted(history: History): Generator<Violation> {

@@ -75,7 +75,13 @@ const forward = (id: string, t: number, parts: Parts = {}): HistoryEvent => ({
 const end = (op: "commit" | "rollback", id: string, t: number, parts: Parts = {}): HistoryEvent => ({
   ...{ op, t0: t, t1: t + 5, result: "ok", client: "p", topic: "t", id, ...parts },
 });
+const recall = (id: string, t: number, parts: Parts = {}): HistoryEvent => ({
+  ...end("commit", id, t),
+  op: "recall",
+  ...parts,
+});
 const drained = at("drained", 99_000);
+const timed = { targetMs: 5_000 };
 const half = { isHalf: true };
 
 const k = { key: "k" };
@@ -295,6 +301,28 @@ const bad: readonly (readonly [CheckName, string, readonly HistoryEvent[]])[] = 
   ],
   ["B6", "due, and not to be had", [send("m0", 0, { targetMs: 5_000 }), empty(6_200), got("m0", 7_000)]],
   [
+    "B6",
+    "due for good since long, and not to be had",
+    [send("m0", 0, { targetMs: 1_000, visibleMs: 5_000 }), empty(6_200), got("m0", 7_000)],
+  ],
+  ["B8", "taken back, and delivered all the same", [send("m0", 0, timed), recall("m0", 100), got("m0", 5_010)]],
+  ["B8", "taken back, and among the dead letters", [send("m0", 0, timed), recall("m0", 100), dead("m0", 6_000)]],
+  [
+    "B8",
+    "taken back only at the second try, and delivered",
+    [send("m0", 0, timed), recall("m0", 100, { result: "info" }), recall("m0", 200), got("m0", 5_010)],
+  ],
+  [
+    "B8",
+    "waits, and is refused to be taken back",
+    [send("m0", 0, timed), recall("m0", 100, { result: "fail", code: 40300 }), got("m0", 5_010), ack("m0", 5_020)],
+  ],
+  [
+    "C1",
+    "was refused to be taken back, and never came",
+    [send("m0", 0, timed), recall("m0", 5_100, { result: "fail", code: 40300 })],
+  ],
+  [
     "B9",
     "a half message before its commit",
     [send("m0", 0, half), got("m0", 20), end("commit", "m0", 50), ack("m0", 60)],
@@ -393,7 +421,7 @@ describe("the history checker (T24)", () => {
       const names = [...new Set(violations.map((v) => v.check))];
       assert.deepEqual(names, [check], `${check} ${what}: ${violations.map(({ text }) => text).join("; ")}`);
     }
-    assert.equal(new Set(bad.map(([check]) => check)).size, 17, "every check has its bad histories");
+    assert.equal(new Set(bad.map(([check]) => check)).size, 18, "every check has its bad histories");
   });
 
   for (const [what, events] of good) {
