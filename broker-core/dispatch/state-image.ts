@@ -65,8 +65,8 @@ function imageOf(tables: BrokerTables, position: number, extent: ImageExtent, by
 }
 
 /**
- * The same in canonical order (ids, then offsets), with the counts as of now, for comparing states (B11): the state rebuilt
- * from the log has these bytes too, once both have advanced to the same time.
+ * The same in canonical order (ids, then offsets), for comparing states (B11): the state rebuilt from the log has these bytes
+ * too, whatever time it is. How many leases have ended depends on the time; that the counts go with the rows does not.
  */
 export function writeStateDump(tables: BrokerTables): Buffer {
   const into = new ImageWriter();
@@ -78,14 +78,16 @@ export function writeStateDump(tables: BrokerTables): Buffer {
   for (const { topicId, groupId } of inOrder(tables)) {
     const subscription = tables.subscription(groupId, topicId)!;
     writeSubscription(subscription, into);
-    writeLeasesOf(tables, slots.get(subscription.slot) ?? [], into);
+    const leases = slots.get(subscription.slot) ?? [];
+    writeLeasesOf(tables, leases, into);
     writeLocksOf(tables, rows.get(subscription.slot) ?? [], into);
-    into.u32(subscription.ready.count);
+    const inState = (state: LeaseState) => leases.filter((slot) => tables.leases.state[slot] === state).length;
+    into.f64(subscription.ready.count - inState(LeaseState.Ready));
     into.u32(subscription.unlocked.count);
     into.u32(subscription.lockCount);
     into.u32(subscription.skipped);
     into.u32(subscription.queued);
-    into.u32(subscription.inFlight);
+    into.f64(subscription.inFlight - inState(LeaseState.InFlight));
     tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
   writeTransactions(tables.transactions, into);

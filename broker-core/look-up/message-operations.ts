@@ -15,7 +15,7 @@ import type { RecordFinder } from "./record-finder.ts";
 const copiesMax = 16;
 const findCountMax = 200;
 
-const find = z.object({
+const find = z.strictObject({
   topic: z.string(),
   /** One of the message's keys. Left out: all messages of the time. */
   key: z.string().optional(),
@@ -25,7 +25,7 @@ const find = z.object({
   untilMs: z.number().optional(),
   count: z.number().int().min(1).max(findCountMax).default(50),
   /** Where the last page ended. */
-  from: z.object({ queueId: z.number().int(), offset: z.number().int() }).optional(),
+  from: z.strictObject({ queueId: z.number().int(), offset: z.number().int() }).optional(),
 });
 type Find = z.infer<typeof find>;
 
@@ -42,7 +42,7 @@ export function messageOperations(
   finder: RecordFinder,
   monotonicMs: () => number,
 ): Operation[] {
-  const byId = z.object({ id: z.string().min(1), topic: z.string().optional() });
+  const byId = z.strictObject({ id: z.string().min(1), topic: z.string().optional() });
   return [
     operation("message.get", byId, (order) =>
       finder.session(async (): Promise<Operated> => {

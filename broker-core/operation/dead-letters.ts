@@ -19,7 +19,7 @@ const examinedMax = 2_000;
 const countMax = 500;
 
 /** Which dead letters are meant; what is left out does not matter. */
-const filter = z.object({
+const filter = z.strictObject({
   /** Qualified name of the topic they died in. */
   topic: z.string().optional(),
   reason: z.enum(["attempts-exhausted", "forwarded"]).optional(),
@@ -66,7 +66,7 @@ export function deadLetterOperations(
       const { entries, next } = select(tables, log, order);
       return { ok: true, result: { group: order.group, items: entries.map(view), next }, position: noPosition };
     }),
-    operation("dlq.show", z.object({ group: z.string(), messageId: z.string() }), (order): Operated => {
+    operation("dlq.show", z.strictObject({ group: z.string(), messageId: z.string() }), (order): Operated => {
       let from = 0;
       for (;;) {
         const wanted = { ...order, messageIds: [order.messageId], from, count: 1 };

@@ -19,7 +19,7 @@ export function describeGroup(
   log: LogReader,
   inFlightMax: (subscription: Subscription) => number,
 ): Operation {
-  return operation("group.describe", z.object({ group: z.string() }), ({ group: name }, now) => {
+  return operation("group.describe", z.strictObject({ group: z.string() }), ({ group: name }, now) => {
     const oldest = oldestLeases(tables);
     const topics = [...tables.subscriptions.all()]
       .filter(({ group }) => group.name === name)

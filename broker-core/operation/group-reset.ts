@@ -13,12 +13,12 @@ import { storeMsAt } from "./stored-message.ts";
 const target = z.union([
   z.literal("earliest"),
   z.literal("latest"),
-  z.object({ timeMs: z.number() }),
-  z.object({ offset: z.number().int().min(0) }),
+  z.strictObject({ timeMs: z.number() }),
+  z.strictObject({ offset: z.number().int().min(0) }),
 ]);
 type Target = z.infer<typeof target>;
 
-const shape = z.object({
+const shape = z.strictObject({
   group: z.string(),
   /** Left out: every topic that the group reads. */
   topic: z.string().optional(),

@@ -9,7 +9,10 @@ export interface Operation {
   run(parameters: unknown, now: Now): Operated | Promise<Operated>;
 }
 
-/** An operation whose parameters are checked before `act` sees them: wrong ones are refused by name. */
+/**
+ * An operation whose parameters are checked before `act` sees them: wrong ones are refused by name. `shape` must be strict: a
+ * misspelled `dryRun` or filter that is passed over in silence would do more than was asked for.
+ */
 export function operation<P>(
   method: string,
   shape: ZodType<P>,

@@ -23,13 +23,13 @@ const codec = new GeneralCodec<apache.rocketmq.v2.Message, apache.rocketmq.v2.IM
 );
 
 /** The topic as the control plane has it: nobody may have used it here yet. */
-const opening = z.object({
+const opening = z.strictObject({
   incarnation: z.number().int(),
   messageTypes: z.number().int(),
   queueCount: z.number().int(),
 });
 
-const item = z.object({
+const item = z.strictObject({
   queueId: z.number().int().min(0),
   /** apache.rocketmq.v2.Message, base64. */
   message: z.string(),
@@ -44,7 +44,7 @@ export function topicTransfer(
   sender: Sender,
   openTopic: (opening: TopicOpening, now: Now) => Opened,
 ): Operation[] {
-  const page = z.object({ topic: z.string(), queueId: z.number().int().min(0), from: z.number().int().min(0) });
+  const page = z.strictObject({ topic: z.string(), queueId: z.number().int().min(0), from: z.number().int().min(0) });
   return [
     operation("topic.export", page, (order): Operated => {
       const topic = tables.topics.byName(order.topic);
@@ -73,7 +73,7 @@ export function topicTransfer(
     }),
     operation(
       "topic.import",
-      z.object({ topic: z.string(), opening, items: z.array(item).min(1).max(pageCountMax) }),
+      z.strictObject({ topic: z.string(), opening, items: z.array(item).min(1).max(pageCountMax) }),
       (order, now): Operated => {
         const opened = openTopic({ name: order.topic, ...order.opening }, now);
         if (!opened.ok) return opened;

@@ -71,7 +71,7 @@ describe("an operator of dead letters and positions", function () {
     assert.match(text, /MESSAGE ID +TOPIC +STATE +REASON/);
     assert.match(text, /default\/payments +dead +attempts exhausted +2/);
     assert.match(await popmesh("dlq", "show", "billing", poison[0]!), /bodyBase64: "?cG9pc29u/);
-    assert.match(await popmesh("group", "describe", "billing"), /default\/payments +0 +0 +0 +2 /);
+    assert.match(await popmesh("group", "describe", "billing"), /default\/payments +0 +0 +0 +0 +2 /);
     assert.match(await popmesh("dlq", "redrive", "billing", "--dry-run"), /2 dead letters would be redriven/);
     assert.match(await popmesh("dlq", "redrive", "billing", "--reason", "forwarded"), /^0 dead letters redriven/);
 

@@ -4,6 +4,7 @@ import { readNewestCheckpoint, writeCheckpoint } from "../../../../broker-core/c
 import { silentLog } from "../../../../proto/runtime/log.ts";
 import { NodeClock } from "../../../../proto/runtime/node-clock.ts";
 import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
+import { OperatorLink } from "../../../support/operator-link.ts";
 import { SimulatedBroker } from "../../../support/simulated-broker.ts";
 import { SimulatedDisk } from "../../../support/simulated-disk.ts";
 import { testSeed } from "../../../support/test-seed.ts";
@@ -59,6 +60,23 @@ describe(`the check of a data directory (seed ${testSeed})`, () => {
       if (end === "stop") assert.match(text, /newest checkpoint: at position \d+/);
     });
   }
+
+  it("finds nothing wrong where dead letters were redriven and others came back from their leases", async () => {
+    const disk = new SimulatedDisk();
+    const broker = await SimulatedBroker.start(disk, randomness);
+    const operator = new OperatorLink(broker.broker.port);
+    const { client } = broker;
+    for (let i = 0; i < 4; i++) await client.store(topic, `m-${i}`);
+    const held = await client.take(topic, group, { batch: 4, invisibleMs: 300_000 });
+    await client.deadLetter(group, ...held.slice(0, 3).map(({ receipt }) => receipt));
+    await client.change(group, held[3]!.receipt, "renew", 0);
+    await operator.call("dlq.redrive", { group: "default/g", count: 2 });
+    operator.close();
+    await broker.stop();
+    const { problems, facts } = await check(disk);
+    assert.deepEqual(problems, []);
+    assert.match(facts.join("\n"), /DeadLetter 3, .*Redrive 2/);
+  });
 
   it("finds nothing wrong after power cuts, whatever they took", async () => {
     for (let round = 0; round < 8; round++) {

@@ -135,6 +135,16 @@ describe("The operator calls on dead letters", () => {
     assert.deepEqual(redrive({ from: first.next, count: 500 }).messageIds, ["m3", "m4", "forwarded"]);
   });
 
+  it("are left alone by an order with a misspelled parameter", () => {
+    const { f, list } = buried();
+    const before = list();
+    const refused = f.state.operate("dlq.redrive", { group: "ns/billing", dryrun: true }, f.now);
+    assert.ok(!(refused instanceof Promise) && !refused.ok);
+    assert.equal(refused.code, Code.BadRequest);
+    assert.match(refused.message, /dlq\.redrive: .*dryrun/);
+    assert.deepEqual(list(), before);
+  });
+
   it("serve who waits, and survive kill and power cut", () => {
     for (const how of ["kill", "power"] as const) {
       const { f, orders, g, redrive } = buried();
