@@ -48,6 +48,7 @@ import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
 import { Settler } from "./pop/settler.ts";
 import type { Subscription } from "./pop/subscription.ts";
+import { WakeList } from "./pop/wake-list.ts";
 import { Puller } from "./pull/puller.ts";
 import { DeadLetterReason } from "./record/dead-letter-record.ts";
 import { bootNumber } from "./record/granted-at.ts";
@@ -116,11 +117,8 @@ export class BrokerState implements BrokerPort {
   readonly #settler: Settler;
   readonly #puller: Puller;
   readonly #lite: LiteReceiver;
-  /** Lite topics to be looked at at the end of the call at hand. */
-  readonly #wokenLite = new Set<number>();
   readonly #operations: Operations;
-  /** Subscriptions to be served at the end of the call at hand. */
-  readonly #woken = new Set<Subscription>();
+  readonly #woken = new WakeList((topicId) => this.#lite.isWanted(topicId));
   /** Of a start that found the index lost. */
   readonly #recovery: IndexRecovery | undefined;
   /** Of the last snapshot. */
@@ -172,7 +170,7 @@ export class BrokerState implements BrokerPort {
     this.#lite = new LiteReceiver(this.#tables, log, this.#journal, this.#opener, this.#receiver, sink);
     this.#receiver.lite = this.#lite;
     this.#puller = new Puller(this.#tables, log, this.#journal, this.#receiver);
-    const wake = (subscription: Subscription): void => this.#wake(subscription);
+    const wake = (subscription: Subscription): void => this.#woken.add(subscription);
     this.#operations = new Operations([
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
@@ -225,7 +223,7 @@ export class BrokerState implements BrokerPort {
 
   /** Before its state goes: nothing waits for it any more. */
   #forgetTopic(topic: Topic): void {
-    for (const subscription of topic.subscriptions.values()) this.#woken.delete(subscription);
+    for (const subscription of topic.subscriptions.values()) this.#woken.forget(subscription);
     this.#receiver.dropTopic(topic);
   }
 
@@ -260,7 +258,7 @@ export class BrokerState implements BrokerPort {
   /** A full group has room again, or a message group is unlocked: calls that wait for that are served. */
   readonly #onAcked = (subscription: Subscription): void => {
     const hadNoRoom = subscription.inFlight + 1 >= this.#receiver.inFlightMax(subscription);
-    if (hadNoRoom || subscription.hasTurn) this.#wake(subscription);
+    if (hadNoRoom || subscription.hasTurn) this.#woken.add(subscription);
   };
 
   change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled {
@@ -304,7 +302,7 @@ export class BrokerState implements BrokerPort {
   updateOffset(call: OffsetCall, now: Now): OffsetFound {
     const found = this.#puller.updateOffset(call, now);
     const subscription = this.#tables.subscription(call.groupId, call.topicId);
-    if (subscription !== undefined) this.#wake(subscription);
+    if (subscription !== undefined) this.#woken.add(subscription);
     this.#serveWoken(now);
     return found;
   }
@@ -315,21 +313,10 @@ export class BrokerState implements BrokerPort {
     topics.putAwayIdle(now.monotonicMs);
     for (let queue = undurable.take(durablePosition); queue >= 0; queue = undurable.take(durablePosition)) {
       queues.setVisibleEnd(queue, queues.visibleEnd(queue) + 1);
-      const topic = topics.byId(queues.topicId(queue));
-      if (topic !== undefined && !topic.isWoken) this.#wakeTopic(topic);
+      const topicId = queues.topicId(queue);
+      this.#woken.addTopic(topicId, topics.inUse(topicId));
     }
     this.#serveWoken(now);
-  }
-
-  readonly #wokenTopics: Topic[] = [];
-
-  #wakeTopic(topic: Topic): void {
-    topic.isWoken = true;
-    this.#wokenTopics.push(topic);
-    if (this.#lite.isWanted(topic.id)) this.#wokenLite.add(topic.id);
-    const { inUse } = topic.subscriptions;
-    if (inUse === undefined) return;
-    for (const subscription of inUse.values()) this.#wake(subscription);
   }
 
   advance(now: Now): void {
@@ -405,7 +392,7 @@ export class BrokerState implements BrokerPort {
   trimLog(begin: number, reason: TrimReason, now: Now): number {
     const position = trimLog(this.#tables, this.#journal, begin, reason, now);
     // What was removed in flight was in the way of other messages.
-    for (const subscription of this.#tables.subscriptions.inUse()) this.#wake(subscription);
+    for (const subscription of this.#tables.subscriptions.inUse()) this.#woken.add(subscription);
     this.#serveWoken(now);
     return position;
   }
@@ -468,7 +455,7 @@ export class BrokerState implements BrokerPort {
     subscription.inFlight--;
     subscription.ready.push(slot);
     // Also when the message dies: a full group has room again.
-    this.#wake(subscription);
+    this.#woken.add(subscription);
     if (!this.#burier.isExhausted(subscription, slot)) return;
     try {
       this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
@@ -478,21 +465,13 @@ export class BrokerState implements BrokerPort {
     }
   }
 
-  #wake(subscription: Subscription): void {
-    if (subscription.waitHead >= 0) this.#woken.add(subscription);
-    if (this.#lite.isWanted(subscription.topic.id)) this.#wokenLite.add(subscription.topic.id);
+  #serveWoken(now: Now): void {
+    this.#now = now;
+    this.#woken.serve(this.#serveSubscription, this.#serveLite);
   }
 
-  #serveWoken(now: Now): void {
-    for (const topic of this.#wokenTopics) topic.isWoken = false;
-    this.#wokenTopics.length = 0;
-    for (const subscription of this.#woken) {
-      this.#woken.delete(subscription);
-      this.#receiver.serveWaiting(subscription, now);
-    }
-    for (const topicId of this.#wokenLite) {
-      this.#wokenLite.delete(topicId);
-      this.#lite.wake(topicId, now);
-    }
-  }
+  /** Of the call at hand, for the functions below: no closure per call. */
+  #now: Now = { monotonicMs: 0, wallMs: 0 };
+  readonly #serveSubscription = (subscription: Subscription) => this.#receiver.serveWaiting(subscription, this.#now);
+  readonly #serveLite = (topicId: number) => this.#lite.wake(topicId, this.#now);
 }

@@ -37,6 +37,8 @@ export class ConsumeQueueTable {
   readonly #slabs = new EntrySlabs();
   readonly #tails: TailBlocks;
   readonly #blocks: QueueBlocks;
+  /** Of no meaning; what is written nowhere is not read either. */
+  readonly #touched = new Uint32Array(1);
   /** Where each queue ended when the index was lost; undefined when it was not. */
   #lostEnds: Float64Array | undefined;
 
@@ -379,7 +381,7 @@ export class ConsumeQueueTable {
       blockClass = blockClassMax;
     } else if (count > 0) blockClass = queueRow.blockClass(this.#rows, slot) + 1;
     if (this.#tails.isFull(blockClass)) {
-      this.#tails.takeOldest(this.#spill);
+      this.#tails.takeOldest(this.#touch, this.#spill);
       if (count > 0 && queueRow.tailCount(this.#rows, slot) === 0) blockClass = Math.min(blockClass, 1);
     }
     count = queueRow.tailCount(this.#rows, slot);
@@ -390,6 +392,19 @@ export class ConsumeQueueTable {
     }
     queueRow.setTail(this.#rows, slot, tail, count, blockClass);
   }
+
+  /**
+   * Reads the rows of many queues, one right after the other. They lie far apart, and memory serves many such reads at once; in
+   * between two spills each would be waited for by itself.
+   */
+  readonly #touch = (owners: Uint32Array, count: number): void => {
+    let touched = 0;
+    for (let i = 0; i < count; i++) {
+      const slot = owners[i]! - 1;
+      if (slot >= 0) touched ^= this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords]!;
+    }
+    this.#touched[0] = touched;
+  };
 
   /** The memory of a queue's tail is needed. */
   readonly #spill = (slot: number): void => {
@@ -407,7 +422,7 @@ export class ConsumeQueueTable {
     let blockClass = 0;
     while (blockClassEntries[blockClass]! < count) blockClass++;
     queueRow.setTail(this.#rows, slot, 0, 0, 0);
-    if (this.#tails.isFull(blockClass)) this.#tails.takeOldest(this.#spill);
+    if (this.#tails.isFull(blockClass)) this.#tails.takeOldest(this.#touch, this.#spill);
     const tail = this.#tails.take(blockClass, slot);
     this.#slabs.copyIn(tail, count, bytes, at);
     queueRow.setTail(this.#rows, slot, tail, count, blockClass);

@@ -58,10 +58,14 @@ export class TailBlocks {
     if (slab.used === 0 && slab.taken === slab.owners.length) this.#release(slab);
   }
 
-  /** Gives back the blocks of the slab that was opened first. `empty` is called for the queue of each before. */
-  takeOldest(empty: (queue: number) => void): void {
+  /**
+   * Gives back the blocks of the slab that was opened first. `empty` is called for the queue of each before, and `announce`
+   * before that with all of them: the owners, plus one, 0: none.
+   */
+  takeOldest(announce: (owners: Uint32Array, count: number) => void, empty: (queue: number) => void): void {
     const [oldest] = this.#inOrder;
     if (oldest === undefined) return;
+    announce(oldest.owners, oldest.taken);
     for (let block = 0; block < oldest.taken; block++) {
       const owner = oldest.owners[block]!;
       if (owner !== 0) empty(owner - 1);

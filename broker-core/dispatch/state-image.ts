@@ -24,7 +24,7 @@ export class StateImageError extends Error {
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 11;
+const version = 12;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which

@@ -141,7 +141,7 @@ export class SubscriptionTable implements SubscriptionSource {
   /** The subscription must be idle but for its positions: its topic is gone. */
   remove(subscription: Subscription): void {
     const { slot, topic, group } = subscription;
-    topic.subscriptions.inUse?.delete(group.id);
+    topic.subscriptionsInUse?.delete(group.id);
     this.#inUse.delete(slot);
     this.#wide.delete(slot);
     let before = none;
@@ -154,7 +154,7 @@ export class SubscriptionTable implements SubscriptionSource {
   }
 
   putAway(topic: Topic): boolean {
-    const { inUse } = topic.subscriptions;
+    const inUse = topic.subscriptionsInUse;
     if (inUse === undefined) return false;
     for (const subscription of inUse.values()) {
       if (!subscription.isIdle) continue;
@@ -163,7 +163,7 @@ export class SubscriptionTable implements SubscriptionSource {
       inUse.delete(subscription.group.id);
     }
     if (inUse.size > 0) return true;
-    topic.subscriptions.inUse = undefined;
+    topic.subscriptionsInUse = undefined;
     return false;
   }
 
@@ -222,7 +222,7 @@ export class SubscriptionTable implements SubscriptionSource {
       if (subscription.isIdle && this.#inUse.get(slot) === subscription) {
         this.#putAway(subscription);
         this.#inUse.delete(slot);
-        topic.subscriptions.inUse?.delete(subscription.group.id);
+        topic.subscriptionsInUse?.delete(subscription.group.id);
       }
     }
   }
@@ -246,8 +246,8 @@ export class SubscriptionTable implements SubscriptionSource {
     subscription.agreement = this.#agreementOf(slot);
     this.#forgetAgreement(slot);
     this.#inUse.set(slot, subscription);
-    topic.subscriptions.inUse ??= new Map();
-    topic.subscriptions.inUse.set(group.id, subscription);
+    topic.subscriptionsInUse ??= new Map();
+    topic.subscriptionsInUse.set(group.id, subscription);
     return subscription;
   }
 

@@ -1,5 +1,5 @@
 import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
-import { widened } from "../dispatch/widened.ts";
+import { RowChunks, rowMask, rowShift } from "../dispatch/row-chunks.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { IdRows } from "./id-rows.ts";
 import { NameTable } from "./name-table.ts";
@@ -21,8 +21,22 @@ export interface SubscriptionSource {
 const inUseMinDefault = 1024;
 const none = -1;
 
+// A row, 40 bytes; in halves: id (0: the row is free), slot of queue 0 (those of the others follow it, unless they are in
+// `#scattered`), message types, first subscription in the list of the topic (`none` as 32 bits: nobody reads it), count of queues
+// and count of those of message groups in 16 bits each, next queue; in doubles: incarnation, position of the record that opened it.
+const words = 5;
+const halfWords = 2 * words;
+const idAt = 0;
+const firstQueueAt = 1;
+const messageTypesAt = 6;
+const firstSubscriptionAt = 7;
+const countsAt = 8;
+const nextQueueAt = 9;
+const incarnationAt = 1;
+const openedPositionAt = 2;
+
 /**
- * Topics by id and by name. A row of numbers for each: 62 bytes with its places in the tables, and its name. `Topic` objects
+ * Topics by id and by name. A row of numbers for each: 64 bytes with its places in the tables, and its name. `Topic` objects
  * are made for those in use and put away when there are many (`putAwayIdle`).
  */
 export class TopicTable {
@@ -30,18 +44,9 @@ export class TopicTable {
   /** Set by the table of subscriptions. */
   subscriptions!: SubscriptionSource;
 
-  /** By row. 0: the row is free. */
-  #ids = new Uint32Array(64);
-  #incarnations = new Float64Array(64);
-  #messageTypes = new Uint32Array(64);
-  #openedPositions = new Float64Array(64);
-  /** Slot of queue 0; those of the others follow it, unless they are in `#scattered`. */
-  #firstQueues = new Uint32Array(64);
-  #queueCounts = new Uint16Array(64);
-  #groupQueueCounts = new Uint16Array(64);
-  #nextQueues = new Uint16Array(64);
-  /** First subscription in the list of the topic; `none`: nobody reads it. */
-  #firstSubscriptions = new Int32Array(64);
+  readonly #rows = new RowChunks(words);
+  readonly #doubles = this.#rows.doubles;
+  readonly #halves = this.#rows.halves;
   #end = 0;
   readonly #free: number[] = [];
   /** Queue slots of topics whose queues do not lie side by side. */
@@ -79,14 +84,22 @@ export class TopicTable {
     return topic;
   }
 
+  /** The same for a topic that is in use already; undefined also when it is put away. */
+  inUse(id: number): Topic | undefined {
+    if (this.#last?.id === id) return this.#last;
+    return this.#young.get(id) ?? this.#old.get(id);
+  }
+
   byName(name: string): Topic | undefined {
     const row = this.#names.find(name);
-    return row < 0 ? undefined : this.byId(this.#ids[row]!);
+    return row < 0 ? undefined : this.byId(this.#get(row, idAt));
   }
 
   /** In the order of their ids. One that was not in use may be used until the next is asked for. */
   *all(): Generator<Topic> {
-    const ids = this.#ids.slice(0, this.#end).sort();
+    const ids = new Uint32Array(this.#end);
+    for (let row = 0; row < ids.length; row++) ids[row] = this.#get(row, idAt);
+    ids.sort();
     for (const id of ids) {
       if (this.#rowById.get(id) < 0) continue;
       const known = this.#young.get(id) ?? this.#old.get(id);
@@ -102,15 +115,13 @@ export class TopicTable {
 
   add(id: number, name: string, incarnation: number, messageTypes: number, openedPosition: number): Topic {
     const row = this.#free.pop() ?? this.#end++;
-    if (row >= this.#ids.length) this.#grow();
-    this.#ids[row] = id;
-    this.#incarnations[row] = incarnation;
-    this.#messageTypes[row] = messageTypes;
-    this.#openedPositions[row] = openedPosition;
-    this.#queueCounts[row] = 0;
-    this.#groupQueueCounts[row] = 1;
-    this.#nextQueues[row] = 0;
-    this.#firstSubscriptions[row] = none;
+    this.#rows.clear(row);
+    this.#set(row, idAt, id);
+    this.setIncarnation(row, incarnation);
+    this.#set(row, messageTypesAt, messageTypes);
+    this.setOpenedPosition(row, openedPosition);
+    this.setGroupQueueCount(row, 1);
+    this.setFirstSubscription(row, none);
     this.#names.set(row, name);
     this.#rowById.set(id, row);
     this.#count++;
@@ -124,7 +135,7 @@ export class TopicTable {
     const { id, row } = topic;
     this.#names.remove(row);
     this.#rowById.remove(id);
-    this.#ids[row] = 0;
+    this.#set(row, idAt, 0);
     this.#free.push(row);
     this.#scattered.delete(row);
     this.#count--;
@@ -134,14 +145,14 @@ export class TopicTable {
   /** Gives a topic one more queue, which lies at `slot` of the queue table. */
   addQueue(topic: Topic, slot: number): void {
     const { row } = topic;
-    const count = this.#queueCounts[row]!;
-    if (count === 0) this.#firstQueues[row] = slot;
+    const count = this.#queueCount(row);
+    if (count === 0) this.#set(row, firstQueueAt, slot);
     const scattered = this.#scattered.get(row);
     if (scattered !== undefined) scattered.push(slot);
-    else if (slot !== this.#firstQueues[row]! + count) {
+    else if (slot !== this.#get(row, firstQueueAt) + count) {
       this.#scattered.set(row, [...this.queuesOf(row), slot]);
     }
-    this.#queueCounts[row] = count + 1;
+    this.#set(row, countsAt, this.#get(row, countsAt) + 1);
     topic.queues.push(slot);
   }
 
@@ -168,7 +179,7 @@ export class TopicTable {
   /** For a state image. */
   writeTo(into: ImageWriter): void {
     into.u32(this.#end);
-    for (const column of this.#columns()) into.column(column.subarray(0, this.#end));
+    this.#rows.writeTo(into, this.#end);
     this.#names.writeTo(into, this.#end);
     into.u32(this.#scattered.size);
     for (const [row, slots] of this.#scattered) {
@@ -180,17 +191,16 @@ export class TopicTable {
   /** Fills an empty table. */
   readFrom(from: ImageReader): void {
     this.#end = from.u32();
-    this.#grow(this.#end);
-    for (const column of this.#columns()) from.column(column.subarray(0, this.#end));
+    this.#rows.readFrom(from, this.#end);
     this.#names.readFrom(from, this.#end);
     for (let left = from.u32(); left > 0; left--) {
       const row = from.u32();
-      const slots = new Uint32Array(this.#queueCounts[row] ?? 0);
+      const slots = new Uint32Array(row < this.#end ? this.#queueCount(row) : 0);
       from.column(slots);
       this.#scattered.set(row, [...slots]);
     }
     for (let row = this.#end - 1; row >= 0; row--) {
-      const id = this.#ids[row]!;
+      const id = this.#get(row, idAt);
       if (id === 0) this.#free.push(row);
       else {
         this.#rowById.set(id, row);
@@ -208,8 +218,8 @@ export class TopicTable {
   queuesOf(row: number): number[] {
     const scattered = this.#scattered.get(row);
     if (scattered !== undefined) return [...scattered];
-    const first = this.#firstQueues[row]!;
-    const count = this.#queueCounts[row]!;
+    const first = this.#get(row, firstQueueAt);
+    const count = this.#queueCount(row);
     if (count === 1) return [first];
     const queues: number[] = [];
     for (let i = 0; i < count; i++) queues.push(first + i);
@@ -217,51 +227,64 @@ export class TopicTable {
   }
 
   incarnation(row: number): number {
-    return this.#incarnations[row]!;
+    return this.#doubles[row >>> rowShift]![(row & rowMask) * words + incarnationAt]!;
   }
 
   setIncarnation(row: number, incarnation: number): void {
-    this.#incarnations[row] = incarnation;
+    this.#doubles[row >>> rowShift]![(row & rowMask) * words + incarnationAt] = incarnation;
   }
 
   messageTypes(row: number): number {
-    return this.#messageTypes[row]!;
+    return this.#get(row, messageTypesAt);
   }
 
   setMessageTypes(row: number, messageTypes: number): void {
-    this.#messageTypes[row] = messageTypes;
+    this.#set(row, messageTypesAt, messageTypes);
   }
 
   openedPosition(row: number): number {
-    return this.#openedPositions[row]!;
+    return this.#doubles[row >>> rowShift]![(row & rowMask) * words + openedPositionAt]!;
   }
 
   setOpenedPosition(row: number, position: number): void {
-    this.#openedPositions[row] = position;
+    this.#doubles[row >>> rowShift]![(row & rowMask) * words + openedPositionAt] = position;
   }
 
   groupQueueCount(row: number): number {
-    return this.#groupQueueCounts[row]!;
+    return this.#get(row, countsAt) >>> 16;
   }
 
   setGroupQueueCount(row: number, count: number): void {
-    this.#groupQueueCounts[row] = count;
+    this.#set(row, countsAt, this.#queueCount(row) | (count << 16));
   }
 
   nextQueue(row: number): number {
-    return this.#nextQueues[row]!;
+    return this.#get(row, nextQueueAt);
   }
 
   setNextQueue(row: number, queueId: number): void {
-    this.#nextQueues[row] = queueId;
+    this.#set(row, nextQueueAt, queueId);
   }
 
   firstSubscription(row: number): number {
-    return this.#firstSubscriptions[row]!;
+    // `none` comes back as it was.
+    return this.#get(row, firstSubscriptionAt) | 0;
   }
 
   setFirstSubscription(row: number, slot: number): void {
-    this.#firstSubscriptions[row] = slot;
+    this.#set(row, firstSubscriptionAt, slot);
+  }
+
+  #queueCount(row: number): number {
+    return this.#get(row, countsAt) & 0xffff;
+  }
+
+  #get(row: number, field: number): number {
+    return this.#halves[row >>> rowShift]![(row & rowMask) * halfWords + field]!;
+  }
+
+  #set(row: number, field: number, value: number): void {
+    this.#halves[row >>> rowShift]![(row & rowMask) * halfWords + field] = value;
   }
 
   #forget(topic: Topic): void {
@@ -280,31 +303,5 @@ export class TopicTable {
     }
     this.#young.set(id, topic);
     return topic;
-  }
-
-  #columns(): (Uint32Array | Float64Array | Uint16Array | Int32Array)[] {
-    return [
-      this.#ids,
-      this.#incarnations,
-      this.#messageTypes,
-      this.#openedPositions,
-      this.#firstQueues,
-      this.#queueCounts,
-      this.#groupQueueCounts,
-      this.#nextQueues,
-      this.#firstSubscriptions,
-    ];
-  }
-
-  #grow(count = this.#ids.length * 2): void {
-    this.#ids = widened(this.#ids, count);
-    this.#incarnations = widened(this.#incarnations, count);
-    this.#messageTypes = widened(this.#messageTypes, count);
-    this.#openedPositions = widened(this.#openedPositions, count);
-    this.#firstQueues = widened(this.#firstQueues, count);
-    this.#queueCounts = widened(this.#queueCounts, count);
-    this.#groupQueueCounts = widened(this.#groupQueueCounts, count);
-    this.#nextQueues = widened(this.#nextQueues, count);
-    this.#firstSubscriptions = widened(this.#firstSubscriptions, count);
   }
 }

@@ -18,7 +18,9 @@ export class Topic {
   readonly isOrdered: boolean;
   /** Already among those to be served in this turn. */
   isWoken = false;
-  readonly subscriptions: TopicSubscriptions;
+  /** Subscriptions in use, by group id. Undefined: none is. */
+  subscriptionsInUse: Map<number, Subscription> | undefined = undefined;
+  #subscriptions: TopicSubscriptions | undefined = undefined;
   readonly #table: TopicTable;
 
   constructor(table: TopicTable, id: number, row: number) {
@@ -28,7 +30,12 @@ export class Topic {
     this.queues = table.queuesOf(row);
     const messageTypes = table.messageTypes(row);
     this.isOrdered = mayBeOrdered(messageTypes) && isOrderedTopic(table.name(row), messageTypes);
-    this.subscriptions = new TopicSubscriptions(this, table);
+  }
+
+  /** Made when it is asked for: a send does not. */
+  get subscriptions(): TopicSubscriptions {
+    this.#subscriptions ??= new TopicSubscriptions(this, this.#table);
+    return this.#subscriptions;
   }
 
   /** "<namespace>/<topic>". */
@@ -86,8 +93,6 @@ export class Topic {
 
 /** The groups that read a topic. */
 export class TopicSubscriptions {
-  /** Those in use, by group id. Undefined: none is. */
-  inUse: Map<number, Subscription> | undefined;
   readonly #topic: Topic;
   readonly #table: TopicTable;
 
@@ -98,7 +103,7 @@ export class TopicSubscriptions {
 
   /** The subscription of a group; undefined when the group never read the topic. */
   get(groupId: number): Subscription | undefined {
-    return this.inUse?.get(groupId) ?? this.#table.subscriptions.find(this.#topic, groupId);
+    return this.#topic.subscriptionsInUse?.get(groupId) ?? this.#table.subscriptions.find(this.#topic, groupId);
   }
 
   /** All of them. One that was idle may be used until the next is asked for. */

@@ -22,12 +22,14 @@ import { residentMiB } from "./process-usage.ts";
  * 1 000 000 topics of one queue each. Each line is a process of its own; the ratios to the first line are what holds.
  *
  *     node dist/test/bench/queues.js [messages [queues,queues,...]]
+ *
+ * A profile of the fill is written when POPMESH_BENCH_PROFILE names a directory for it.
  */
 const messagesDefault = 10_000_000;
 const queueCountsDefault = [1, 1_000, 100_000, 1_000_000];
 /** Calls of one turn of the event loop. */
 const callsPerTurn = 256;
-const batch = 10;
+const batchMax = 10;
 const bodyBytes = 100;
 const checkpointEvery = 64 * 1024 * 1024;
 
@@ -192,6 +194,8 @@ async function fill({ directory, queueCount, messages }: Step): Promise<Figures>
     bench.now(),
   );
   if (!group.ok) throw new Error(group.message);
+  // Each receive takes what its queue has.
+  const batch = Math.max(1, Math.min(batchMax, Math.floor(messages / queueCount)));
   const receive = (topicId: number) => {
     const got = bench.state.receive(
       {
@@ -207,8 +211,10 @@ async function fill({ directory, queueCount, messages }: Step): Promise<Figures>
   await bench.each("subscribe", queueCount, queueCount, callsPerTurn, (n) => receive(ids[spread(n, queueCount)]!));
   bench.rss("rssSubscribed");
   const messagesOfCall = [message];
+  // A request brings the id: to find it in a large array would be a cost that no broker has.
+  const visited = Uint32Array.from(ids, (_, n) => ids[spread(n, queueCount)]!);
   await bench.each("send", messages, messages, callsPerTurn, (n) => {
-    const topicId = ids[spread(n % queueCount, queueCount)]!;
+    const topicId = visited[n % queueCount]!;
     const sent = bench.state.send({ topicId, laneMark: "", bornHost: "app-1", messages: messagesOfCall }, bench.now());
     if (!sent.ok) throw new Error(sent.message);
   });
@@ -216,7 +222,7 @@ async function fill({ directory, queueCount, messages }: Step): Promise<Figures>
   let acked = 0;
   const rounds = messages / batch;
   await bench.each("pop+ack", messages, rounds, callsPerTurn / batch, (n) => {
-    receive(ids[spread(n % queueCount, queueCount)]!);
+    receive(visited[n % queueCount]!);
     for (const receipt of bench.receipts) {
       const settled = bench.state.ack(group.id, [receipt], bench.now());
       if (settled.ok && settled.results[0]?.message === "") acked++;
@@ -255,7 +261,10 @@ async function restart({ directory, step }: Step): Promise<Figures> {
 
 function inChild(step: Step): Promise<Figures> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(import.meta.url), [], { execArgv: ["--expose-gc"], serialization: "advanced" });
+    const profile = process.env["POPMESH_BENCH_PROFILE"];
+    const profiling = profile === undefined || step.step !== "fill" ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`];
+    const execArgv = ["--expose-gc", ...profiling];
+    const child = fork(fileURLToPath(import.meta.url), [], { execArgv, serialization: "advanced" });
     let figures: Figures | undefined;
     child.on("message", (message) => {
       figures = message as Figures;
