@@ -145,6 +145,51 @@ describe("A broker over a disk that breaks", () => {
     await third.stop();
   });
 
+  it("comes to the same state after a stop, a kill, and with nothing but the log, and reads no more of it than it must", async () => {
+    const disk = new SimulatedDisk();
+    let read = 0;
+    const log: Log = {
+      ...silentLog,
+      info: (fields) => {
+        read = "recordCount" in fields ? (fields["recordCount"] as number) : read;
+      },
+    };
+    // One queue, so that its index is on disk.
+    const long = { ...topic, queueCount: 1 };
+    const first = await SimulatedBroker.start(disk, randomness, { log });
+    const store = async (count: number) => {
+      for (let i = 0; i < count; i++) await first.client.send(long, [encodedMessage(`m-${i}`)]);
+    };
+    await store(1_000);
+    const held = await first.client.take(long, group, { batch: 10, invisibleMs: 300_000 });
+    await first.client.ack(group, ...held.slice(0, 5).map(({ receipt }) => receipt));
+    await waitUntil("a checkpoint", () => disk.list(checkpointDirectory).some((name) => name.endsWith(".ckpt")));
+    await store(300);
+    const state = first.broker.state.dump();
+    await first.die();
+
+    const restarted = async () => {
+      disk.kill();
+      const broker = await SimulatedBroker.start(disk, randomness, { log });
+      assert.ok(broker.broker.state.dump().equals(state), "another state");
+      return broker;
+    };
+    const afterKill = await restarted();
+    assert.ok(read >= 300 && read < 1_300, `${read} records were read after a kill`);
+    await afterKill.stop();
+    const afterStop = await restarted();
+    assert.equal(read, 0);
+    await afterStop.stop();
+    for (const path of disk.paths()) if (/^(checkpoint|index)\//.test(path)) disk.unlink(path);
+    const fromLog = await restarted();
+    assert.ok(read > 1_300, `${read} records were read without a checkpoint`);
+    await fromLog.stop();
+    for (const path of disk.paths()) if (path.startsWith("index/")) disk.unlink(path);
+    const withoutIndex = await restarted();
+    assert.ok(read > 1_300, `${read} records were read without the index`);
+    await withoutIndex.stop();
+  });
+
   it("does not touch a directory that is not its own", async () => {
     const disk = new SimulatedDisk();
     const broker = await SimulatedBroker.start(disk, randomness);
