@@ -191,7 +191,7 @@ export class BrokerState implements BrokerPort {
     this.#tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
 
-  /** There are no more records in the log. Throws `IndexDamage` where the index was lost and the log lost records of it, too. */
+  /** There are no more records in the log. */
   replayed(): void {
     this.#recovery?.finish(this.appliedPosition);
   }

@@ -1,8 +1,8 @@
 import type { ImageExtent, ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
 import { RowChunks, rowMask, rowShift } from "../dispatch/row-chunks.ts";
 import { EntrySlabs } from "./entry-slabs.ts";
-import { entryBytes } from "./index-entry.ts";
-import { IndexDamage, type IndexPages } from "./index-pages.ts";
+import { EntryFlag, entryBytes } from "./index-entry.ts";
+import type { IndexPages } from "./index-pages.ts";
 import { MemoryIndexPages } from "./memory-index-pages.ts";
 import { QueueBlocks } from "./queue-blocks.ts";
 import * as queueRow from "./queue-row.ts";
@@ -320,26 +320,27 @@ export class ConsumeQueueTable {
     flags: number,
   ): void {
     if (offset >= (this.#lostEnds?.[slot] ?? 0)) return;
-    const end = this.endOffset(slot);
-    // Its oldest entries may be gone with the beginning of the log.
-    if (offset > end && this.#isGone(slot)) queueRow.restart(this.#rows, slot, offset);
+    if (offset > this.endOffset(slot)) this.#goOnAt(slot, offset, position);
     if (offset === this.endOffset(slot)) this.append(slot, position, bytes, tagHash, groupHash, lane, flags);
   }
 
-  /** All of the log was seen. Throws `IndexDamage` when it has lost entries, too. */
-  recovered(): void {
+  /** All of the log below `position` was seen. */
+  recovered(position: number): void {
     const ends = this.#lostEnds;
     this.#lostEnds = undefined;
     for (let slot = 0; ends !== undefined && slot < ends.length; slot++) {
-      const end = this.endOffset(slot);
-      if (this.topicId(slot) === 0 || end === ends[slot]) continue;
-      if (!this.#isGone(slot)) {
-        throw new IndexDamage(
-          `topic ${this.topicId(slot)}, queue ${this.queueId(slot)}: the log has messages up to offset ${end}, not to ${ends[slot]}`,
-        );
-      }
-      queueRow.restart(this.#rows, slot, ends[slot]!);
+      if (this.topicId(slot) !== 0 && this.endOffset(slot) < ends[slot]!) this.#goOnAt(slot, ends[slot]!, position);
     }
+  }
+
+  /** The next entry that the log has, or the end of the queue, is at `offset`: those before are gone, or damage took their records. */
+  #goOnAt(slot: number, offset: number, position: number): void {
+    if (this.#isGone(slot)) {
+      queueRow.restart(this.#rows, slot, offset);
+      return;
+    }
+    // Offsets are known to groups and clients, so they stay. No record lies at that position.
+    while (this.endOffset(slot) < offset) this.append(slot, position - 1, 0, 0, 0, 0, EntryFlag.Lost);
   }
 
   /** Forgets what lies on disk from an earlier life: everything is read from the log. */

@@ -40,12 +40,12 @@ export class IndexRecovery {
     return true;
   }
 
-  /** There are no more records below the position of the state, which the log reaches. Throws `IndexDamage`. */
+  /** There are no more records below the position of the state. */
   finish(position: number): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
     this.#tables.queues.recoverFrom(position);
-    this.#tables.queues.recovered();
+    this.#tables.queues.recovered(position);
     this.#readRest();
   }
 

@@ -324,7 +324,7 @@ export class ConsumeQueueRun {
       if (this.#table.topicId(slot) !== topicId) continue;
       this.#table.recover(slot, offset, position, bytes, tagHash, groupHash, 0, flags);
     }
-    this.#table.recovered();
+    this.#table.recovered(Number.MAX_SAFE_INTEGER);
   }
 
   #checkSome(): void {

@@ -42,6 +42,8 @@ export class MemoryLog implements LogWriter, LogReader {
   youngPosition = 0;
   /** Positions whose bytes are damaged. */
   readonly damaged = new Set<number>();
+  /** Records were lost: as in the real log, what is read elsewhere than at a record is damage. */
+  #hasLost = false;
   /** Records read by position. */
   readCount = 0;
 
@@ -83,6 +85,7 @@ export class MemoryLog implements LogWriter, LogReader {
     this.readCount++;
     const record = this.#index.get(position);
     if (position < this.begin) throw new LogTrimmedError(position, this.begin);
+    if (record === undefined && this.#hasLost) throw new StorageError("io", `log position ${position} is damaged`);
     if (record === undefined) throw new Error(`no record at ${position}`);
     if (this.damaged.has(position)) throw new StorageError("io", `log position ${position}: checksum does not match`);
     if (record.body.length > this.#readBuffer.length) this.#readBuffer = Buffer.alloc(record.body.length * 2);
@@ -115,6 +118,13 @@ export class MemoryLog implements LogWriter, LogReader {
     this.durablePosition = this.writtenPosition;
     this.onDurable?.(this.durablePosition);
     this.#durable = run(this.#durable, this.durablePosition);
+  }
+
+  /** Damage takes a record: no start finds it. */
+  lose(position: number): void {
+    this.#records = this.#records.filter((record) => record.position !== position);
+    this.#index.delete(position);
+    this.#hasLost = true;
   }
 
   /** As retention does: what lies below `position` goes, except what a later record may point at. */
