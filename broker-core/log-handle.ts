@@ -25,6 +25,10 @@ export class LogHandle implements LogWriter, LogReader {
     return this.#open.takesMessages;
   }
 
+  get takesReleases(): boolean {
+    return this.#open.takesReleases;
+  }
+
   get youngPosition(): number {
     return this.#open.youngPosition;
   }

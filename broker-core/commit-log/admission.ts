@@ -30,15 +30,21 @@ export interface LogState {
 export interface AdmissionLimits {
   /** For records that can be refused. */
   readonly messages: number;
+  /** For those that make visible what is stored already. */
+  readonly releases: number;
   /** For all others. */
   readonly others: number;
 }
 
 export function admissionLimits(state: LogState): AdmissionLimits {
-  if (state.isHalted) return { messages: -1, others: -1 };
+  if (state.isHalted) return { messages: -1, releases: -1, others: -1 };
   const others = state.nextEnd ?? state.currentEnd;
-  if (state.isSyncStuck || state.isDiskShort) return { messages: -1, others };
-  return { messages: Math.min(others - state.reserve, state.durable + state.undurableBytesMax), others };
+  if (state.isSyncStuck) return { messages: -1, releases: -1, others };
+  const undurable = state.durable + state.undurableBytesMax;
+  // A release takes eighty bytes and lets a message go that its consumers wait for; the rest of the reserve is for their acks.
+  const releases = Math.min(others - Math.floor(state.reserve / 2), undurable);
+  if (state.isDiskShort) return { messages: -1, releases, others };
+  return { messages: Math.min(others - state.reserve, undurable), releases, others };
 }
 
 /** Messages are refused above this share of the disk (reliability table: 90 %), unless so much is free all the same. */
@@ -49,14 +55,21 @@ export function isDiskShort(freeBytes: number, totalBytes: number): boolean {
   return Number.isFinite(totalBytes) && freeBytes < roomyBytes && freeBytes <= (1 - fullFraction) * totalBytes;
 }
 
-/** Only what can come again may be refused for want of room: a producer sends again, a due message goes on waiting. */
-export function isRefusable(type: RecordType): boolean {
-  return (
-    type === RecordType.Message ||
-    type === RecordType.TimedMessage ||
-    type === RecordType.HalfMessage ||
-    type === RecordType.Due
-  );
+/**
+ * Up to where a record is taken. Only what can come again may be refused for want of room: a producer sends again, and before
+ * that a due message goes on waiting.
+ */
+export function limitOf(type: RecordType, limits: AdmissionLimits): number {
+  switch (type) {
+    case RecordType.Message:
+    case RecordType.TimedMessage:
+    case RecordType.HalfMessage:
+      return limits.messages;
+    case RecordType.Due:
+      return limits.releases;
+    default:
+      return Number.POSITIVE_INFINITY;
+  }
 }
 
 /**

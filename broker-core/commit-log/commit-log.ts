@@ -11,7 +11,7 @@ import {
   admissionLimits,
   isAwaited,
   isDiskShort,
-  isRefusable,
+  limitOf,
   refusal,
   reserveBytes,
   reserveBytesMax,
@@ -123,7 +123,7 @@ export class CommitLog implements LogWriter, LogReader {
   #end: number;
   #written: number;
   #lastOrdinal: number;
-  #limits: AdmissionLimits = { messages: -1, others: -1 };
+  #limits: AdmissionLimits = { messages: -1, releases: -1, others: -1 };
   #unwritten: Unwritten | undefined;
   #obstacle: StorageError | undefined;
   #fault: StorageError | undefined;
@@ -176,6 +176,10 @@ export class CommitLog implements LogWriter, LogReader {
 
   get takesMessages(): boolean {
     return this.#end < this.#limits.messages;
+  }
+
+  get takesReleases(): boolean {
+    return this.#end < this.#limits.releases;
   }
 
   /** The log for those who look through it. */
@@ -305,7 +309,7 @@ export class CommitLog implements LogWriter, LogReader {
 
   /** A message that begins before its limit may reach into the reserve, which is larger than any record. */
   #admit(type: RecordType, total: number): void {
-    const refused = isRefusable(type) && !this.takesMessages;
+    const refused = !(this.#end < limitOf(type, this.#limits));
     if (refused || this.#end + total + batchHeaderBytes > this.#limits.others) throw this.#refusal();
   }
 

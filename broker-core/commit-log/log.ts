@@ -12,6 +12,8 @@ export interface LogWriter {
   append(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number;
   /** False when the disk has no room for records that can be refused (messages); acks and hand-outs go on from the reserve. */
   readonly takesMessages: boolean;
+  /** False when there is no room even for records that make visible what is stored: on a disk that is short there is. */
+  readonly takesReleases: boolean;
   /** Position behind the last appended record. */
   readonly endPosition: number;
   /** Everything below is in the page cache: it survives `kill -9`, not a power cut. */

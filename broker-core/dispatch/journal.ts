@@ -58,6 +58,10 @@ export class Journal {
     return this.#log.takesMessages;
   }
 
+  get takesReleases(): boolean {
+    return this.#log.takesReleases;
+  }
+
   /** For the parts that lay out their own records (`timed/`, `transaction/`); as the functions below. */
   append(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number {
     return this.#commit(type, length, fill);

@@ -64,7 +64,7 @@ export class DueRunner {
         this.#stoppedBy = "budget";
         return;
       }
-      if (!this.#journal.takesMessages) {
+      if (!this.#journal.takesReleases) {
         this.#stoppedBy = "log";
         return;
       }

@@ -227,7 +227,7 @@ export class TransactionCoordinator {
     const messagePosition = transactions.position[slot]!;
     let carried: Uint8Array = nothing;
     if (messagePosition < this.#log.youngPosition) {
-      if (!this.#journal.takesMessages) {
+      if (!this.#journal.takesReleases) {
         return refused(Code.TooManyRequests, "the disk of the broker is full: free space, then end the transaction");
       }
       const stored = this.#read(slot);

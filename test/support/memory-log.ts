@@ -33,6 +33,7 @@ interface Waiter {
 export class MemoryLog implements LogWriter, LogReader {
   onDurable: ((durablePosition: number) => void) | undefined;
   takesMessages = true;
+  takesReleases = true;
   /** While true, every append fails as on a disk without any room. */
   isFull = false;
   endPosition = 0;

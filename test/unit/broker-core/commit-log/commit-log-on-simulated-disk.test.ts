@@ -259,6 +259,20 @@ describe("CommitLog", () => {
       assert.deepEqual(failures, []);
     });
 
+    it("takes releases of what is stored from half of the reserve, and acks from the rest", async () => {
+      const { log } = await open();
+      disk.capacityBytes = disk.sizeOf("log/00000000000000000000.log") + 2000;
+      await clock.advanceAndSettle(100);
+      await fillUp(log);
+      let releases = 0;
+      for (; log.takesReleases; releases++) append(log, "r".repeat(52), RecordType.Due);
+      assert.ok(releases >= 20, `${releases} releases when no message is taken any more`);
+      assert.throws(() => append(log, "r", RecordType.Due), hasCode(Code.TooManyRequests));
+      for (let i = 0; i < releases / 2; i++) append(log, "ack", RecordType.Ack);
+      await settle();
+      assert.equal(log.durablePosition, log.endPosition);
+    });
+
     it("refuses even acks at the very end of the reserve, and forgets none it took", async () => {
       const { log } = await open();
       disk.capacityBytes = 0;

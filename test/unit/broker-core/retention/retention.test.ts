@@ -118,6 +118,9 @@ describe("Retention of a whole broker", function () {
     const broker = await SimulatedBroker.start(disk, new SeededRandomness(1), small);
     await broker.client.store(topic, "a");
     const [held] = await broker.client.take(topic, group);
+    const timed = { ...topicRef("timed"), messageTypes: 1 << 3 };
+    const { recallHandles = [] } = await broker.client.store(timed, "taken back", { deliveryMs: Date.now() + 60_000 });
+    await broker.client.store(timed, "due meanwhile", { deliveryMs: Date.now() + 4_000 });
     const used = disk.paths().reduce((sum, path) => sum + disk.sizeOf(path), 0);
     disk.capacityBytes = Math.floor(used / 0.95);
     await waitUntil("it refuses", async () => {
@@ -126,6 +129,15 @@ describe("Retention of a whole broker", function () {
     });
     const acked = await broker.client.ack(group, held!.receipt);
     assert.ok(acked.ok);
+    assert.ok((await broker.client.recall(timed, recallHandles[0]!)).ok);
+    const [due] = await broker.client.take(timed, group, { waitMs: 15_000 });
+    assert.ok(due !== undefined, "what was stored before is delivered in time");
+    assert.equal(messageIdOf(due), "due meanwhile");
+    assert.equal(
+      (await broker.client.send(topic, [encodedMessage("b")])).ok,
+      false,
+      "and new messages are refused still",
+    );
     disk.capacityBytes = Number.POSITIVE_INFINITY;
     await waitUntil("it takes messages again", async () => (await broker.client.send(topic, [encodedMessage("c")])).ok);
     await broker.stop();

@@ -63,10 +63,10 @@ describe("recalling a timed message", () => {
   it("is possible until the release, also when that is late", () => {
     const { f, t, ids, codeOf } = opened();
     const handle = f.sendTimed(t, f.wallMs + 1_000, { id: "m" });
-    f.log.takesMessages = false;
+    f.log.takesReleases = false;
     f.pass(2_000);
     assert.equal(codeOf(handle), "m");
-    f.log.takesMessages = true;
+    f.log.takesReleases = true;
     f.pass(2_000);
     assert.deepEqual(ids(), []);
   });

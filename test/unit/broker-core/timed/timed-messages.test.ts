@@ -260,13 +260,13 @@ describe("timed messages", () => {
   it("go on waiting while the disk takes nothing, and come when it does", () => {
     const { f, t, ids } = opened();
     f.sendTimed(t, f.wallMs + 10, { id: "later" });
-    f.log.takesMessages = false;
+    f.log.takesReleases = false;
     f.pass(10);
     assert.equal(f.log.countOf(RecordType.Due), 0);
     const retryMs = f.state.nextTimerMs() - f.monotonicMs;
     assert.ok(retryMs > 0 && retryMs <= 250, `looks again after ${retryMs} ms`);
     f.log.isFull = true;
-    f.log.takesMessages = true;
+    f.log.takesReleases = true;
     f.pass(20);
     f.log.isFull = false;
     f.pass(20);
