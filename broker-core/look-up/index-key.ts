@@ -73,6 +73,7 @@ export function eachKey(record: LogRecord, take: (key: number) => void): void {
       const release = readReleaseRecord(body, 0, body.length);
       take(targetKey(release.messagePosition));
       take(placeKey(release.topicId, release.queueId, release.offset));
+      if (holdsMessage(record)) eachMessageKey(record, take);
       return;
     }
     default:

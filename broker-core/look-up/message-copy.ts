@@ -3,22 +3,35 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { type MessageView, messageViewAt } from "../operation/stored-message.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
+import { carryKind, carryNumber } from "../record/carry-record.ts";
+import { halfNumber } from "../record/half-message-record.ts";
 import { messageOffset, messageQueueId, messageStoreMs, messageTopicId } from "../record/message-record.ts";
-import { recallWallMs } from "../record/recall-record.ts";
-import { readReleaseRecord } from "../record/release-record.ts";
+import { recallMessagePosition, recallWallMs } from "../record/recall-record.ts";
+import { readReleaseRecord, releaseMessagePosition, releaseNumber } from "../record/release-record.ts";
 import { readRollbackRecord } from "../record/rollback-record.ts";
 import { storedMessageOf } from "../record/stored-message.ts";
+import { timedNumber } from "../record/timed-record.ts";
 
 /** Where a stored message is: visible in a queue, waiting unseen for its time or its transaction, or never to be seen. */
 export type Standing = "visible" | "waiting" | "rolled back" | "recalled";
 
+/** What was stored unseen: `RecordType` of the record that stored it, and its number. */
+interface Unseen {
+  readonly kind: number;
+  readonly number: number;
+}
+
 /** A message as it was stored once. A message that was sent twice is two of these. */
 export interface MessageCopy {
-  /** Log position of the record that stored it. */
+  /** Log position of the record that stored it, or of the first that holds it and is still there. */
   readonly position: number;
   readonly topicId: number;
   /** Wall time at which it was stored. */
   readonly storedMs: number;
+  /** Of a message that was stored unseen. */
+  readonly unseen: Unseen | undefined;
+  /** Log positions of all records that hold it: what ends its waiting points at the last one there was. */
+  readonly holders: number[];
   standing: Standing;
   /** Its place, once it is visible. */
   queueId: number;
@@ -35,20 +48,76 @@ export interface LogRecordSummary {
   readonly reason: number;
 }
 
-/** A copy from the record that stores a message; undefined for a Carry, which repeats one. */
-export function copyOf(log: LogReader, record: LogRecord): MessageCopy | undefined {
-  if (record.type === RecordType.Carry) return undefined;
+/**
+ * What a record that holds a message says: a copy that was not known yet. Undefined when it says it of one of `known` again, which
+ * learns from it: a message that waits unseen is written again when its segment goes, and once more with its release.
+ */
+export function copyOf(log: LogReader, record: LogRecord, known: readonly MessageCopy[]): MessageCopy | undefined {
+  // The message died in a group; it is what it was before.
+  if (record.type === RecordType.DeadLetter) return undefined;
+  const unseen = unseenOf(record);
+  const isRelease = record.type === RecordType.Commit || record.type === RecordType.Due;
+  const repeated =
+    unseen && known.find((copy) => copy.unseen?.kind === unseen.kind && copy.unseen.number === unseen.number);
+  if (repeated !== undefined) {
+    repeated.holders.push(record.position);
+    if (isRelease) release(repeated, record);
+    return undefined;
+  }
   const { body, start } = storedMessageOf(log, record);
   const isVisible = record.type === RecordType.Message;
-  return {
+  const copy: MessageCopy = {
     position: record.position,
     topicId: messageTopicId(body, start),
     storedMs: messageStoreMs(body, start),
+    unseen,
+    holders: [record.position],
     standing: isVisible ? "visible" : "waiting",
     queueId: isVisible ? messageQueueId(body, start) : -1,
     offset: isVisible ? messageOffset(body, start) : -1,
     releasedBy: undefined,
   };
+  if (isRelease) release(copy, record);
+  return copy;
+}
+
+function unseenOf({ type, body }: LogRecord): Unseen | undefined {
+  switch (type) {
+    case RecordType.TimedMessage:
+      return { kind: type, number: timedNumber(body, 0) };
+    case RecordType.HalfMessage:
+      return { kind: type, number: halfNumber(body, 0) };
+    case RecordType.Carry:
+      return { kind: carryKind(body, 0), number: carryNumber(body, 0) };
+    case RecordType.Due:
+      return { kind: RecordType.TimedMessage, number: releaseNumber(body, 0) };
+    case RecordType.Commit:
+      return { kind: RecordType.HalfMessage, number: releaseNumber(body, 0) };
+    default:
+      return undefined;
+  }
+}
+
+/** The position at which a record that ends the waiting of a message points; -1: it ends none. */
+export function endedPosition({ type, body }: LogRecord): number {
+  switch (type) {
+    case RecordType.Recall:
+      return recallMessagePosition(body, 0);
+    case RecordType.Rollback:
+      return readRollbackRecord(body, 0, body.length).messagePosition;
+    case RecordType.Commit:
+    case RecordType.Due:
+      return releaseMessagePosition(body, 0);
+    default:
+      return -1;
+  }
+}
+
+/** Whether a message that nothing released still waits: else its send was cut off by a crash, and it never was. */
+export function isWaiting({ topics, waiting, transactions }: BrokerTables, { topicId, unseen }: MessageCopy): boolean {
+  if (unseen === undefined || topics.byId(topicId) === undefined) return true;
+  const table = unseen.kind === RecordType.TimedMessage ? waiting : transactions;
+  return table.find(unseen.number) >= 0;
 }
 
 /** Applies a release, rollback or recall that points at the copy. */

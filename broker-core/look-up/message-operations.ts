@@ -5,9 +5,9 @@ import { type LogReader, RecordType } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { offsetAtTime } from "../operation/group-reset.ts";
 import { type Operation, operation } from "../operation/operations.ts";
-import { messageIdAt, messageViewAt, storeMsAt } from "../operation/stored-message.ts";
+import { type MessageView, messageIdAt, messageViewAt, storeMsAt } from "../operation/stored-message.ts";
 import { idKey, messageKeyKey, placeKey, targetKey } from "./index-key.ts";
-import { copyOf, copyView, type MessageCopy, release, topicName } from "./message-copy.ts";
+import { copyOf, copyView, endedPosition, isWaiting, type MessageCopy, release, topicName } from "./message-copy.ts";
 import { eventOf, type MessageEvent } from "./message-event.ts";
 import type { RecordFinder } from "./record-finder.ts";
 
@@ -95,7 +95,7 @@ async function copiesOf(
   const copies: MessageCopy[] = [];
   await finder.each([idKey(Buffer.from(id))], 0, (record) => {
     if (messageIdAt(log, record.position) !== id) return true;
-    const copy = copyOf(log, log.read(record.position));
+    const copy = copyOf(log, log.read(record.position), copies);
     const isMeant =
       copy !== undefined &&
       wasStored(tables, copy) &&
@@ -103,14 +103,24 @@ async function copiesOf(
     if (isMeant) copies.push(copy);
     return copies.length < copiesMax;
   });
+  return ended(tables, finder, copies);
+}
+
+/** What became of the copies that were stored unseen; without those that never were. */
+async function ended(tables: BrokerTables, finder: RecordFinder, copies: MessageCopy[]): Promise<MessageCopy[]> {
+  const byHolder = new Map<number, MessageCopy>();
   for (const copy of copies) {
     if (copy.standing !== "waiting") continue;
-    await finder.each([targetKey(copy.position)], copy.position, (record) => {
-      release(copy, record);
-      return false;
-    });
+    for (const position of copy.holders) byHolder.set(position, copy);
   }
-  return copies;
+  if (byHolder.size === 0) return copies;
+  const holders = [...byHolder.keys()];
+  await finder.each(holders.map(targetKey), Math.min(...holders), (record) => {
+    const copy = byHolder.get(endedPosition(record));
+    if (copy?.standing === "waiting") release(copy, record);
+    return true;
+  });
+  return copies.filter((copy) => copy.standing !== "waiting" || isWaiting(tables, copy));
 }
 
 /** False for a message of a send of several that a crash cut off: its place is another's. */
@@ -167,19 +177,27 @@ async function byKey(
   key: string,
   topicId: number,
 ): Promise<object> {
-  const items: object[] = [];
+  const copies: MessageCopy[] = [];
+  const messages = new Map<MessageCopy, MessageView>();
   let hasMore = false;
   await finder.each([messageKeyKey(Buffer.from(key))], 0, (record) => {
-    const copy = copyOf(log, record);
+    const copy = copyOf(log, record, copies);
     if (copy === undefined || !wasStored(tables, copy) || copy.topicId !== topicId || !isInTime(order, copy.storedMs))
       return true;
     const message = messageViewAt(log, record.position);
     if (message === undefined || !message.keys.includes(key)) return true;
     if (order.tag !== undefined && message.tag !== order.tag) return true;
-    hasMore = items.length === order.count;
-    if (!hasMore) items.push({ ...copyLine(tables, copy), ...message, storedMs: copy.storedMs });
-    return !hasMore;
+    hasMore = copies.length === order.count;
+    if (hasMore) return false;
+    copies.push(copy);
+    messages.set(copy, message);
+    return true;
   });
+  const items = (await ended(tables, finder, copies)).map((copy) => ({
+    ...copyLine(tables, copy),
+    ...messages.get(copy),
+    storedMs: copy.storedMs,
+  }));
   return { topic: order.topic, items, next: null, hasMore };
 }
 

@@ -63,7 +63,7 @@ export function readReleaseRecord(from: Buffer, start: number, end: number): Rel
     cause: from[start + 7] ?? 0,
     offset: releaseOffset(from, start),
     releasedMs: releaseMs(from, start),
-    number: readUint53(from, start + 24),
+    number: releaseNumber(from, start),
     messagePosition: releaseMessagePosition(from, start),
     messageBytes: from.readUInt32LE(start + 40),
     tagHash: from.readUInt32LE(start + 44),
@@ -75,4 +75,5 @@ export const releaseCarriesMessage = (from: Buffer, start: number): boolean =>
   ((from[start + 6] ?? 0) & carriesMessage) !== 0;
 export const releaseOffset = (from: Buffer, start: number): number => readUint53(from, start + 8);
 export const releaseMs = (from: Buffer, start: number): number => readUint53(from, start + 16);
+export const releaseNumber = (from: Buffer, start: number): number => readUint53(from, start + 24);
 export const releaseMessagePosition = (from: Buffer, start: number): number => readUint53(from, start + 32);
