@@ -72,6 +72,8 @@ interface Case {
   readonly bodyBytes?: number;
   readonly queues?: number;
   readonly isAsync?: boolean;
+  /** On a broker that keeps little: it removes the oldest of its log all the time, and writes into the removed files again. */
+  readonly isKeepingLittle?: boolean;
   readonly producers?: number;
   readonly inFlight?: number;
 }
@@ -83,10 +85,14 @@ const cases: readonly Case[] = [
   { what: "100 B", bodyBytes: 100 },
   { what: "64 KiB, 2 in flight each", bodyBytes: 64 * kib, inFlight: 2 },
   { what: "async flush", isAsync: true },
+  { what: "48 MiB of log kept", isKeepingLittle: true },
   { what: "1 queue", queues: 1 },
   { what: "1 000 queues", queues: 1000 },
   { what: "1 message at a time", producers: 1, inFlight: 1 },
 ];
+
+/** A log of three files, the least there is: at 30 MB of log per second two are removed and used again in every second. */
+const keepsLittle = ["--segment-size", "16MiB", "--retention-bytes", "48MiB"];
 
 const directory = mkdtempSync(join(flags.directory ?? tmpdir(), "popmesh-bench-broker-"));
 const running: Server[] = [];
@@ -107,7 +113,9 @@ try {
   const syncServer = await start(sync);
   if (flags.part !== "peers") {
     const async_ = new Popmesh({ flush: "async", argv });
-    await ownTable(sync, syncServer, async_, await start(async_));
+    const little = new Popmesh({ flush: "sync", argv: [...argv, ...keepsLittle] });
+    const started = async (contender: Popmesh) => ({ contender, server: await start(contender) });
+    await ownTable({ contender: sync, server: syncServer }, await started(async_), await started(little));
   }
   if (flags.part !== "popmesh") await comparison(sync, syncServer);
 } finally {
@@ -125,14 +133,18 @@ async function start(contender: Contender): Promise<Server> {
   return server;
 }
 
-async function ownTable(sync: Popmesh, syncServer: Server, async_: Popmesh, asyncServer: Server): Promise<void> {
+interface Started {
+  readonly contender: Popmesh;
+  readonly server: Server;
+}
+
+async function ownTable(sync: Started, async_: Started, little: Started): Promise<void> {
   const chosen = cases.filter(({ what }) => what.includes(flags.only));
   const figures = chosen.map((): LoadFigures[] => []);
-  await warmUp(sync, syncServer);
+  for (const { contender, server } of [sync, async_, little]) await warmUp(contender, server);
   for (let round = 0; round < rounds; round++) {
     for (const [i, entry] of chosen.entries()) {
-      const contender = entry.isAsync === true ? async_ : sync;
-      const server = entry.isAsync === true ? asyncServer : syncServer;
+      const { contender, server } = entry.isAsync === true ? async_ : entry.isKeepingLittle === true ? little : sync;
       contender.kind = entry.kind ?? messageKinds.normal;
       const workload = workloadOf(`own-${i}`, entry);
       figures[i]!.push(await measured(contender, server, workload, contender.kind));

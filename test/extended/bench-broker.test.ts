@@ -19,7 +19,9 @@ describe("npm run bench:broker", () => {
         "FIFO, 1 000 groups",
         "transactional",
         "100 B",
+        "timed, 50 ms ahead",
         "async flush",
+        "48 MiB of log kept",
         "1 000 queues",
       ]) {
         assert.ok(own.has(what), `no row "${what}" in\n${bench.output}`);

@@ -39,6 +39,9 @@ const bodyMark = 0x62;
 const { COMMIT: commitResolution } = apache.rocketmq.v2.TransactionResolution;
 const { SOURCE_CLIENT: sourceClient } = apache.rocketmq.v2.TransactionSource;
 
+/** How long each rests in the broker; part of the time to its acknowledgement. */
+const timedAheadMs = 50;
+
 export const messageKinds = {
   normal: { name: "normal", messageType: 1 },
   fifo1: {
@@ -54,6 +57,16 @@ export const messageKinds = {
     properties: (number) => ({ messageGroup: `g${(number % 1000).toString().padStart(4, "0")}` }),
   },
   transactional: { name: "transactional", messageType: 4, isCommitted: true },
+  timed: {
+    name: `timed, ${timedAheadMs} ms ahead`,
+    messageType: 3,
+    properties: () => {
+      const dueMs = Date.now() + timedAheadMs;
+      return { deliveryTimestamp: { seconds: Math.floor(dueMs / 1_000), nanos: (dueMs % 1_000) * 1_000_000 } };
+    },
+    // What rests in the broker until its time, at a hundred thousand a second.
+    backlogMax: 8_192,
+  },
 } satisfies Record<string, MessageKind>;
 
 export interface PopmeshOptions {
