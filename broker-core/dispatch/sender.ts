@@ -80,6 +80,16 @@ export class Sender {
     return this.#read(call.messages[0]!, 0) ?? this.#store(topic, call, queueId, now);
   }
 
+  /** The same for one that waits for its time, however far ahead that is; what is due by now comes at once. */
+  restoreTimed(call: SendCall, now: Now): Sent {
+    const topic = this.#tables.topics.byId(call.topicId);
+    if (topic === undefined) return refused(Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
+    if (!this.#journal.takesMessages)
+      return refused(Code.TooManyRequests, "the disk of the broker is full: free space");
+    const failure = this.#read(call.messages[0]!, 0) ?? checkType(topic, this.#facts[0]!);
+    return failure ?? this.#sendTimed(topic, call, now);
+  }
+
   #store(topic: Topic, call: SendCall, queueId: number, now: Now): Sent {
     const queue = topic.queues[queueId]!;
     const firstOffset = this.#tables.queues.endOffset(queue);

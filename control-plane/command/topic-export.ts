@@ -8,11 +8,13 @@ import { CommandError } from "./api-client.ts";
  * The format of an exported topic (docs/topic-export.md): a folder with
  *
  *     export.json      what it is
- *     messages.ndjson  one line per message, in order of broker, queue and offset
+ *     messages.ndjson  one line per message: by broker what waits for its time, then in order of queue and offset
  *     bodies.bin       the bodies, one behind the other
  */
 const formatName = "popmesh-topic-export";
-const formatVersion = 1;
+const formatVersion = 2;
+/** Version 1 had nothing that waits for its time. */
+const readableVersions: readonly number[] = [1, formatVersion];
 
 /** What `export.json` says. */
 export interface ExportHead {
@@ -23,15 +25,23 @@ export interface ExportHead {
   readonly spec: Readonly<Record<string, unknown>>;
   readonly exportedAt: string;
   readonly messages: number;
-  /** SHA-256 over the digests of all messages in order: two exports with the same one hold the same messages. */
+  /** Those of them that wait for their time. */
+  readonly waiting?: number;
+  /**
+   * SHA-256 over the digests of all messages in order, then over the sorted digests of those that wait for their time: two exports
+   * with the same one hold the same messages.
+   */
   readonly digest: string;
 }
 
 /** One line of `messages.ndjson`. What people look for stands by itself; `envelope` is everything but the body. */
 export interface ExportLine {
   readonly broker: string;
-  readonly queueId: number;
-  readonly offset: number;
+  /** Null, both, of a message that waits for its time. */
+  readonly queueId: number | null;
+  readonly offset: number | null;
+  /** When it is delivered, of one that waits: wall clock, ms since 1970. */
+  readonly dueMs?: number;
   readonly storedMs: number;
   readonly bornHost: string;
   readonly laneMark: string;
@@ -48,8 +58,12 @@ export interface ExportLine {
 
 /** A message as the broker gives it. */
 export interface ExportedItem {
-  readonly queueId: number;
-  readonly offset: number;
+  /** Left out, both, of a message that waits for its time. */
+  readonly queueId?: number;
+  readonly offset?: number;
+  readonly dueMs?: number;
+  /** Of a message that waits for its time or did: unique at its broker. */
+  readonly timedNumber?: number;
   readonly storedMs: number;
   readonly bornHost: string;
   readonly laneMark: string;
@@ -64,7 +78,9 @@ export class ExportWriter {
   readonly #directory: string;
   readonly #lines: number;
   readonly #bodies: number;
-  readonly #digest = createHash("sha256");
+  readonly #digest = new ExportDigest();
+  /** Broker and number of what waited for its time when it was exported: released meanwhile, it is met again in its queue. */
+  readonly #waited = new Set<string>();
   #bodyBytes = 0;
   #count = 0;
 
@@ -81,12 +97,19 @@ export class ExportWriter {
     return this.#count;
   }
 
+  /** Messages of a broker: those that wait for their time first. */
   add(broker: string, item: ExportedItem): void {
+    const key = item.timedNumber === undefined ? undefined : `${broker} ${item.timedNumber}`;
+    if (key !== undefined) {
+      if (this.#waited.has(key)) return;
+      if (item.dueMs !== undefined) this.#waited.add(key);
+    }
     const message = Message.decode(Buffer.from(item.message, "base64"));
     const { body, systemProperties: system } = message;
-    const { queueId, offset, storedMs, bornHost, laneMark } = item;
+    const { queueId = null, offset = null, storedMs, bornHost, laneMark } = item;
     const line: ExportLine = {
-      ...{ broker, queueId, offset, storedMs, bornHost, laneMark },
+      ...{ broker, queueId, offset, ...(item.dueMs === undefined ? {} : { dueMs: item.dueMs }) },
+      ...{ storedMs, bornHost, laneMark },
       messageId: system?.messageId ?? "",
       tag: system?.tag ?? null,
       keys: system?.keys ?? [],
@@ -100,7 +123,7 @@ export class ExportWriter {
     writeSync(this.#bodies, body);
     writeSync(this.#lines, `${JSON.stringify(line)}\n`);
     this.#bodyBytes += body.length;
-    this.#digest.update(digestOf(line));
+    this.#digest.add(line);
     this.#count++;
   }
 
@@ -111,7 +134,8 @@ export class ExportWriter {
       ...{ format: formatName, version: formatVersion },
       ...head,
       messages: this.#count,
-      digest: this.#digest.digest("hex"),
+      waiting: this.#waited.size,
+      digest: this.#digest.value(),
     };
     // Last: an export without it was interrupted.
     writeFileSync(join(this.#directory, "export.json"), `${JSON.stringify(whole, null, 2)}\n`);
@@ -133,14 +157,14 @@ export class ExportReader {
     } catch (error) {
       throw new CommandError(`${directory} is no finished export: ${error instanceof Error ? error.message : error}`);
     }
-    if (this.head.format !== formatName || this.head.version !== formatVersion) {
+    if (this.head.format !== formatName || !readableVersions.includes(this.head.version)) {
       throw new CommandError(`${directory} has format ${this.head.format} ${this.head.version}, not ${formatVersion}`);
     }
   }
 
   /** Every line, in order; throws where the export is damaged, before anything of it is used. */
   verified(): ExportLine[] {
-    const digest = createHash("sha256");
+    const digest = new ExportDigest();
     const text = readFileSync(join(this.#directory, "messages.ndjson"), "utf8");
     const lines = text
       .split("\n")
@@ -150,9 +174,9 @@ export class ExportReader {
       if (hash("sha256", this.#body(line), "hex") !== line.body.sha256) {
         throw new CommandError(`the body of ${line.messageId} in ${this.#directory} is damaged; nothing was imported`);
       }
-      digest.update(digestOf(line));
+      digest.add(line);
     }
-    if (lines.length !== this.head.messages || digest.digest("hex") !== this.head.digest) {
+    if (lines.length !== this.head.messages || digest.value() !== this.head.digest) {
       throw new CommandError(`${this.#directory} is not as it was exported; nothing was imported`);
     }
     return lines;
@@ -180,8 +204,26 @@ function fieldsOf({ topic, userProperties, systemProperties }: apache.rocketmq.v
   return { topic, userProperties, systemProperties };
 }
 
+/** Of all messages of an export. What waits has no place in an order, and is put into one by its digests. */
+class ExportDigest {
+  readonly #hash = createHash("sha256");
+  readonly #waiting: string[] = [];
+
+  add(line: ExportLine): void {
+    if (line.queueId === null) this.#waiting.push(digestOf(line));
+    else this.#hash.update(digestOf(line));
+  }
+
+  /** To be called once. */
+  value(): string {
+    for (const digest of this.#waiting.sort()) this.#hash.update(digest);
+    return this.#hash.digest("hex");
+  }
+}
+
 /** What makes a message this message, wherever it lies. */
-function digestOf({ queueId, messageId, tag, keys, messageGroup, properties, body }: ExportLine): string {
+function digestOf({ queueId, dueMs, messageId, tag, keys, messageGroup, properties, body }: ExportLine): string {
   const sorted = Object.entries(properties).sort(([a], [b]) => (a < b ? -1 : 1));
-  return hash("sha256", JSON.stringify([queueId, messageId, tag, keys, messageGroup, sorted, body.sha256]), "hex");
+  const place = queueId ?? { dueMs };
+  return hash("sha256", JSON.stringify([place, messageId, tag, keys, messageGroup, sorted, body.sha256]), "hex");
 }

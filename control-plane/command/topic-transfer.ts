@@ -18,6 +18,7 @@ interface Page {
   readonly items: readonly ExportedItem[];
   readonly damaged: readonly number[];
   readonly next: number | null;
+  readonly openTransactions?: number;
 }
 
 /** Messages of one page of an import; the broker takes 500, and a page must stay well below what the API takes. */
@@ -43,7 +44,8 @@ export function register(topic: Command): void {
     }
     const exportedAt = new Date(new NodeClock().wallMs()).toISOString();
     const head = writer.finish({ topic: name, namespace: options.namespace, spec, exportedAt });
-    print(`${head.messages} messages of "${name}" exported to ${options.to}\ndigest ${head.digest}`);
+    const waiting = head.waiting === 0 ? "" : `, ${head.waiting} of them waiting for their time,`;
+    print(`${head.messages} messages of "${name}"${waiting} exported to ${options.to}\ndigest ${head.digest}`);
   });
 
   withServer(
@@ -80,12 +82,29 @@ export function register(topic: Command): void {
 }
 
 async function exportFrom(api: ApiClient, path: string, broker: string, writer: ExportWriter): Promise<void> {
+  const at = `${path}/export?broker=${encodeURIComponent(broker)}`;
+  const ask = async (queueId: number | null, from: number): Promise<Page> => {
+    const [page] = ((await api.post(at, { queueId, from })) as FromAll<Page>).brokers;
+    if (page === undefined) throw new CommandError(`broker "${broker}" did not answer`);
+    return page;
+  };
+  // First what waits: what is released meanwhile is met again in its queue, and known.
+  let openTransactions = 0;
+  for (let from: number | null = 0; from !== null; ) {
+    const page: Page = await ask(null, from);
+    for (const item of page.items) writer.add(broker, item);
+    for (const number of page.damaged) {
+      printError(`popmesh: timed message ${number} on ${broker} is damaged and left out`);
+    }
+    openTransactions = page.openTransactions ?? 0;
+    from = page.next;
+  }
+  if (openTransactions > 0) {
+    printError(`popmesh: ${openTransactions} open transactions on ${broker} are left out: end them, then export`);
+  }
   for (let queueId = 0, queueCount = 1; queueId < queueCount; queueId++) {
     for (let from: number | null = 0; from !== null; ) {
-      const at = `${path}/export?broker=${encodeURIComponent(broker)}`;
-      const said = (await api.post(at, { queueId, from })) as FromAll<Page>;
-      const [page] = said.brokers;
-      if (page === undefined) throw new CommandError(`broker "${broker}" did not answer`);
+      const page: Page = await ask(queueId, from);
       queueCount = page.queueCount;
       for (const item of page.items) writer.add(broker, item);
       for (const offset of page.damaged) {

@@ -77,6 +77,34 @@ describe("a topic as files", function () {
     assert.match(await popmesh("describe", "topic", "copy"), /type: fifo\n +queues: 3/);
   });
 
+  it("takes along what waits for its time, and what came while it was exported once", async () => {
+    await popmesh("topic", "create", "alarms", "--type", "delay", "--queues", "2");
+    const producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["alarms"], logger: quiet });
+    await producer.startup();
+    const dueMs = Date.now() + 3_600_000;
+    for (let i = 0; i < 12; i++) {
+      // Not in the order of their times; one of them is over already.
+      const deliveryTimestamp = new Date(i === 3 ? Date.now() - 1 : dueMs + ((i * 7) % 12));
+      await producer.send({ topic: "alarms", tag: `t${i}`, body: Buffer.from(`alarm ${i}`), deliveryTimestamp });
+    }
+    await producer.shutdown();
+    const first = join(directory, "alarms-1");
+    const out = await popmesh("topic", "export", "alarms", "--to", first);
+    assert.match(out, /^12 messages of "alarms", 11 of them waiting for their time, exported/);
+    await popmesh("topic", "import", first, "--topic", "alarms-copy");
+    const again = await popmesh("topic", "export", "alarms-copy", "--to", join(directory, "alarms-2"));
+    assert.match(again, /^12 messages of "alarms-copy", 11 of them waiting/);
+    assert.equal(digest(again), digest(out));
+    const delayed = async (topic: string) =>
+      new RegExp(`popmesh_broker_delayed_messages\\{topic="default/${topic}"\\} (\\d+)`).exec(
+        await (await fetch(`http://${mesh.brokerAdmin}/stats/prometheus`)).text(),
+      )?.[1];
+    assert.deepEqual([await delayed("alarms"), await delayed("alarms-copy")], ["11", "11"]);
+    await popmesh("topic", "create", "no-alarms", "--type", "normal", "--queues", "2");
+    const refused = await run("topic", "import", first, "--topic", "no-alarms");
+    assert.equal(refused.code, 1);
+  });
+
   it("refuses a folder that is in use, an export that was changed, and a topic with too few queues", async () => {
     const first = join(directory, "first");
     assert.match((await run("topic", "export", "orders", "--to", first)).output, /is not empty; name a new folder/);
