@@ -44,6 +44,7 @@ export class WaiterTable {
     else this.#next[subscription.waitTail] = slot;
     subscription.waitTail = slot;
     subscription.waitCount++;
+    subscription.topic.waitCount++;
     this.#count++;
     return slot;
   }
@@ -66,6 +67,7 @@ export class WaiterTable {
     if (next === none) subscription.waitTail = prev;
     else this.#prev[next] = prev;
     subscription.waitCount--;
+    subscription.topic.waitCount--;
     this.#count--;
     this.#requests[slot] = undefined;
     this.#subscriptions[slot] = undefined;

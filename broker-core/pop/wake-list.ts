@@ -18,11 +18,11 @@ export class WakeList {
   addTopic(topicId: number, topic: Topic | undefined): void {
     if (topic?.isWoken === true) return;
     if (this.#isLiteWanted(topicId)) this.#liteTopics.add(topicId);
-    if (topic === undefined) return;
+    // Of many topics that messages are sent to, few are waited on.
+    if (topic === undefined || topic.waitCount === 0) return;
     topic.isWoken = true;
     this.#topics.push(topic);
-    if (topic.subscriptionsInUse === undefined) return;
-    for (const subscription of topic.subscriptionsInUse.values()) this.add(subscription);
+    for (const subscription of topic.subscriptionsInUse?.values() ?? []) this.add(subscription);
   }
 
   add(subscription: Subscription): void {

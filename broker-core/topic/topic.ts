@@ -18,6 +18,8 @@ export class Topic {
   readonly isOrdered: boolean;
   /** Already among those to be served in this turn. */
   isWoken = false;
+  /** Receives that wait, of all groups. With one the topic is in use. */
+  waitCount = 0;
   /** Subscriptions in use, by group id. Undefined: none is. */
   subscriptionsInUse: Map<number, Subscription> | undefined = undefined;
   #subscriptions: TopicSubscriptions | undefined = undefined;

@@ -7,7 +7,11 @@ describe("The list of who is served at the end of a call", () => {
   const subscription = (topicId: number, waitHead: number): Subscription =>
     ({ waitHead, topic: { id: topicId } }) as unknown as Subscription;
   const topic = (...subscriptions: Subscription[]): Topic =>
-    ({ isWoken: false, subscriptionsInUse: new Map(subscriptions.map((each, i) => [i, each])) }) as unknown as Topic;
+    ({
+      isWoken: false,
+      waitCount: 1,
+      subscriptionsInUse: new Map(subscriptions.map((each, i) => [i, each])),
+    }) as unknown as Topic;
 
   function served(list: WakeList): { readonly subscriptions: Subscription[]; readonly liteTopics: number[] } {
     const subscriptions: Subscription[] = [];
@@ -29,6 +33,14 @@ describe("The list of who is served at the end of a call", () => {
     assert.equal(t.isWoken, false, "it may be woken again");
     list.addTopic(1, t);
     assert.deepEqual(served(list), { subscriptions: [waiting], liteTopics: [] });
+  });
+
+  it("passes over topics that nobody waits on", () => {
+    const list = new WakeList(() => false);
+    const t = { isWoken: false, waitCount: 0 } as unknown as Topic;
+    list.addTopic(1, t);
+    assert.equal(t.isWoken, false);
+    assert.deepEqual(served(list), { subscriptions: [], liteTopics: [] });
   });
 
   it("has lite topics that a client waits on, also those that are put away", () => {
