@@ -76,7 +76,7 @@ export class IndexFiles implements IndexPages {
   /** Newest image that is in a checkpoint; -1: none. */
   #newestWritten = -1;
   /** Files that are not needed, and the number of the youngest image that may name them. */
-  #given: { readonly path: string; readonly lastImage: number }[] = [];
+  #given: { readonly path: string; readonly lastImage: number; readonly file?: IndexFile }[] = [];
 
   constructor(options: IndexFilesOptions) {
     this.#options = options;
@@ -231,7 +231,7 @@ export class IndexFiles implements IndexPages {
         this.#options.storage.makeDirectory(indexDirectory);
         await this.#options.storage.syncDirectory(indexDirectory);
       }
-      for (const file of [...this.#files]) {
+      for (const file of [...this.#namedAndGiven(), ...this.#files]) {
         if (file.isSynced) continue;
         file.isSynced = true;
         this.#syncing = file;
@@ -246,6 +246,13 @@ export class IndexFiles implements IndexPages {
     }
     if (this.#isBroken) throw new StorageError("io", `${indexDirectory}: an earlier sync failed`);
     return image;
+  }
+
+  /** Files that are not needed any more, and that an image names which is in no checkpoint yet. */
+  #namedAndGiven(): IndexFile[] {
+    return this.#given.flatMap(({ file, lastImage }) =>
+      file !== undefined && lastImage > this.#newestWritten ? [file] : [],
+    );
   }
 
   /** A checkpoint with this image is on disk, beside the one before. Files that neither names are removed. */
@@ -319,7 +326,7 @@ export class IndexFiles implements IndexPages {
   #giveUp(file: IndexFile): void {
     this.#close(file);
     this.#files.splice(this.#files.indexOf(file), 1);
-    this.#given.push({ path: file.path, lastImage: this.#images });
+    this.#given.push({ path: file.path, lastImage: this.#images, file });
   }
 
   #fileOf(address: number): IndexFile | undefined {
