@@ -292,7 +292,12 @@ export class ConsumeQueueTable {
     for (let slot = 0; slot < queueCount; slot++) {
       if (this.topicId(slot) === 0) this.#freeQueues.push(slot);
       const count = queueRow.tailCount(this.#rows, slot);
-      if (count > 0) from.take(count * entryBytes, (bytes, at) => this.#restoreTail(slot, count, bytes, at));
+      if (count === 0) continue;
+      from.take(count * entryBytes, (bytes, at) => {
+        // To make room for it may take a look at what is on disk.
+        if (isThere) this.#restoreTail(slot, count, bytes, at);
+        else queueRow.setTail(this.#rows, slot, 0, 0, 0);
+      });
     }
     if (!isThere) this.#lose();
   }
