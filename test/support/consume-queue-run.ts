@@ -51,6 +51,8 @@ export interface ConsumeQueueCounts {
 const fileBytes = 40_000;
 /** Queues that get most of the messages. */
 const busyCount = 6;
+const quietMessages = 5;
+const firstSegmentBytes = 96 * 1024;
 
 /**
  * Random histories of consume queues over an index on a simulated disk, next to a plain model: whatever is written to disk,
@@ -139,7 +141,7 @@ export class ConsumeQueueRun {
         this.#appendTo(this.#busySlot(), 1 + this.#pick(400));
         break;
       default:
-        for (let i = this.#pick(60); i > 0; i--) this.#appendTo(this.#anySlot(), 1);
+        for (let i = this.#pick(60); i > 0; i--) this.#appendTo(this.#slotInUse(), 1);
         this.#checkSome();
     }
   }
@@ -191,6 +193,8 @@ export class ConsumeQueueRun {
   #trimLog(): void {
     const { logBegin } = this.#model;
     const position = logBegin + this.#pick(Math.max(1, (this.#position - logBegin) / 2));
+    // A log begins behind its first segment, if not at 0.
+    if (position < firstSegmentBytes) return;
     this.#table.trimBelow(position);
     this.#model.logBegin = Math.max(logBegin, position);
     this.counts.logTrims++;
@@ -259,10 +263,12 @@ export class ConsumeQueueRun {
       checkpoint.isHurt = true;
     }
     const left = this.#disk.list(indexDirectory);
-    if (this.#pick(3) === 0 && left.length > 0 && this.#flip(left[this.#pick(left.length)]!)) checkpoint.isHurt = true;
-    this.#table.readFrom(new ImageReader(checkpoint.image));
-    // A file that was hurt and removed may be back after a power cut.
-    if (checkpoint.isHurt && !this.#table.isLost && this.#meetsDamage()) {
+    if (this.#pick(3) > 0 && left.length > 0 && this.#flip(left[this.#pick(left.length)]!)) checkpoint.isHurt = true;
+    const isMet =
+      this.#meetsDamage(() => this.#table.readFrom(new ImageReader(checkpoint.image)), checkpoint.isHurt) ||
+      // A file that was hurt and removed may be back after a power cut.
+      (checkpoint.isHurt && !this.#table.isLost && this.#meetsDamage(() => this.#checkAll(), true));
+    if (isMet) {
       this.counts.damages++;
       this.#files = this.#newFiles();
       this.#table = new ConsumeQueueTable(this.#files, this.#indexBytes);
@@ -303,13 +309,13 @@ export class ConsumeQueueRun {
     return true;
   }
 
-  /** Whether a reader of all entries comes to the damage. Until then it reads what was written. */
-  #meetsDamage(): boolean {
+  /** Whether a reader of entries comes to the damage. Until then it reads what was written. */
+  #meetsDamage(read: () => void, mayMeet: boolean): boolean {
     try {
-      this.#checkAll();
+      read();
       return false;
     } catch (error) {
-      if (error instanceof IndexDamage) return true;
+      if (error instanceof IndexDamage && mayMeet) return true;
       throw error;
     }
   }
@@ -393,6 +399,13 @@ export class ConsumeQueueRun {
   #busySlot(): number {
     const slots = [...this.#model.queues.keys()];
     return slots[this.#pick(Math.min(busyCount, slots.length))]!;
+  }
+
+  /** A third of the queues get a few messages and then none: all they have goes when the log's beginning moves. */
+  #slotInUse(): number {
+    const slot = this.#anySlot();
+    const { topicId, end } = this.#model.queues.get(slot)!;
+    return topicId % 3 === 0 && end >= quietMessages ? this.#busySlot() : slot;
   }
 
   #anySlot(): number {
