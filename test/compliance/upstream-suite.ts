@@ -360,6 +360,24 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       assert.equal(deliveries[0]?.attempt, 1, "nobody had it before, or it was handed back");
     });
 
+    it("hands back what had been popped for a receive that is given up while its answer is on the way", async () => {
+      const { topic, group } = names();
+      await client.take(topic, group, { waitMs: 0 });
+      for (let round = 0; round < 10; round++) {
+        const id = `message ${round}`;
+        await client.store(topic, id);
+        const { answer, cancel } = client.receiveCancellable(topic, group, { waitMs: 20_000, invisibleMs: 60_000 });
+        cancel();
+        assert.deepEqual(await answer, { ok: true, deliveries: [] });
+        const deliveries = await client.take(topic, group, { waitMs: 5_000 });
+        assert.deepEqual(
+          deliveries.map((delivery) => [messageIdOf(delivery), delivery.attempt]),
+          [[id, 1]],
+        );
+        await client.ack(group, ...deliveries.map(({ receipt }) => receipt));
+      }
+    });
+
     it("hands back what comes for a receive whose deadline is over", async () => {
       const { topic, group } = names();
       await client.take(topic, group, { waitMs: 0 });
