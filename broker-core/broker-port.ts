@@ -1,5 +1,6 @@
 import type { Code } from "../proto/code.ts";
 import type { LogRecord } from "./commit-log/log.ts";
+import type { LogPlaces } from "./commit-log/log-places.ts";
 
 /**
  * What the service layer asks of the broker's state machine (docs/broker-state.md). `BrokerState` implements it.
@@ -22,6 +23,9 @@ export interface BrokerPort {
    * `receive` or `openTopic`. For a parked call the result is a handle for `cancelReceive`.
    */
   receive(call: ReceiveCall, ticket: number, now: Now): number;
+  /** Where in the log a receive or a pull would look now, without doing it: a guess for reading ahead. */
+  receivePlaces(call: ReceiveCall, into: LogPlaces): void;
+  pullPlaces(call: PullCall, into: LogPlaces): void;
   /** Takes a parked call out without an answer by the sink. False when it is not parked any more. */
   cancelReceive(handle: number): boolean;
   /** Receipts are the ASCII bytes of receipt handles. One result per receipt, in order. */

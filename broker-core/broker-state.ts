@@ -27,6 +27,7 @@ import type {
   TransactionEnd,
 } from "./broker-port.ts";
 import type { LogReader, LogRecord, LogWriter } from "./commit-log/log.ts";
+import type { LogPlaces } from "./commit-log/log-places.ts";
 import type { IndexPages } from "./consume-queue/index-pages.ts";
 import { Burier } from "./dead-letter/burier.ts";
 import { BrokerTables } from "./dispatch/broker-tables.ts";
@@ -42,6 +43,7 @@ import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupReset } from "./operation/group-reset.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
+import { topicFigures } from "./operation/topic-figures.ts";
 import { topicTransfer } from "./operation/topic-transfer.ts";
 import { LeaseState } from "./pop/lease-table.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
@@ -239,6 +241,14 @@ export class BrokerState implements BrokerPort {
     return this.#receiver.receive(call, ticket, now);
   }
 
+  receivePlaces(call: ReceiveCall, into: LogPlaces): void {
+    this.#receiver.places(call, into);
+  }
+
+  pullPlaces(call: PullCall, into: LogPlaces): void {
+    this.#puller.places(call, into);
+  }
+
   cancelReceive(handle: number): boolean {
     return this.#receiver.cancel(handle);
   }
@@ -411,16 +421,7 @@ export class BrokerState implements BrokerPort {
   }
 
   topics(): TopicFigures[] {
-    const { queues, transactions, waiting } = this.#tables;
-    return Array.from(this.#tables.topics.all(), (topic) => ({
-      name: topic.name,
-      id: topic.id,
-      incarnation: topic.incarnation,
-      queueCount: topic.queues.length,
-      messages: topic.queues.reduce((sum, queue) => sum + queues.endOffset(queue) - queues.beginOffset(queue), 0),
-      openTransactions: transactions.countOf(topic.id),
-      delayed: waiting.countOf(topic.id),
-    }));
+    return topicFigures(this.#tables);
   }
 
   delayedMessages(): { readonly topic: string; readonly count: number }[] {

@@ -120,6 +120,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const server = new FrameServer(receives, {
     ...{ port: state, log: commitLog, clock, diagnostics: log, metrics, runId, producers },
     brokerName: identity.brokerName,
+    readAhead: commitLog.readAhead,
   });
   const checkpointer = new Checkpointer(
     {

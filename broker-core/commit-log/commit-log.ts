@@ -25,6 +25,7 @@ import { LogCounters } from "./log-counters.ts";
 import { batchHeaderBytes, recordHeaderBytes } from "./log-frame.ts";
 import { LogHistory } from "./log-history.ts";
 import { PositionWaiters } from "./position-waiters.ts";
+import { ReadAhead } from "./read-ahead.ts";
 import { RecordReader } from "./record-reader.ts";
 import { type Segment, type SegmentHeader, segmentHeaderBytes } from "./segment.ts";
 import { SegmentList, youngestKept } from "./segment-list.ts";
@@ -110,6 +111,8 @@ export class CommitLog implements LogWriter, LogReader {
   readonly #batch: BatchBuilder;
   readonly #ring: TailRing;
   readonly #reader: RecordReader;
+  /** For readers of old parts, who shall not wait for the disk on the event loop. */
+  readonly readAhead: ReadAhead;
   readonly #sync: GroupSync;
   readonly #pool: SegmentPool;
   readonly #preparer: SegmentPreparer;
@@ -144,7 +147,8 @@ export class CommitLog implements LogWriter, LogReader {
     this.#written = start.end;
     this.#lastOrdinal = start.lastOrdinal;
     this.#counters = new LogCounters(doors.metrics);
-    this.#reader = new RecordReader(this.#segments, this.#ring, (path, from, to) => {
+    this.readAhead = new ReadAhead(this.#segments, this.#ring, () => this.#written, this.#counters.readAheadBytes);
+    this.#reader = new RecordReader(this.#segments, this.#ring, this.readAhead, (path, from, to) => {
       this.#counters.damagedReads.add();
       doors.log.error({ path, from, to }, "a record is damaged");
     });
@@ -276,6 +280,7 @@ export class CommitLog implements LogWriter, LogReader {
       if (this.#fault === undefined) await this.#mark.writeNow();
     }
     this.abandon();
+    await this.readAhead.idle();
     this.#preparer.ready?.close();
     this.#segments.closeAll();
     this.#mark.close();
@@ -287,6 +292,7 @@ export class CommitLog implements LogWriter, LogReader {
     this.#sync.stop();
     this.#preparer.stop();
     this.#mark.stop();
+    this.readAhead.stop();
     for (const timer of this.#timers) timer.cancel();
     this.#updateLimits();
   }

@@ -10,6 +10,7 @@ export class LogCounters {
   readonly zeroedBytes: Counter;
   readonly recycledSegments: Counter;
   readonly damagedReads: Counter;
+  readonly readAheadBytes: Counter;
   readonly syncSeconds: Histogram;
 
   constructor(metrics: MetricRegistry) {
@@ -30,6 +31,10 @@ export class LogCounters {
       "Segments made of the file of a removed one.",
     );
     this.damagedReads = metrics.counter("popmesh_broker_log_damaged_reads_total", "Reads that met damaged bytes.");
+    this.readAheadBytes = metrics.counter(
+      "popmesh_broker_log_read_ahead_bytes_total",
+      "Bytes of old parts of the log read off the event loop, for reads of a backlog.",
+    );
     this.syncSeconds = metrics.histogram("popmesh_broker_log_sync_seconds", "Duration of the log's fdatasync calls.");
   }
 }

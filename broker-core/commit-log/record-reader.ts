@@ -1,6 +1,7 @@
 import { StorageError } from "../storage/storage.ts";
 import type { LogReader, LogRecord, RecordType } from "./log.ts";
 import { isBodyIntact, isRecordHeader, recordHeaderBytes, recordLength, recordType } from "./log-frame.ts";
+import type { ReadAhead } from "./read-ahead.ts";
 import type { Segment } from "./segment.ts";
 import type { SegmentList } from "./segment-list.ts";
 import type { TailRing } from "./tail-ring.ts";
@@ -12,18 +13,30 @@ const keptBufferBytes = 1024 * 1024;
 export class RecordReader implements LogReader {
   readonly #segments: SegmentList;
   readonly #ring: TailRing;
+  readonly #readAhead: ReadAhead;
   readonly #onDamage: (path: string, from: number, to: number) => void;
   #buffer: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
 
-  constructor(segments: SegmentList, ring: TailRing, onDamage: (path: string, from: number, to: number) => void) {
+  constructor(
+    segments: SegmentList,
+    ring: TailRing,
+    readAhead: ReadAhead,
+    onDamage: (path: string, from: number, to: number) => void,
+  ) {
     this.#segments = segments;
     this.#ring = ring;
+    this.#readAhead = readAhead;
     this.#onDamage = onDamage;
   }
 
   read(position: number): LogRecord {
     const segment = this.#segments.at(position);
-    return this.#readFromRing(position, segment.epoch.nonce) ?? this.#readFromFile(position, segment);
+    const { nonce } = segment.epoch;
+    return (
+      this.#readFromRing(position, nonce) ??
+      this.#readFromBlock(position, nonce) ??
+      this.#readFromFile(position, segment)
+    );
   }
 
   /** Memory of this process: position and header are checked, the body's CRC is not. */
@@ -34,6 +47,17 @@ export class RecordReader implements LogReader {
     if (!isRecordHeader(bytes, at, position, nonce)) throw notARecord(position);
     const length = recordLength(bytes, at);
     if (this.#ring.indexOf(position, recordHeaderBytes + length) < 0) return undefined;
+    return recordAt(bytes, at, position, length);
+  }
+
+  /** Undefined also for a record that does not lie wholly in one block, or does not prove itself: the file decides. */
+  #readFromBlock(position: number, nonce: number): LogRecord | undefined {
+    const found = this.#readAhead.find(position);
+    if (found === undefined) return undefined;
+    const { bytes, at, end } = found;
+    if (!isRecordHeader(bytes, at, position, nonce)) return undefined;
+    const length = recordLength(bytes, at);
+    if (at + recordHeaderBytes + length > end || !isBodyIntact(bytes, at)) return undefined;
     return recordAt(bytes, at, position, length);
   }
 

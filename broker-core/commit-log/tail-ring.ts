@@ -37,6 +37,11 @@ export class TailRing {
     return at + count <= size ? at : -1;
   }
 
+  /** Nothing below is here. */
+  get begin(): number {
+    return Math.max(this.#start, this.#end - this.#bytes.length);
+  }
+
   get bytes(): Buffer {
     return this.#bytes;
   }

@@ -2,6 +2,7 @@ import { Code } from "../../proto/code.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { answered, type Now, type ReceiveCall, type ReceiveSink } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
+import type { LogPlaces } from "../commit-log/log-places.ts";
 import type { Burier } from "../dead-letter/burier.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
@@ -14,6 +15,7 @@ import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
 import { attemptKey } from "./attempt-key.ts";
 import { LeasedHandOut } from "./hand-out.ts";
 import { LeaseState, none } from "./lease-table.ts";
+import { nextPlaces, placesCount } from "./next-places.ts";
 import { batchMax, PopPlan, type PopView, planPop } from "./pop-plan.ts";
 import { laneBytesMax, type ReceiptSealer } from "./receipt.ts";
 import { invisibleMsMax } from "./settler.ts";
@@ -123,6 +125,13 @@ export class Receiver {
       if (error instanceof MeshError) return this.#refuse(ticket, error.code, error.message);
       throw error;
     }
+  }
+
+  /** Where a receive would look now. */
+  places(call: ReceiveCall, into: LogPlaces): void {
+    const subscription = this.#tables.subscription(call.groupId, call.topicId);
+    if (subscription === undefined) return;
+    nextPlaces(this.#tables, subscription, placesCount(call), into);
   }
 
   cancel(handle: number): boolean {

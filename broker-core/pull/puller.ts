@@ -12,6 +12,7 @@ import {
 } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import { RecordType } from "../commit-log/log.ts";
+import type { LogPlaces } from "../commit-log/log-places.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
@@ -19,6 +20,7 @@ import { entryMatches, type ReadCount } from "../filter/entry-filter.ts";
 import { MessageFilters } from "../filter/message-filter.ts";
 import { offsetAtTime } from "../operation/group-reset.ts";
 import { storeMsAt } from "../operation/stored-message.ts";
+import { placesCount, queuePlaces } from "../pop/next-places.ts";
 import { batchMax, scanEntriesMax, scanReadsMax } from "../pop/pop-plan.ts";
 import type { Receiver } from "../pop/receiver.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
@@ -76,6 +78,13 @@ export class Puller {
       bytes += queues.bytes(entry);
     }
     return { ok: true, messages, nextOffset: offset, isAtEnd: offset >= end };
+  }
+
+  /** Where a pull would look now. */
+  places(call: PullCall, into: LogPlaces): void {
+    const queue = this.#tables.topics.byId(call.topicId)?.queues[call.queueId];
+    if (queue === undefined) return;
+    queuePlaces(this.#tables.queues, queue, call.offset, placesCount(call), into);
   }
 
   /** The first offset held, the next to be written, or the first message of a time. */

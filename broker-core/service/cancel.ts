@@ -9,7 +9,7 @@ import type { ServiceCore } from "./service-core.ts";
  */
 export function serveCancel(core: ServiceCore, connection: Connection, correlation: number): void {
   const ticket = connection.receives.get(correlation);
-  if (ticket === undefined || !core.port.cancelReceive(core.receives.handleOf(ticket))) return;
+  if (ticket === undefined || !core.receives.giveUp(ticket, core.port)) return;
   core.receives.close(ticket);
   core.timer.touched();
   connection.answerFailure(FrameKind.Receive, correlation, Code.MessageNotFound, "the wait was given up");

@@ -201,7 +201,7 @@ export class Connection implements FrameConnectionHandler {
   onClosed(reason: string): void {
     const core = this.#core;
     for (const ticket of [...this.receives.values()]) {
-      core.port.cancelReceive(core.receives.handleOf(ticket));
+      core.receives.giveUp(ticket, core.port);
       core.receives.close(ticket);
     }
     core.producers.forget(this);

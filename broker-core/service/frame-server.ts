@@ -8,6 +8,7 @@ import type { BrokerPort, Now } from "../broker-port.ts";
 import type { LogWriter } from "../commit-log/log.ts";
 import { answerHandOut, failAnswer, releaseAnswer } from "./answer.ts";
 import { AnswerGate } from "./answer-gate.ts";
+import { ColdLane, nothingIsCold, type PlaceReader } from "./cold-lane.ts";
 import { Connection } from "./connection.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
 import { PullTable } from "./pull-table.ts";
@@ -28,6 +29,8 @@ export interface FrameServerOptions {
   /** Names this run of the process: below 2^53. */
   readonly runId: number;
   readonly windows?: Windows;
+  /** Reads old parts of the log off the event loop; left out: the log is in memory. */
+  readonly readAhead?: PlaceReader;
 }
 
 /** How often a drain looks whether everything has been answered. */
@@ -47,6 +50,7 @@ export class FrameServer {
 
   constructor(receives: ReceiveTable, options: FrameServerOptions) {
     const { port, log, clock } = options;
+    const coldLane = new ColdLane(options.readAhead ?? nothingIsCold, clock);
     const now = (): Now => ({ monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
     const core: ServiceCore = {
       port,
@@ -76,7 +80,8 @@ export class FrameServer {
       ),
       receives,
       producers: options.producers,
-      pulls: new PullTable(port, clock),
+      pulls: new PullTable(port, clock, coldLane),
+      coldLane,
       timer: new StateTimer(clock, port, now),
       isDraining: false,
       now,
@@ -94,6 +99,8 @@ export class FrameServer {
     };
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(readInPlace(socket)));
     this.#server.maxConnections = connectionsMax;
+    const waitingCold = "Receives and pulls of old messages that wait for the disk or their turn.";
+    options.metrics.gaugeOf("popmesh_broker_cold_reads_waiting", waitingCold, () => coldLane.count);
     options.metrics.gaugeOf("popmesh_broker_parked_receives", "Receives that wait for messages.", () => receives.count);
   }
 

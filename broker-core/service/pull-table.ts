@@ -3,6 +3,7 @@ import { Code } from "../../proto/code.ts";
 import { FrameKind } from "../../proto/frame/frame.ts";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { BrokerPort, PullCall, Pulled } from "../broker-port.ts";
+import type { ColdLane, ColdRead } from "./cold-lane.ts";
 import type { Connection } from "./connection.ts";
 
 /** Pulls that wait, of all connections; more are answered at once. Each costs a look after every sync. */
@@ -22,11 +23,13 @@ interface ParkedPull {
 export class PullTable {
   readonly #port: BrokerPort;
   readonly #clock: Clock;
+  readonly #coldLane: ColdLane;
   readonly #parked = new Set<ParkedPull>();
 
-  constructor(port: BrokerPort, clock: Clock) {
+  constructor(port: BrokerPort, clock: Clock, coldLane: ColdLane) {
     this.#port = port;
     this.#clock = clock;
+    this.#coldLane = coldLane;
   }
 
   get count(): number {
@@ -34,6 +37,19 @@ export class PullTable {
   }
 
   serve(connection: Connection, correlation: number, call: PullCall, waitMs: number): void {
+    const port = this.#port;
+    const cold: ColdRead = {
+      batch: Math.max(1, call.batch),
+      get isGone() {
+        return connection.isClosed;
+      },
+      places: (into) => port.pullPlaces(call, into),
+      run: () => this.#serve(connection, correlation, call, waitMs),
+    };
+    if (!this.#coldLane.takes(cold)) this.#serve(connection, correlation, call, waitMs);
+  }
+
+  #serve(connection: Connection, correlation: number, call: PullCall, waitMs: number): void {
     const pull: ParkedPull = { connection, correlation, call, timeout: undefined };
     const pulled = this.#look(pull);
     if (pulled === undefined) return;

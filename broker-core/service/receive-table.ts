@@ -1,7 +1,7 @@
 import { Code } from "../../proto/code.ts";
 import { type DeliveryFields, deliveryBytesMax, writeDelivery } from "../../proto/codec/frame-body.ts";
 import { FrameKind, frameBytesMax, frameHeaderBytes } from "../../proto/frame/frame.ts";
-import type { HandedDelivery, HandOut, ReceiveSink } from "../broker-port.ts";
+import type { BrokerPort, HandedDelivery, HandOut, ReceiveSink } from "../broker-port.ts";
 import { takeBody } from "./body-pool.ts";
 import type { Connection } from "./connection.ts";
 import type { HandedOut } from "./handed-out.ts";
@@ -30,6 +30,8 @@ export class ReceiveTable implements ReceiveSink {
   readonly #correlations: number[] = [];
   readonly #groupIds: number[] = [];
   readonly #handles: number[] = [];
+  /** Of a receive that the state machine has not seen yet. */
+  readonly #delayed: ({ isGone: boolean } | undefined)[] = [];
   readonly #freeTickets: number[] = [];
   #scratch: Buffer = Buffer.allocUnsafeSlow(64 * 1024);
 
@@ -59,13 +61,27 @@ export class ReceiveTable implements ReceiveSink {
     this.#handles[ticket] = handle;
   }
 
-  handleOf(ticket: number): number {
-    return this.#handles[ticket] ?? -1;
+  /** The receive waits for its turn; what closes its ticket tells `read`. */
+  delay(ticket: number, read: { isGone: boolean }): void {
+    this.#delayed[ticket] = read;
+  }
+
+  /** The state machine is about to get it. */
+  delayIsOver(ticket: number): void {
+    this.#delayed[ticket] = undefined;
+  }
+
+  /** Takes a receive that is not answered yet out of where it waits; false: it does not wait any more. */
+  giveUp(ticket: number, port: Pick<BrokerPort, "cancelReceive">): boolean {
+    return this.#delayed[ticket] !== undefined || port.cancelReceive(this.#handles[ticket] ?? -1);
   }
 
   /** The state machine will not answer this ticket any more. */
   close(ticket: number): void {
     this.#connections[ticket]?.receives.delete(this.#correlations[ticket]!);
+    const delayed = this.#delayed[ticket];
+    if (delayed !== undefined) delayed.isGone = true;
+    this.#delayed[ticket] = undefined;
     this.#connections[ticket] = undefined;
     this.#freeTickets.push(ticket);
   }

@@ -3,6 +3,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import type { BrokerPort, Now } from "../broker-port.ts";
 import type { LogWriter } from "../commit-log/log.ts";
 import type { AnswerGate } from "./answer-gate.ts";
+import type { ColdLane } from "./cold-lane.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
 import type { PullTable } from "./pull-table.ts";
 import type { ReceiveTable } from "./receive-table.ts";
@@ -28,6 +29,7 @@ export interface ServiceCore {
   readonly receives: ReceiveTable;
   readonly producers: ProducerDirectory;
   readonly pulls: PullTable;
+  readonly coldLane: ColdLane;
   readonly timer: StateTimer;
   /** The process is stopping: nothing is parked any more. */
   isDraining: boolean;

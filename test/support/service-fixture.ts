@@ -1,6 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { popmesh } from "#codec/popmesh-v1";
 import { BrokerState } from "../../broker-core/broker-state.ts";
+import { nothingIsCold, type PlaceReader } from "../../broker-core/service/cold-lane.ts";
 import { FrameServer } from "../../broker-core/service/frame-server.ts";
 import { ProducerDirectory } from "../../broker-core/service/producer-directory.ts";
 import { ReceiveTable } from "../../broker-core/service/receive-table.ts";
@@ -32,7 +33,11 @@ export class ServiceFixture {
   port = 0;
   readonly #clients: RawSidecar[] = [];
 
-  constructor(windows: Partial<Windows> = {}, checkPolicy: CheckPolicy = defaultCheckPolicy) {
+  constructor(
+    windows: Partial<Windows> = {},
+    checkPolicy: CheckPolicy = defaultCheckPolicy,
+    readAhead: PlaceReader = nothingIsCold,
+  ) {
     const receives = new ReceiveTable();
     const producers = new ProducerDirectory();
     const { clock } = this;
@@ -44,12 +49,16 @@ export class ServiceFixture {
     this.state.goLive(now);
     this.server = new FrameServer(receives, {
       ...{ port: this.state, log: this.log, clock, diagnostics: silentLog, metrics: this.metrics },
-      ...{ brokerName: "broker-a", runId: 7, windows: { ...defaultWindows, ...windows }, producers },
+      ...{ brokerName: "broker-a", runId: 7, windows: { ...defaultWindows, ...windows }, producers, readAhead },
     });
   }
 
-  static async start(windows: Partial<Windows> = {}, checkPolicy?: CheckPolicy): Promise<ServiceFixture> {
-    const fixture = new ServiceFixture(windows, checkPolicy);
+  static async start(
+    windows: Partial<Windows> = {},
+    checkPolicy?: CheckPolicy,
+    readAhead?: PlaceReader,
+  ): Promise<ServiceFixture> {
+    const fixture = new ServiceFixture(windows, checkPolicy, readAhead);
     fixture.port = await fixture.server.listen({ host: "127.0.0.1", port: 0 });
     return fixture;
   }

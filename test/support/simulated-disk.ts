@@ -17,6 +17,7 @@ import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts"
  *  - a failing call (`fail`): by name and number, once or from then on, of any kind; a short write is one of them.
  *  - a failed sync: its pages count as clean, reads go on seeing them, the disk never gets them.
  *  - a slow sync (`syncDelayMs`): what is written meanwhile is not covered by it.
+ *  - a slow read off the event loop (`readDelayMs`): the bytes are those of the moment of its end.
  *  - a full disk (`capacityBytes`): a short count first, the error with the next call.
  *  - damage at rest: `alter`, `resize`, `remove`, `swap`, `makeUnreadable`.
  *
@@ -69,6 +70,8 @@ export class SimulatedDisk implements Storage {
   capacityBytes = Number.POSITIVE_INFINITY;
   /** How long a sync takes on `clock`; undefined answers at once. Asked for each sync. */
   syncDelayMs: (() => number) | undefined;
+  /** The same of a read off the event loop. */
+  readDelayMs: (() => number) | undefined;
   clock: Clock | undefined;
 
   #entries = new Map<string, Inode>();
@@ -296,6 +299,10 @@ export class SimulatedDisk implements Storage {
     return count;
   }
 
+  readLater(read: () => number): Promise<number> {
+    return this.#later(read, this.readDelayMs?.());
+  }
+
   syncInode(inode: Inode, path: string): Promise<void> {
     const size = inode.size;
     const covered = new Map(inode.dirty);
@@ -349,15 +356,13 @@ export class SimulatedDisk implements Storage {
   }
 
   /** Does `work` when the sync is due. A dead process hears nothing, and its sync may not have happened. */
-  #later(work: () => void): Promise<void> {
+  #later<T>(work: () => T, delayMs = this.syncDelayMs?.()): Promise<T> {
     const generation = this.#generation;
-    const delayMs = this.syncDelayMs?.();
     return new Promise((resolve, reject) => {
       const run = () => {
         if (generation !== this.#generation) return;
         try {
-          work();
-          resolve();
+          resolve(work());
         } catch (error) {
           reject(error);
         }
@@ -404,8 +409,10 @@ class SimulatedFile implements StorageFile {
     return this.#disk.readFrom(this.#inode, this.path, into, start, end, position);
   }
 
-  async readCold(into: Uint8Array, start: number, end: number, position: number): Promise<number> {
-    return this.read(into, start, end, position);
+  readCold(into: Uint8Array, start: number, end: number, position: number): Promise<number> {
+    this.#assertUsable();
+    // A descriptor that was closed meanwhile may be another file's by then: the log must not let that happen.
+    return this.#disk.readLater(() => this.read(into, start, end, position));
   }
 
   sync(): Promise<void> {
