@@ -65,7 +65,12 @@ export class BrokerNode {
     this.machine = new Machine(world);
     const argv = ["--control-plane", "", "--name", simulatedBrokerName];
     // Small files, so that a run of seconds meets what a day meets with large ones.
-    const small = { segmentSize: 96 * 1024, checkpointEvery: 48 * 1024, groupStart: "beginning" } as const;
+    const small = {
+      segmentSize: 96 * 1024,
+      checkpointEvery: 48 * 1024,
+      indexMemory: 1,
+      groupStart: "beginning",
+    } as const;
     this.#config = { ...readBrokerConfig(argv, {}), ...small, ...config };
     this.disk.syncDelayMs = () => this.#syncDelayMs();
   }
