@@ -1,4 +1,3 @@
-import { MeshError } from "../proto/runtime/mesh-error.ts";
 import type {
   BrokerPort,
   Carried,
@@ -35,24 +34,25 @@ import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { IndexRecovery } from "./dispatch/index-recovery.ts";
 import { Journal } from "./dispatch/journal.ts";
 import { trimLog, type Unconsumed, unconsumedBelow } from "./dispatch/log-trimming.ts";
+import type { DamageConsequences } from "./dispatch/replay-damage.ts";
 import { Sender } from "./dispatch/sender.ts";
 import { readStateImage, writeBaseImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
 import { isLiteParent, liteTopicName } from "./lite/lite-name.ts";
 import { LiteReceiver } from "./lite/lite-receiver.ts";
 import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
+import { groupAdoption } from "./operation/group-adoption.ts";
 import { groupReset } from "./operation/group-reset.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
 import { topicFigures } from "./operation/topic-figures.ts";
 import { topicTransfer } from "./operation/topic-transfer.ts";
-import { LeaseState } from "./pop/lease-table.ts";
+import { LeaseEnds } from "./pop/lease-ends.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
 import { Settler } from "./pop/settler.ts";
 import type { Subscription } from "./pop/subscription.ts";
 import { WakeList } from "./pop/wake-list.ts";
 import { Puller } from "./pull/puller.ts";
-import { DeadLetterReason } from "./record/dead-letter-record.ts";
 import { bootNumber } from "./record/granted-at.ts";
 import type { TrimReason } from "./record/log-trimmed-record.ts";
 import { RecallHandleSealer } from "./timed/recall-handle.ts";
@@ -98,9 +98,6 @@ const inFlightMaxDefault = 20_000;
 /** Knows no producers. */
 const nobody: OrphanSink = { canAsk: () => false, ask() {}, givenUp() {} };
 
-/** Leases ended in one `advance`; more than that (a whole fleet died at once) take several turns. */
-const endedLeasesMax = 4_096;
-
 /**
  * The broker as a deterministic state machine over one log (docs/broker-state.md). Calls decide, the journal writes the
  * decision down and the dispatcher applies it; time passes in `advance`. Calls other than `receive` throw `MeshError` when
@@ -125,8 +122,7 @@ export class BrokerState implements BrokerPort {
   readonly #recovery: IndexRecovery | undefined;
   /** Of the last snapshot. */
   #imageBytes = 0;
-  /** There are more ended leases than one `advance` takes. */
-  #isBehind = false;
+  readonly #leaseEnds: LeaseEnds;
 
   /** `image`: a snapshot to start from; the log is then replayed from `appliedPosition`. Throws `StateImageError`. */
   constructor(log: LogWriter & LogReader, sink: ReceiveSink, options: BrokerStateOptions, image?: Buffer) {
@@ -164,6 +160,7 @@ export class BrokerState implements BrokerPort {
     );
     this.#sender = new Sender(this.#tables, this.#journal, this.#opener, this.#timed, this.#transactions);
     this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
+    this.#leaseEnds = new LeaseEnds(this.#tables, this.#burier, (of) => this.#woken.add(of));
     this.#settler = new Settler(this.#tables, this.#journal, this.#burier, sealer);
     this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, {
       inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
@@ -176,6 +173,7 @@ export class BrokerState implements BrokerPort {
     this.#operations = new Operations([
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
+      groupAdoption(this.#tables, this.#journal),
       ...deadLetterOperations(this.#tables, log, this.#journal, wake),
       ...topicTransfer(this.#tables, log, this.#sender, (opening, now) => this.openTopic(opening, now)),
       ...(options.lookUps?.(this.#tables) ?? []),
@@ -184,6 +182,21 @@ export class BrokerState implements BrokerPort {
 
   get replayFrom(): number | undefined {
     return this.#recovery !== undefined || this.appliedPosition === 0 ? undefined : this.appliedPosition;
+  }
+
+  /** Part of the log that is being replayed is lost, right before the next record (B10). */
+  lost(from: number, to: number): void {
+    if (this.#recovery?.lost(from) !== true) this.#dispatcher.lost(from, to);
+  }
+
+  /** What follows in the replay was written in knowledge of all that was told as lost. */
+  known(): void {
+    this.#dispatcher.known();
+  }
+
+  /** What the replay made of the lost parts. */
+  get damageConsequences(): DamageConsequences {
+    return this.#tables.damage.consequences;
   }
 
   replay(record: LogRecord): void {
@@ -200,6 +213,7 @@ export class BrokerState implements BrokerPort {
 
   goLive(now: Now): void {
     this.replayed();
+    this.#dispatcher.known();
     this.#tables.isPartial = false;
     const { queues, undurable } = this.#tables;
     // What was read from the log at start-up is on disk: recovery has seen to that.
@@ -273,7 +287,7 @@ export class BrokerState implements BrokerPort {
 
   change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled {
     const settled = this.#settler.change(groupId, changes, now);
-    this.#endLeases(now);
+    this.#leaseEnds.end(now);
     this.#serveWoken(now);
     return settled;
   }
@@ -331,7 +345,7 @@ export class BrokerState implements BrokerPort {
 
   advance(now: Now): void {
     this.#tables.topics.putAwayIdle(now.monotonicMs);
-    this.#endLeases(now);
+    this.#leaseEnds.end(now);
     this.#timed.advance(now);
     this.#serveWoken(now);
     this.#receiver.advance(now);
@@ -340,10 +354,8 @@ export class BrokerState implements BrokerPort {
   }
 
   nextTimerMs(): number {
-    if (this.#isBehind) return Number.NEGATIVE_INFINITY;
-    const { leaseTimers } = this.#tables;
     return Math.min(
-      leaseTimers.nextMs(),
+      this.#leaseEnds.nextTimerMs(),
       this.#timed.nextTimerMs(),
       this.#receiver.nextTimerMs(),
       this.#transactions.nextTimerMs(),
@@ -367,7 +379,7 @@ export class BrokerState implements BrokerPort {
 
   operate(method: string, parameters: unknown, now: Now): Operated | Promise<Operated> {
     const operated = this.#operations.run(method, parameters, now);
-    this.#endLeases(now);
+    this.#leaseEnds.end(now);
     this.#serveWoken(now);
     return operated;
   }
@@ -432,38 +444,6 @@ export class BrokerState implements BrokerPort {
   openTransactions(): { readonly topic: string; readonly count: number }[] {
     const { topics, transactions } = this.#tables;
     return Array.from(transactions.counts, ([topicId, count]) => ({ topic: topics.byId(topicId)?.name ?? "", count }));
-  }
-
-  /** Leases whose end has come: their messages are visible again at once, or dead after the last attempt (B6). */
-  #endLeases(now: Now): void {
-    const { leaseTimers } = this.#tables;
-    this.#isBehind = false;
-    for (let ended = 0; ; ended++) {
-      if (ended === endedLeasesMax) {
-        this.#isBehind = true;
-        return;
-      }
-      const slot = leaseTimers.takeDue(now.monotonicMs);
-      if (slot < 0) return;
-      this.#endLease(slot, now);
-    }
-  }
-
-  #endLease(slot: number, now: Now): void {
-    const { leases, subscriptions } = this.#tables;
-    const subscription = subscriptions.at(leases.subscription[slot]!)!;
-    leases.state[slot] = LeaseState.Ready;
-    subscription.inFlight--;
-    subscription.ready.push(slot);
-    // Also when the message dies: a full group has room again.
-    this.#woken.add(subscription);
-    if (!this.#burier.isExhausted(subscription, slot)) return;
-    try {
-      this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
-    } catch (error) {
-      // A log that takes nothing now: the message waits in the heap, and the next receive buries it instead of taking it.
-      if (!(error instanceof MeshError)) throw error;
-    }
   }
 
   #serveWoken(now: Now): void {

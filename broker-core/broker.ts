@@ -9,10 +9,12 @@ import type { BrokerPort, Now } from "./broker-port.ts";
 import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
 import { readNewestCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
+import { reportConsequences } from "./commit-log/damage-report.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
 import type { BrokerConfig } from "./config.ts";
 import { IndexFiles } from "./consume-queue/index-files.ts";
 import type { BrokerTables } from "./dispatch/broker-tables.ts";
+import type { DamageConsequences } from "./dispatch/replay-damage.ts";
 import { StateImageError } from "./dispatch/state-image.ts";
 import { DataDirectoryError, openIdentity } from "./identity.ts";
 import { LogHandle } from "./log-handle.ts";
@@ -102,6 +104,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     flush: config.flush,
     segmentBytes: config.segmentSize,
     visit: (record) => state.replay(record),
+    damage: state,
     onFailure: (error) => {
       disk = "failed";
       log.error({ err: error }, "the log cannot be trusted any more; the broker ends");
@@ -113,8 +116,9 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const written = "Bytes given to the disk since the start: the log, segments prepared for it, checkpoints, marks.";
   metrics.gaugeOf("popmesh_broker_disk_written_bytes", written, () => storage.writtenBytes);
   state.goLive(now());
+  await tellDamage(deps, metrics, state.damageConsequences);
   // Damage took the record that goes with the base image: what it said is said again.
-  if (position === begin && state.logBegin < begin) state.trimLog(begin, TrimReason.Age, now());
+  if (state.logBegin < begin) state.trimLog(begin, TrimReason.Age, now());
 
   // Who asks it.
   const server = new FrameServer(receives, {
@@ -210,6 +214,22 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     },
     stopNow,
   };
+}
+
+/** What is lost of the log, and what that means to topics and groups: in the log, as a figure, and in damage.json. */
+async function tellDamage(
+  { storage, clock, log }: BrokerDeps,
+  metrics: MetricRegistry,
+  consequences: DamageConsequences,
+): Promise<void> {
+  const { messages, notes } = consequences;
+  const lost = messages.reduce((sum, { count }) => sum + count, 0);
+  metrics.gauge("popmesh_broker_lost_messages", "Messages that the last start found to be lost.").set(lost);
+  if (lost === 0 && Object.keys(notes).length === 0) return;
+  for (const stretch of messages) log.error({ ...stretch }, "messages are lost; their offsets stay taken");
+  for (const [note, count] of Object.entries(notes))
+    log.error({ note, count }, "a consequence of the lost part of the log");
+  await reportConsequences(storage, log, consequences, clock.wallMs());
 }
 
 /** A checkpoint of another release, or one that lies, is passed over: the log knows everything. */

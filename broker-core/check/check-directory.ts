@@ -4,7 +4,8 @@ import { type Log, silentLog } from "../../proto/runtime/log.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { BrokerState, type BrokerStateOptions } from "../broker-state.ts";
 import { inspectCheckpoints } from "../checkpoint/checkpoint-store.ts";
-import type { DamageRange } from "../commit-log/damage.ts";
+import type { DamageRange, KnownDamage } from "../commit-log/damage.ts";
+import { readKnownDamage } from "../commit-log/damage-report.ts";
 import { DurableMark } from "../commit-log/durable-mark.ts";
 import { type LogRecord, RecordType } from "../commit-log/log.ts";
 import { leaveOutRemoved } from "../commit-log/open-commit-log.ts";
@@ -59,14 +60,17 @@ export async function checkDirectory(disk: Storage, clock: Clock): Promise<Check
   const durable = findDurable(found.live, floor);
 
   const options = stateOptions(identity, clock);
-  const whole = rebuild(found, () => begin, durable, options, begin === 0 ? undefined : readBase(storage, begin));
+  const known = await readKnownDamage(storage, tellingLog(problems));
+  const image = begin === 0 ? undefined : readBase(storage, begin);
+  const whole = rebuild(found, () => begin, durable, options, image, known);
   const { end, damage, recordCount } = whole.replayed;
   facts.push(`log: positions ${begin} to ${end} in ${found.live.length} files, ${recordCount} records`);
   if (recordCount > 0) facts.push(`records: ${listOf(whole.countByType)}`);
   if (end > durable) {
     facts.push(`the last ${end - durable} bytes were written and perhaps not acknowledged; a start keeps them`);
   }
-  for (const range of damage) problems.push(lossOf(range));
+  for (const range of damage) problems.push(lossOf(range, known));
+  problems.push(...consequencesOf(whole.state));
   if (whole.fault !== undefined) problems.push(whole.fault);
   else facts.push(...stateFacts(whole.state));
 
@@ -74,7 +78,7 @@ export async function checkDirectory(disk: Storage, clock: Clock): Promise<Check
     facts.push(`newest checkpoint: at position ${newest.position}`);
     const isWhole = damage.length === 0 && whole.fault === undefined;
     const digest = isWhole ? digestOf(whole.state) : undefined;
-    problems.push(...compare(storage, { found, begin, durable }, options, newest, digest));
+    problems.push(...compare(storage, { found, begin, durable, known }, options, newest, digest));
   }
   const aside = storage.list(quarantineDirectory).filter((name) => disk.exists(`${quarantineDirectory}/${name}`));
   if (aside.length > 0)
@@ -137,6 +141,7 @@ function rebuild(
   durable: number,
   options: BrokerStateOptions,
   image: Buffer | undefined,
+  known: readonly KnownDamage[],
 ): Rebuilt {
   const state = new BrokerState(new LogHandle(), nobody, options, image);
   const countByType = new Map<RecordType, number>();
@@ -150,11 +155,12 @@ function rebuild(
       if (!(error instanceof RecordFault)) throw error;
       fault =
         `the ${typeName(record.type)} record at log position ${record.position} does not go with the records before it ` +
-        `(${error.message}): a start without a checkpoint behind it would end here`;
+        `(${error.message}), and nothing before it is lost: a start without a checkpoint behind it would end here`;
     }
   };
-  const replayed = replay(found.live, from(state), durable, visit);
+  const replayed = replay(found.live, from(state), durable, visit, state, known);
   state.replayed();
+  if (fault === undefined) state.known();
   return { state, replayed, countByType, fault };
 }
 
@@ -162,6 +168,7 @@ interface FoundLog {
   readonly found: FoundSegments;
   readonly begin: number;
   readonly durable: number;
+  readonly known: readonly KnownDamage[];
 }
 
 /**
@@ -170,7 +177,7 @@ interface FoundLog {
  */
 function compare(
   storage: Storage,
-  { found, begin, durable }: FoundLog,
+  { found, begin, durable, known }: FoundLog,
   options: BrokerStateOptions,
   { position, bytes }: { readonly position: number; readonly bytes: Buffer },
   digest: string | undefined,
@@ -179,7 +186,7 @@ function compare(
   const indexPages = new IndexFiles({ storage, randomness: new SeededRandomness(0), log: tellingLog(problems) });
   try {
     const from = (state: BrokerState) => state.replayFrom ?? begin;
-    const { state, fault } = rebuild(found, from, durable, { ...options, indexPages }, bytes);
+    const { state, fault } = rebuild(found, from, durable, { ...options, indexPages }, bytes, known);
     if (fault !== undefined) problems.push(`from the checkpoint at position ${position}: ${fault}`);
     else if (digest !== undefined && digestOf(state) !== digest) {
       problems.push(
@@ -208,9 +215,28 @@ function digestOf(state: BrokerState): string {
   return createHash("sha256").update(state.dump()).digest("hex");
 }
 
-function lossOf({ from, to, recordCount, path }: DamageRange): string {
+function lossOf({ from, to, recordCount, path }: DamageRange, known: readonly KnownDamage[]): string {
   const records = recordCount === undefined ? "an unknown number of records" : `${recordCount} records`;
-  return `${path}: positions ${from} to ${to} cannot be read: ${records} are lost; restore the file from a copy, if there is one`;
+  const where = `${path}: positions ${from} to ${to}`;
+  if (known.some((range) => range.from <= from && to <= range.to)) {
+    return `${where}: ${records} are lost; an earlier start has gone on without them (damage.json)`;
+  }
+  return (
+    `${where} cannot be read: ${records} are lost; restore the file from a copy, if there is one, before the broker starts: ` +
+    "it goes on without them"
+  );
+}
+
+/** What a start that reads the whole log makes of what is lost. */
+function consequencesOf(state: BrokerState): string[] {
+  const { messages, notes } = state.damageConsequences;
+  return [
+    ...messages.map(
+      ({ topic, queueId, firstOffset, count }) =>
+        `${topic}, queue ${queueId}: ${count} messages from offset ${firstOffset} on are lost`,
+    ),
+    ...Object.entries(notes).map(([note, count]) => `a consequence of what is lost, ${count} times: ${note}`),
+  ];
 }
 
 function stateFacts(state: BrokerState): string[] {

@@ -9,3 +9,20 @@ export interface DamageRange {
   /** The file that should hold it. */
   readonly path: string;
 }
+
+/**
+ * A lost part that an earlier start has found. It stays lost, whatever its bytes look like today: the broker has gone on without
+ * it, and what it wrote since then (queue offsets that it gave out again, for one) fits to a log without that part.
+ */
+export interface KnownDamage extends DamageRange {
+  /** Records from here on were written by a broker that knew. */
+  readonly knownFrom: number;
+}
+
+/** What the replay tells of damage, between the records around it. */
+export interface DamageListener {
+  /** These positions are lost. */
+  lost(from: number, to: number): void;
+  /** What follows was written in knowledge of all that was told as lost so far. */
+  known(): void;
+}

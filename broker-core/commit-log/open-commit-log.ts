@@ -5,8 +5,8 @@ import type { Randomness } from "../../proto/runtime/randomness.ts";
 import { quarantineDirectory } from "../storage/quarantine.ts";
 import type { Storage, StorageError } from "../storage/storage.ts";
 import { CommitLog, type CommitLogConfig, commitLogDefaults, type LogStart } from "./commit-log.ts";
-import type { DamageRange } from "./damage.ts";
-import { reportDamage } from "./damage-report.ts";
+import type { DamageListener, DamageRange } from "./damage.ts";
+import { readKnownDamage, reportDamage } from "./damage-report.ts";
 import { DurableMark } from "./durable-mark.ts";
 import { cutToEnd, writeFreshSegment } from "./fresh-segment.ts";
 import type { LogRecord } from "./log.ts";
@@ -34,6 +34,8 @@ export interface OpenCommitLogOptions extends Partial<CommitLogConfig> {
   readonly durable?: number;
   /** Every record from there on, in order of position. Its body is valid during the call. What it throws ends the opening. */
   readonly visit: (record: LogRecord) => void;
+  /** Is told of damage between the records around it. */
+  readonly damage?: DamageListener;
   /** The disk failed: nothing is acknowledged any more and the process must end with exit code 74. Called once. */
   readonly onFailure: (error: StorageError) => void;
 }
@@ -70,11 +72,14 @@ export async function openCommitLog(
   const { begin = 0, from = begin } = options;
   const { found, readableFrom } = leaveOutRemoved(await findSegments(storage, log), begin);
   const durable = findDurable(found.live, Math.max(mark.position, options.durable ?? from));
-  const replayed = replay(found.live, from, durable, options.visit);
+  const known = await readKnownDamage(storage, log);
+  const replayed = replay(found.live, from, durable, options.visit, options.damage, known);
   metrics
     .gauge("popmesh_broker_log_damaged_ranges", "Lost ranges that the last start found.")
     .set(replayed.damage.length);
-  if (replayed.damage.length > 0) await reportDamage(storage, log, replayed.damage, clock.wallMs());
+  if (replayed.damage.length + known.length > 0) {
+    await reportDamage(storage, log, replayed.damage, replayed.end, clock.wallMs());
+  }
 
   const tail = examineTail(found, replayed, durable);
   const pool = new SegmentPool(storage, log, metrics, config.segmentBytes);

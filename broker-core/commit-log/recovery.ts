@@ -1,4 +1,4 @@
-import type { DamageRange } from "./damage.ts";
+import type { DamageListener, DamageRange, KnownDamage } from "./damage.ts";
 import { type LogRecord, RecordType } from "./log.ts";
 import { LogFormatError } from "./log-format-error.ts";
 import { type BatchHeader, batchHeaderBytes } from "./log-frame.ts";
@@ -42,23 +42,33 @@ export interface ReplayResult {
 
 const knownTypes = new Set<number>(Object.values(RecordType));
 
-/** Hands every record that is still there to `visit`, in order, and tells what is lost (recovery-table.ts). */
+/**
+ * Hands every record that is still there to `visit`, in order, and tells what is lost (recovery-table.ts). `known`: what earlier
+ * starts have lost, in order of position; nothing of it is handed to anybody, whether it can be read today or not.
+ */
 export function replay(
   live: readonly FoundSegment[],
   from: number,
   durable: number,
   visit: (record: LogRecord) => void,
+  listener?: DamageListener,
+  known: readonly KnownDamage[] = [],
 ): ReplayResult {
   const tally = new DamageTally();
+  const memory = new DamageMemory(known, listener);
   let position = from;
   let end: number | undefined;
   let reachesDurable = true;
   let recordCount = 0;
 
+  const lose = (lostFrom: number, lostTo: number, path: string, records: number | undefined): void => {
+    tally.add(lostFrom, lostTo, path, records);
+    memory.tell(lostFrom, lostTo);
+  };
   /** True when the log ends with this stretch. */
   const meetBad = (stretchFrom: number, stretchTo: number, path: string, records: number | undefined): boolean => {
     const action = stretchAction(false, stretchFrom, stretchTo, durable);
-    if (action !== "end") tally.add(stretchFrom, Math.min(stretchTo, durable), path, records);
+    if (action !== "end") lose(stretchFrom, Math.min(stretchTo, durable), path, records);
     if (action === "report damage") return false;
     end = Math.max(stretchFrom, durable);
     reachesDurable = action === "end";
@@ -75,7 +85,10 @@ export function replay(
       if (item === "batch") {
         tally.batch(scanner.batch);
         batchWithoutRecord = scanner.batch.recordCount > 0 ? scanner.position : -1;
+      } else if (item === "record" && memory.isLost(scanner.position)) {
+        lose(scanner.position, scanner.nextPosition, segment.path, 1);
       } else if (item === "record") {
+        memory.reach(scanner.position);
         if (!knownTypes.has(scanner.type)) throw unknownType(scanner.type, scanner.position, segment);
         visit({
           position: scanner.position,
@@ -109,6 +122,39 @@ export function replay(
     damage: tally.ranges,
     recordCount,
   };
+}
+
+/** Goes along the log with the damage of earlier starts, and tells from where on all that is lost was known. */
+class DamageMemory {
+  readonly #known: readonly KnownDamage[];
+  readonly #listener: DamageListener | undefined;
+  /** Records from here on were written in knowledge of all that was told; undefined: nothing was told since they were. */
+  #knownFrom: number | undefined;
+  #at = 0;
+
+  constructor(known: readonly KnownDamage[], listener: DamageListener | undefined) {
+    this.#known = known;
+    this.#listener = listener;
+  }
+
+  isLost(position: number): boolean {
+    const known = this.#known;
+    while (this.#at < known.length && known[this.#at]!.to <= position) this.#at++;
+    return this.#at < known.length && known[this.#at]!.from <= position;
+  }
+
+  tell(from: number, to: number): void {
+    const earlier = this.#known.find((range) => range.from <= from && to <= range.to);
+    this.#knownFrom = Math.max(this.#knownFrom ?? 0, earlier?.knownFrom ?? Number.POSITIVE_INFINITY);
+    this.#listener?.lost(from, to);
+  }
+
+  /** A record comes. */
+  reach(position: number): void {
+    if (this.#knownFrom === undefined || position < this.#knownFrom) return;
+    this.#knownFrom = undefined;
+    this.#listener?.known();
+  }
 }
 
 /** Collects lost ranges and counts their records: each batch says how many came before it, and how many it holds. */

@@ -15,7 +15,7 @@ export const EntryFlag = {
   DeadLetter: 1,
   /** The position is that of a Commit or Due record, which points at the message or carries it. */
   Reference: 2,
-  /** The message is lost with a damaged part of the log: its offset stays taken, and nothing lies at the position. */
+  /** The message is lost with a damaged part of the log: the offset stays taken, and nobody gets anything for it. */
   Lost: 4,
 } as const;
 

@@ -12,6 +12,7 @@ import { WaitingTable } from "../timed/waiting-table.ts";
 import { GroupTable } from "../topic/consumer-group.ts";
 import { TopicTable } from "../topic/topic-table.ts";
 import { TransactionTable } from "../transaction/transaction-table.ts";
+import { ReplayDamage } from "./replay-damage.ts";
 
 /** Everything that is derived from the log. Written by the dispatcher and by the end of leases, read by the decisions. */
 export class BrokerTables {
@@ -43,6 +44,8 @@ export class BrokerTables {
   isPartial = false;
   /** Nothing below this log position is left: retention has removed it. */
   logBegin = 0;
+  /** Of the replay at hand; no part of the state. */
+  readonly damage = new ReplayDamage();
   /** Log position behind the last record that was applied. */
   appliedPosition = 0;
 

@@ -1,6 +1,6 @@
 import { ChangeKind } from "../broker-port.ts";
 import { RecordType } from "../commit-log/log.ts";
-import { EntryFlag } from "../consume-queue/consume-queue-table.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
 import { attemptKey } from "../pop/attempt-key.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
@@ -8,30 +8,31 @@ import * as ack from "../record/ack-record.ts";
 import { changeReadBlank, readChangeRecord } from "../record/change-record.ts";
 import { readCursorOpened } from "../record/cursor-record.ts";
 import { readCursorReset } from "../record/cursor-reset-record.ts";
-import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
+import { type DeadLetterRecord, deadLetterMessageStart, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { readShortText } from "../record/fixed-bytes.ts";
 import { readGroupRecord } from "../record/group-record.ts";
 import { readLogTrimmed } from "../record/log-trimmed-record.ts";
-import * as message from "../record/message-record.ts";
 import { readOrderKept } from "../record/order-kept-record.ts";
 import * as pop from "../record/pop-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { readRedriveRecord } from "../record/redrive-record.ts";
-import type { ReleaseRecord } from "../record/release-record.ts";
-import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
-import type { Topic } from "../topic/topic.ts";
+import { deadLetterTopicName, groupOfDeadLetterTopic } from "../topic/topic.ts";
 import type { BrokerTables } from "./broker-tables.ts";
+import type { DamageRepair } from "./damage-repair.ts";
 import { GroupOrder } from "./group-order.ts";
 import { LeaseFollower } from "./lease-follower.ts";
+import { LeaseRepair } from "./lease-repair.ts";
 import { LogTrimmer } from "./log-trimmer.ts";
 import { isTrimmed } from "./log-trimming.ts";
-import { type SendPartEntry, SendParts } from "./send-parts.ts";
+import { OrderRepair } from "./order-repair.ts";
+import { QueueFollower } from "./queue-follower.ts";
 import { UnseenFollower } from "./unseen-follower.ts";
 
 /**
  * Follows the log into the tables: the single way in which records change state, live and in replay (B11). It decides
  * nothing and trusts the log's checksums; a record that does not fit the state is a bug or a foreign log and ends the
- * process, because going on would reset somebody's position (planted-bug list, no. 24).
+ * process, because going on would reset somebody's position (planted-bug list, no. 24). Unless something before it is lost, and
+ * whoever wrote it did not know (replay-damage.ts): then it is a consequence, and is made to fit.
  */
 export class Dispatcher {
   readonly #tables: BrokerTables;
@@ -41,23 +42,59 @@ export class Dispatcher {
   readonly #trimmer: LogTrimmer;
   readonly #pop = pop.popReadBlank();
   readonly #change = changeReadBlank();
-  readonly #sendParts = new SendParts();
+  readonly #queues: QueueFollower;
+  /** For records after a lost part of the log. */
+  readonly #names: DamageRepair;
+  readonly #repair: LeaseRepair;
+  readonly #orderRepair: OrderRepair;
 
   constructor(tables: BrokerTables) {
     this.#tables = tables;
-    this.#unseen = new UnseenFollower(tables, (release, position) => this.#released(release, position));
+    this.#unseen = new UnseenFollower(
+      tables,
+      (release, position, bytes, start, end) => this.#queues.released(release, position, bytes, start, end),
+      (topicId, bytes, start, end) => this.#queues.topicOfMessage(topicId, bytes, start, end),
+    );
     this.#order = new GroupOrder(tables);
     this.#leases = new LeaseFollower(tables, this.#order);
-    this.#trimmer = new LogTrimmer(tables, this.#order, this.#leases);
+    this.#queues = new QueueFollower(tables, this.#order, this.#leases, (topic) => this.#unseen.topicDropped(topic));
+    this.#names = this.#queues.names;
+    this.#repair = new LeaseRepair(tables, this.#order, this.#leases);
+    this.#orderRepair = new OrderRepair(tables, this.#order, this.#leases, this.#queues, this.#repair);
+    this.#trimmer = new LogTrimmer(tables, this.#order, this.#leases, this.#orderRepair);
+  }
+
+  /** What stood at these log positions is lost; records that follow may not go with the state, and are made to. */
+  lost(from: number, to: number): void {
+    this.#tables.damage.lost(from, to);
+    this.#queues.isolate();
+    this.#unseen.isolate();
+    this.#trimmer.isolate();
+  }
+
+  /** Whoever writes what follows knows what was lost until now: records have to go with the state again. */
+  known(): void {
+    const { damage } = this.#tables;
+    if (!damage.isOpen) return;
+    this.#queues.judgeAll();
+    this.#unseen.judgeAll();
+    if (this.#tables.isPartial) {
+      this.#tables.isPartial = false;
+      this.#orderRepair.doubtAll();
+      this.#order.endPartial();
+    }
+    this.#repair.end();
+    damage.close(this.#tables.groups.nextId);
   }
 
   /** Applies the record with body `bytes[start, end)` that lies at `position`. */
   apply(type: RecordType, position: number, bytes: Buffer, start: number, end: number): void {
-    if (type !== RecordType.Message) this.#sendParts.forget();
+    this.#names.position = position;
+    if (type !== RecordType.Message) this.#queues.interrupt();
     this.#unseen.interrupt(type);
     switch (type) {
       case RecordType.Message:
-        this.#message(position, bytes, start, end);
+        this.#queues.message(position, bytes, start, end);
         break;
       case RecordType.Pop:
         this.#popped(bytes, start, end);
@@ -82,10 +119,10 @@ export class Dispatcher {
         break;
       case RecordType.TopicOpened:
       case RecordType.TopicChanged:
-        this.#topic(position, bytes, start, end);
+        this.#queues.topic(position, bytes, start, end);
         break;
       case RecordType.TopicDropped:
-        this.#topicDropped(bytes, start, end);
+        this.#queues.topicDropped(bytes, start, end);
         break;
       case RecordType.GroupOpened:
       case RecordType.GroupChanged:
@@ -103,119 +140,43 @@ export class Dispatcher {
     }
   }
 
-  #topic(position: number, bytes: Buffer, start: number, end: number): void {
-    const { topics, queues } = this.#tables;
-    const record = readTopicRecord(bytes, start, end);
-    let topic = topics.byId(record.topicId);
-    if (topic === undefined) {
-      topic = topics.add(record.topicId, record.name, record.incarnation, record.messageTypes, position);
-      topic.groupQueueCount = record.queueCount;
-    }
-    topic.incarnation = record.incarnation;
-    topic.messageTypes = record.messageTypes;
-    topic.openedPosition = position;
-    while (topic.queues.length < record.queueCount) topics.addQueue(topic, queues.add(topic.id, topic.queues.length));
-    for (const subscription of topic.subscriptions.values()) subscription.widen();
-  }
-
-  #topicDropped(bytes: Buffer, start: number, end: number): void {
-    const { topics, queues, subscriptions, leases, undurable } = this.#tables;
-    const topic = this.#topicById(readTopicDropped(bytes, start, end));
-    for (const subscription of topic.subscriptions.values()) this.#order.dropped(subscription);
-    for (let slot = 0; slot < leases.end; slot++) {
-      if (leases.state[slot] === LeaseState.Free) continue;
-      const subscription = leases.subscription[slot]!;
-      if (subscriptions.topicId(subscription) === topic.id) this.#leases.forget(slot, subscriptions.at(subscription)!);
-    }
-    for (const subscription of [...topic.subscriptions.values()]) subscriptions.remove(subscription);
-    this.#unseen.topicDropped(topic);
-    for (const queue of topic.queues) {
-      undurable.forget(queue);
-      queues.remove(queue);
-    }
-    topics.remove(topic);
-  }
-
-  #message(position: number, bytes: Buffer, start: number, end: number): void {
-    message.expectMessageRecord(start, end);
-    const topic = this.#topicById(message.messageTopicId(bytes, start));
-    const queueId = message.messageQueueId(bytes, start);
-    const offset = message.messageOffset(bytes, start);
-    const messageBytes = end - message.messageBodyStart(bytes, start);
-    const tagHash = message.messageTagHash(bytes, start);
-    const groupHash = message.messageGroupHash(bytes, start);
-    const sendPart = message.messageSendPart(bytes, start);
-    if (sendPart === 0) {
-      this.#sendParts.forget();
-      this.#index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0);
-      return;
-    }
-    const isWhole = this.#sendParts.add(
-      sendPart,
-      position,
-      topic.id,
-      queueId,
-      offset,
-      messageBytes,
-      tagHash,
-      groupHash,
-    );
-    if (isWhole) this.#sendParts.take((part) => this.#indexPart(topic, part, position));
-  }
-
-  /** All messages of a send become visible with its last one. */
-  #indexPart(topic: Topic, part: SendPartEntry, lastPosition: number): void {
-    const { queueId, offset, position, messageBytes, tagHash, groupHash } = part;
-    this.#index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0, lastPosition);
-  }
-
-  /** A message that was stored unseen enters its queue. */
-  #released({ topicId, queueId, offset, messageBytes, tagHash, groupHash }: ReleaseRecord, position: number): void {
-    const topic = this.#topicById(topicId);
-    this.#index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, EntryFlag.Reference);
-  }
-
-  #index(
-    topic: Topic,
-    queueId: number,
-    offset: number,
-    position: number,
-    messageBytes: number,
-    tagHash: number,
-    groupHash: number,
-    flags: number,
-    /** Visible when this is durable. */
-    visibleAfter = position,
-  ): void {
-    const { queues, undurable } = this.#tables;
-    const queue = topic.queues[queueId];
-    if (queue === undefined) throw new RecordFault(`topic ${topic.name} has no queue ${queueId}`);
-    if (queues.endOffset(queue) !== offset) {
-      throw new RecordFault(
-        `${topic.name}, queue ${queueId}: offset ${offset} follows ${queues.endOffset(queue) - 1} at log position ${position}`,
-      );
-    }
-    queues.append(queue, position, messageBytes, tagHash, groupHash, 0, flags);
-    undurable.push(visibleAfter, queue);
-  }
-
   #cursorOpened(bytes: Buffer, start: number, end: number): void {
-    const { subscriptions, groups } = this.#tables;
+    const { subscriptions, groups, damage } = this.#tables;
     const opened = readCursorOpened(bytes, start, end);
+    if (damage.isOpen) {
+      this.#names.group(opened.groupId, opened.groupName);
+      const topic = this.#names.topic(opened.topicId, opened.topicName);
+      if (topic === undefined) return;
+      for (const [queueId, offset] of opened.offsets.entries()) this.#queues.reach(topic, queueId, offset, false);
+    }
     const group = groups.byId(opened.groupId);
     if (group === undefined) throw new RecordFault(`a cursor of the unknown group ${opened.groupId}`);
-    const subscription = subscriptions.add(group, this.#topicById(opened.topicId));
-    for (let i = 0; i < subscription.cursors.length; i++) this.#moveCursor(subscription, i, opened.offsets[i] ?? 0);
+    const topic = this.#queues.topicById(opened.topicId);
+    if (topic === undefined || (damage.isOpen && topic.subscriptions.get(group.id) !== undefined)) return;
+    const subscription = subscriptions.add(group, topic);
+    for (let i = 0; i < subscription.cursors.length; i++) {
+      this.#moveCursor(subscription, i, opened.offsets[i] ?? 0);
+      damage.follow(subscription.slot, i);
+    }
   }
 
   #cursorReset(bytes: Buffer, start: number, end: number): void {
-    const { leases } = this.#tables;
+    const { damage } = this.#tables;
     const reset = readCursorReset(bytes, start, end);
     const subscription = this.#subscriptionOf(reset.groupId, reset.topicId);
-    const offsets = new Map(reset.queues.map(({ queueId, offset }) => [queueId, offset]));
+    if (subscription === undefined) return;
+    for (const { queueId, offset } of damage.isOpen ? reset.queues : []) {
+      this.#queues.reach(subscription.topic, queueId, offset, false);
+    }
+    this.#reset(subscription, new Map(reset.queues.map(({ queueId, offset }) => [queueId, offset])));
+  }
+
+  #reset(subscription: Subscription, offsets: ReadonlyMap<number, number>): void {
+    const { leases, damage } = this.#tables;
     for (const [queueId, offset] of offsets) {
       this.#moveCursor(subscription, queueId, offset);
       this.#order.dropped(subscription, queueId);
+      damage.follow(subscription.slot, queueId);
     }
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free || leases.subscription[slot] !== subscription.slot) continue;
@@ -233,7 +194,15 @@ export class Dispatcher {
     const { leases } = this.#tables;
     const redrive = readRedriveRecord(bytes, start, end);
     const subscription = this.#subscriptionOf(redrive.groupId, redrive.topicId);
-    if (isTrimmed(this.#tables, subscription, redrive.queueId, redrive.offset)) return;
+    if (subscription === undefined) return;
+    const { queueId, offset } = redrive;
+    if (isTrimmed(this.#tables, subscription, queueId, offset)) return;
+    if (this.#tables.damage.isOpen) {
+      if (!this.#queues.reach(subscription.topic, queueId, offset + 1, false)) return;
+      const again = this.#repair.redriven(subscription, queueId, offset);
+      if (again !== none) this.#leases.revive(again, subscription);
+      return;
+    }
     const slot = leases.find(subscription.slot, redrive.queueId, redrive.offset);
     if (slot === none || leases.state[slot] !== LeaseState.Dead) {
       throw new RecordFault(
@@ -248,6 +217,9 @@ export class Dispatcher {
     const read = this.#pop;
     pop.readPopRecord(bytes, start, end, read);
     const subscription = this.#subscriptionOf(read.groupId, read.topicId);
+    if (subscription === undefined) return;
+    const { isOpen } = this.#tables.damage;
+    if (isOpen) this.#beforePop(subscription, bytes);
     if (read.deliveryCount > 0) this.#delivered(subscription, bytes);
     for (let i = 0, at = read.passesAt; i < read.passCount; i++, at += pop.popPassBytes) {
       this.#passed(
@@ -260,11 +232,56 @@ export class Dispatcher {
     for (let i = 0, at = read.cursorsAt; i < read.cursorCount; i++, at += pop.popCursorBytes) {
       const queueId = pop.popEntryQueueId(bytes, at);
       const end = pop.popEntryOffset(bytes, at);
+      if (isOpen) {
+        if (subscription.topic.queues[queueId] === undefined) continue;
+        this.#repair.cursorMoved(subscription, queueId, end);
+        this.#moveCursor(subscription, queueId, end);
+        continue;
+      }
       // Without a lock and without a delivery nothing can have been passed by.
       if (subscription.topic.isOrdered && subscription.lockCount + read.deliveryCount > 0) {
         this.#order.cursorMoved(subscription, queueId, end);
       }
       this.#moveCursor(subscription, queueId, end);
+    }
+    if (isOpen) this.#afterPop(subscription, bytes);
+  }
+
+  /** After damage: what was handed out lies below the group's position, whatever hand-outs are missing. */
+  #afterPop(subscription: Subscription, bytes: Buffer): void {
+    const read = this.#pop;
+    const last = new Map<number, number>();
+    for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
+      const queueId = pop.popEntryQueueId(bytes, at);
+      last.set(queueId, Math.max(last.get(queueId) ?? 0, pop.popEntryOffset(bytes, at)));
+    }
+    for (const [queueId, offset] of last) this.#repair.raiseThrough(subscription, queueId, offset);
+  }
+
+  /** After damage: the offsets that a hand-out speaks of were given out, and where a position falls, a reset is lost. */
+  #beforePop(subscription: Subscription, bytes: Buffer): void {
+    const read = this.#pop;
+    const { damage, nextGeneration } = this.#tables;
+    const { topic } = subscription;
+    if (read.deliveryCount > 0) {
+      damage.sawLeases(pop.popDeliveryGeneration(bytes, read.deliveriesAt), nextGeneration);
+    }
+    const first = new Map<number, number>();
+    for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
+      const queueId = pop.popEntryQueueId(bytes, at);
+      const offset = pop.popEntryOffset(bytes, at);
+      this.#queues.reach(topic, queueId, offset + 1, false);
+      first.set(queueId, Math.min(first.get(queueId) ?? offset, offset));
+    }
+    for (let i = 0, at = read.passesAt; i < read.passCount; i++, at += pop.popPassBytes) {
+      this.#queues.reach(topic, pop.popEntryQueueId(bytes, at), pop.popEntryOffset(bytes, at) + 1, false);
+    }
+    for (let i = 0, at = read.cursorsAt; i < read.cursorCount; i++, at += pop.popCursorBytes) {
+      const queueId = pop.popEntryQueueId(bytes, at);
+      const end = pop.popEntryOffset(bytes, at);
+      if (!this.#queues.reach(topic, queueId, end, false) || end >= subscription.cursors[queueId]!) continue;
+      damage.note(`a reset of group ${subscription.group.name} in ${topic.name}`);
+      this.#reset(subscription, new Map([[queueId, Math.min(first.get(queueId) ?? end, end)]]));
     }
   }
 
@@ -280,17 +297,23 @@ export class Dispatcher {
     const key = attemptKey(read.groupId, read.topicId, clientId, readShortText(bytes, read.attemptAt));
     const lane = readShortText(bytes, read.laneAt);
     const { isOrdered } = subscription.topic;
-    const { leases } = this.#tables;
+    const { leases, damage, isPartial } = this.#tables;
     for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
       const queueId = pop.popEntryQueueId(bytes, at);
       const offset = pop.popEntryOffset(bytes, at);
       this.#leases.countGeneration(pop.popDeliveryGeneration(bytes, at));
       if (isTrimmed(this.#tables, subscription, queueId, offset)) continue;
-      let slot = leases.find(subscription.slot, queueId, offset);
+      let slot: number;
+      if (damage.isOpen) {
+        if (subscription.topic.queues[queueId] === undefined) continue;
+        slot = this.#repair.handedOut(subscription, queueId, offset);
+        if (slot === none) continue;
+      } else slot = leases.find(subscription.slot, queueId, offset);
       if (slot === none) {
         slot = this.#leases.add(subscription, queueId, offset);
         if (isOrdered) this.#order.handedOut(subscription, slot, queueId, offset);
       }
+      if (isOrdered && isPartial) this.#order.outWhilePartial(subscription, queueId, offset);
       this.#leases.grant(
         slot,
         subscription,
@@ -312,20 +335,41 @@ export class Dispatcher {
   /** A message that was out is settled without an ack; or so many that waited behind it. */
   #passed(subscription: Subscription, queueId: number, offset: number, count: number): void {
     if (isTrimmed(this.#tables, subscription, queueId, offset)) return;
-    const slot = this.#tables.leases.find(subscription.slot, queueId, offset);
-    if (slot === none) this.#order.passed(subscription, queueId, offset, count);
-    else this.#leases.forget(this.#leases.known(subscription, queueId, offset, "a pass"), subscription);
+    const { leases, damage } = this.#tables;
+    if (damage.isOpen && subscription.topic.queues[queueId] === undefined) return;
+    const slot = leases.find(subscription.slot, queueId, offset);
+    if (slot !== none) this.#forget(subscription, queueId, offset, "a pass");
+    else if (damage.isOpen) this.#repair.passed(subscription, queueId, offset);
+    else this.#order.passed(subscription, queueId, offset, count);
+  }
+
+  /** The group is done with a message. `what` says so. */
+  #forget(subscription: Subscription, queueId: number, offset: number, what: string): void {
+    const slot = this.#held(subscription, queueId, offset, what);
+    if (slot !== none) this.#leases.forget(slot, subscription);
+  }
+
+  /** Row of a message that the group holds. `none`: by all that is known it does not, after damage; otherwise that is a fault. */
+  #held(subscription: Subscription, queueId: number, offset: number, what: string): number {
+    const { damage } = this.#tables;
+    if (!damage.isOpen) return this.#leases.known(subscription, queueId, offset, what);
+    const isThere = this.#queues.reach(subscription.topic, queueId, offset + 1, false);
+    const slot = isThere ? this.#repair.held(subscription, queueId, offset) : none;
+    if (slot !== none && this.#tables.isPartial) this.#order.outWhilePartial(subscription, queueId, offset);
+    if (slot === none) damage.note(`${what} of a message that is settled or lost`);
+    return slot;
   }
 
   #acked(bytes: Buffer, start: number, end: number): void {
     ack.expectAckRecord(bytes, start, end);
     const subscription = this.#subscriptionOf(ack.ackGroupId(bytes, start), ack.ackTopicId(bytes, start));
+    if (subscription === undefined) return;
     const count = ack.ackCount(bytes, start);
     for (let i = 0, at = start + ack.ackFixedBytes; i < count; i++, at += ack.ackEntryBytes) {
       const queueId = ack.ackQueueId(bytes, at);
       const offset = ack.ackOffset(bytes, at);
       if (isTrimmed(this.#tables, subscription, queueId, offset)) continue;
-      this.#leases.forget(this.#leases.known(subscription, queueId, offset, "an ack"), subscription);
+      this.#forget(subscription, queueId, offset, "an ack");
     }
   }
 
@@ -333,9 +377,13 @@ export class Dispatcher {
     const read = this.#change;
     readChangeRecord(bytes, start, end, read);
     const subscription = this.#subscriptionOf(read.groupId, read.topicId);
+    if (subscription === undefined) return;
+    const { damage, nextGeneration } = this.#tables;
+    if (damage.isOpen && read.generation >= nextGeneration) damage.sawLeases(read.generation, nextGeneration);
     this.#leases.countGeneration(read.generation);
     if (isTrimmed(this.#tables, subscription, read.queueId, read.offset)) return;
-    const slot = this.#leases.known(subscription, read.queueId, read.offset, "a change");
+    const slot = this.#held(subscription, read.queueId, read.offset, "a change");
+    if (slot === none) return;
     // Only an extension leaves the batch as its receive attempt was given it.
     if (read.kind !== ChangeKind.Extend) {
       this.#tables.leases.unlinkAttempt(slot);
@@ -358,12 +406,26 @@ export class Dispatcher {
 
   #deadLetter(position: number, bytes: Buffer, start: number, end: number): void {
     const dead = readDeadLetterRecord(bytes, start, end);
+    if (this.#tables.damage.isOpen) {
+      this.#names.topic(dead.topicId, dead.originTopic);
+      const deadTopic = this.#tables.topics.byId(dead.deadTopicId);
+      this.#names.group(dead.groupId, deadTopic === undefined ? "" : groupOfDeadLetterTopic(deadTopic.name));
+    }
     const subscription = this.#subscriptionOf(dead.groupId, dead.topicId);
-    if (!isTrimmed(this.#tables, subscription, dead.queueId, dead.offset)) {
+    if (subscription === undefined) return;
+    if (this.#tables.damage.isOpen) this.#diesAfterDamage(subscription, dead);
+    else if (!isTrimmed(this.#tables, subscription, dead.queueId, dead.offset)) {
       this.#leases.die(this.#leases.known(subscription, dead.queueId, dead.offset, "a dead letter"), subscription);
     }
-    this.#index(
-      this.#topicById(dead.deadTopicId),
+    const deadTopic = this.#queues.topicById(dead.deadTopicId);
+    if (deadTopic === undefined) return;
+    const carries = deadLetterMessageStart(bytes, start) >= 0;
+    if (!carries && this.#queues.isGone(dead.messagePosition)) {
+      this.#queues.indexLost(deadTopic, dead.deadQueueId, dead.deadOffset);
+      return;
+    }
+    this.#queues.index(
+      deadTopic,
       dead.deadQueueId,
       dead.deadOffset,
       position,
@@ -374,13 +436,20 @@ export class Dispatcher {
     );
   }
 
-  #topicById(id: number): Topic {
-    const topic = this.#tables.topics.byId(id);
-    if (topic === undefined) throw new RecordFault(`a record of the unknown topic ${id}`);
-    return topic;
+  #diesAfterDamage(subscription: Subscription, dead: DeadLetterRecord): void {
+    const { queueId, offset } = dead;
+    this.#names.topic(dead.deadTopicId, deadLetterTopicName(subscription.group.name));
+    if (isTrimmed(this.#tables, subscription, queueId, offset)) return;
+    if (!this.#queues.reach(subscription.topic, queueId, offset + 1, false)) return;
+    const slot = this.#repair.dies(subscription, queueId, offset);
+    if (slot === none) return;
+    // Late acks and a redrive know the dead letter by the number of its lease.
+    this.#tables.leases.generation[slot] = dead.generation;
+    this.#leases.die(slot, subscription);
   }
 
-  #subscriptionOf(groupId: number, topicId: number): Subscription {
+  #subscriptionOf(groupId: number, topicId: number): Subscription | undefined {
+    if (this.#tables.damage.isOpen) return this.#names.subscription(groupId, topicId);
     const subscription = this.#tables.subscription(groupId, topicId);
     if (subscription === undefined) {
       throw new RecordFault(`a record of group ${groupId} on topic ${topicId}, which it never opened`);

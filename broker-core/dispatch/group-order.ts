@@ -19,9 +19,38 @@ const everyQueue = -1;
  */
 export class GroupOrder {
   readonly #tables: BrokerTables;
+  /**
+   * Only while the order is not known: how far each message group was handed out, by subscription and queue, then by hash. Needed
+   * when the record that is to bring the order turns out to be lost (order-repair.ts).
+   */
+  readonly #outTo = new Map<number, Map<number, number>>();
 
   constructor(tables: BrokerTables) {
     this.#tables = tables;
+  }
+
+  /** While the order is not known: a message is out, or was, so those before it in its message group are settled. */
+  outWhilePartial(subscription: Subscription, queueId: number, offset: number): void {
+    const { queues } = this.#tables;
+    const groupHash = queues.groupHash(queues.entry(subscription.topic.queues[queueId]!, offset));
+    if (groupHash === 0) return;
+    const key = subscription.slot * 0x1_0000 + queueId;
+    let byGroup = this.#outTo.get(key);
+    if (byGroup === undefined) this.#outTo.set(key, (byGroup = new Map()));
+    byGroup.set(groupHash, Math.max(byGroup.get(groupHash) ?? 0, offset));
+  }
+
+  /** Whether a message without a lease is settled by what was handed out while the order was not known. */
+  isPastWhilePartial(subscription: Subscription, queueId: number, offset: number): boolean {
+    const { queues } = this.#tables;
+    const groupHash = queues.groupHash(queues.entry(subscription.topic.queues[queueId]!, offset));
+    return offset <= (this.#outTo.get(subscription.slot * 0x1_0000 + queueId)?.get(groupHash) ?? -1);
+  }
+
+  /** The order is known now. */
+  endPartial(): void {
+    this.#tables.isPartial = false;
+    this.#outTo.clear();
   }
 
   /**
@@ -31,7 +60,7 @@ export class GroupOrder {
   handedOut(subscription: Subscription, slot: number, queueId: number, offset: number): void {
     if (offset >= subscription.cursors[queueId]! || this.#tables.isPartial) return;
     const { locks, leases } = this.#tables;
-    const row = this.#rowOf(subscription, queueId, offset);
+    const row = this.rowOf(subscription, queueId, offset);
     if (row === none || locks.holder[row] !== none || locks.skippedCount[row] === 0) {
       throw new RecordFault(
         `${subscription.topic.name}, queue ${queueId}: a hand-out of offset ${offset} to group ${subscription.group.name}, ` +
@@ -77,7 +106,7 @@ export class GroupOrder {
   passed(subscription: Subscription, queueId: number, offset: number, count: number): void {
     if (this.#tables.isPartial) return;
     const { locks } = this.#tables;
-    const row = this.#rowOf(subscription, queueId, offset);
+    const row = this.rowOf(subscription, queueId, offset);
     if (row === none || locks.skippedCount[row]! < count) {
       throw new RecordFault(
         `${subscription.topic.name}, queue ${queueId}: group ${subscription.group.name} passes ${count} messages up to ` +
@@ -88,7 +117,7 @@ export class GroupOrder {
     subscription.skipped -= count;
     if (locks.holder[row] !== none) return;
     subscription.unlocked.remove(row);
-    this.#nextTurn(subscription, row);
+    this.nextTurn(subscription, row);
   }
 
   /** The group is done with a message: the next of its message group may go out, redriven ones first. */
@@ -100,7 +129,7 @@ export class GroupOrder {
     locks.holder[row] = none;
     const next = locks.queuedHead[row]!;
     if (next === none) {
-      this.#nextTurn(subscription, row);
+      this.nextTurn(subscription, row);
       return;
     }
     locks.queuedHead[row] = leases.nextQueued[next]!;
@@ -217,11 +246,12 @@ export class GroupOrder {
     subscription.unlocked.push(row);
   }
 
-  /** Forgets all rows; redriven messages that waited are ready, like others that came back. */
-  clear(): void {
+  /** Forgets all rows, or those of one subscription; redriven messages that waited are ready, like others that came back. */
+  clear(only?: Subscription): void {
     const { subscriptions, locks, leases } = this.#tables;
     for (let row = 0; row < locks.end; row++) {
       if (locks.subscription[row] === freeRow) continue;
+      if (only !== undefined && locks.subscription[row] !== only.slot) continue;
       const subscription = subscriptions.at(locks.subscription[row]!)!;
       const holder = locks.holder[row]!;
       if (holder !== none) leases.lock[holder] = none;
@@ -240,8 +270,8 @@ export class GroupOrder {
     }
   }
 
-  /** Nobody holds the lock: who waited behind it is next, or the row goes. */
-  #nextTurn(subscription: Subscription, row: number): void {
+  /** Nobody holds the lock, and the row is in no heap: who waited behind it is next, or the row goes. */
+  nextTurn(subscription: Subscription, row: number): void {
     const { queues, locks } = this.#tables;
     if (locks.skippedCount[row] === 0) {
       locks.remove(row);
@@ -253,7 +283,7 @@ export class GroupOrder {
     subscription.unlocked.push(row);
   }
 
-  #rowOf(subscription: Subscription, queueId: number, offset: number): number {
+  rowOf(subscription: Subscription, queueId: number, offset: number): number {
     const { queues, locks } = this.#tables;
     const queue = subscription.topic.queues[queueId]!;
     return locks.find(subscription.slot, queueId, queues.groupHash(queues.entry(queue, offset)));

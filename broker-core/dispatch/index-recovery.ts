@@ -1,5 +1,7 @@
 import { type LogRecord, RecordType } from "../commit-log/log.ts";
 import { EntryFlag } from "../consume-queue/index-entry.ts";
+import { freeRow } from "../pop/group-locks.ts";
+import { none } from "../pop/lease-table.ts";
 import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import * as message from "../record/message-record.ts";
 import { readReleaseRecord } from "../record/release-record.ts";
@@ -17,6 +19,8 @@ export class IndexRecovery {
   /** The log may begin within a send. */
   #isInSend = false;
   #isFinished = false;
+  /** Parts of the log are lost that the state contains. */
+  #hasLost = false;
 
   /** `readRest`: reads the part of the state image that refers to the index. */
   constructor(tables: BrokerTables, readRest: () => void) {
@@ -40,13 +44,25 @@ export class IndexRecovery {
     return true;
   }
 
+  /** A part of the log is lost. False: it lies behind what the state contains, which has to be told. */
+  lost(position: number): boolean {
+    if (this.#isFinished || position >= this.#tables.appliedPosition) return false;
+    this.#tables.queues.recoverFrom(position);
+    this.#hasLost = true;
+    this.#sendParts.isolate();
+    this.#isInSend = true;
+    return true;
+  }
+
   /** There are no more records below the position of the state. */
   finish(position: number): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
     this.#tables.queues.recoverFrom(position);
+    this.#sendParts.judgeAll(this.#recoverPart);
     this.#tables.queues.recovered(position);
     this.#readRest();
+    if (this.#hasLost) recountWaiting(this.#tables);
   }
 
   #recoverFrom({ type, position, body }: LogRecord): void {
@@ -87,7 +103,7 @@ export class IndexRecovery {
     if (!this.#isInSend) return;
     const isWhole = this.#sendParts.add(
       ...([sendPart, position, topicId, queueId, offset] as const),
-      ...([messageBytes, tagHash, groupHash] as const),
+      ...([messageBytes, tagHash, groupHash, this.#hasLost] as const),
     );
     if (isWhole) this.#sendParts.take(this.#recoverPart);
   }
@@ -110,6 +126,28 @@ export class IndexRecovery {
     const { topics, queues } = this.#tables;
     // The topic may have been dropped since.
     const queue = topics.byId(topicId)?.queues[queueId];
-    if (queue !== undefined) queues.recover(queue, offset, position, bytes, tagHash, groupHash, 0, flags);
+    if (queue === undefined) return;
+    if (this.#hasLost) this.#sendParts.judge(topicId, queueId, offset, true, this.#recoverPart);
+    queues.recover(queue, offset, position, bytes, tagHash, groupHash, 0, flags);
+  }
+}
+
+/** What waits in message groups is counted anew: some of it is lost. */
+function recountWaiting({ queues, subscriptions, locks }: BrokerTables): void {
+  for (let row = 0; row < locks.end; row++) {
+    if (locks.subscription[row] === freeRow || locks.skippedCount[row] === 0) continue;
+    const subscription = subscriptions.at(locks.subscription[row]!)!;
+    const queueId = locks.queueId[row]!;
+    const queue = subscription.topic.queues[queueId]!;
+    let count = 0;
+    for (let offset = locks.skippedFrom[row]!; offset < subscription.cursors[queueId]!; offset++) {
+      if (queues.groupHash(queues.entry(queue, offset)) === locks.groupHash[row]) count++;
+    }
+    subscription.skipped -= locks.skippedCount[row]! - count;
+    locks.skippedCount[row] = count;
+    if (count > 0 || locks.holder[row] !== none) continue;
+    subscription.unlocked.remove(row);
+    locks.remove(row);
+    subscription.lockCount--;
   }
 }

@@ -31,6 +31,30 @@ export class LeaseFollower {
     return slot;
   }
 
+  /** A message that may not have been settled and that nobody is known to hold: it comes back as if for the first time. */
+  bringBack(subscription: Subscription, queueId: number, offset: number): number {
+    const { leases } = this.#tables;
+    const slot = this.add(subscription, queueId, offset);
+    subscription.inFlight--;
+    leases.generation[slot] = 0;
+    leases.run[slot] = 0;
+    leases.copies[slot] = 0;
+    this.#beginAnew(slot);
+    leases.state[slot] = LeaseState.Ready;
+    subscription.ready.push(slot);
+    return slot;
+  }
+
+  /** Whoever has the message, it waits now until its message group is unlocked: as a redriven one does. */
+  queueUp(slot: number, subscription: Subscription, row: number): void {
+    const { leases } = this.#tables;
+    this.#takeOut(slot, subscription);
+    leases.unlinkAttempt(slot);
+    this.hold(slot, "", "");
+    this.#beginAnew(slot);
+    this.#order.enqueue(subscription, row, slot);
+  }
+
   /** A lease begins or gets a new end. */
   grant(
     slot: number,
@@ -81,14 +105,7 @@ export class LeaseFollower {
   revive(slot: number, subscription: Subscription): void {
     const { leases } = this.#tables;
     subscription.deadLetters--;
-    leases.attempt[slot] = 0;
-    leases.isUncounted[slot] = 0;
-    leases.firstPopMs[slot] = 0;
-    // Its last lease is over, whatever the clocks say.
-    leases.endMs[slot] = 0;
-    leases.endWallMs[slot] = 0;
-    leases.invisibleMs[slot] = 0;
-    leases.isOfEarlierBoot[slot] = 0;
+    this.#beginAnew(slot);
     if (!this.#order.redriven(subscription, slot)) return;
     leases.state[slot] = LeaseState.Ready;
     subscription.ready.push(slot);
@@ -129,6 +146,18 @@ export class LeaseFollower {
       );
     }
     return slot;
+  }
+
+  /** Its last lease is over, whatever the clocks say, and none of its hand-outs counts. */
+  #beginAnew(slot: number): void {
+    const { leases } = this.#tables;
+    leases.attempt[slot] = 0;
+    leases.isUncounted[slot] = 0;
+    leases.firstPopMs[slot] = 0;
+    leases.endMs[slot] = 0;
+    leases.endWallMs[slot] = 0;
+    leases.invisibleMs[slot] = 0;
+    leases.isOfEarlierBoot[slot] = 0;
   }
 
   /** Out of the heap, off the timer, out of the counts. */

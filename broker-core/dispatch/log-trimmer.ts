@@ -5,6 +5,8 @@ import { RecordFault } from "../record/record-fault.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { GroupOrder } from "./group-order.ts";
 import type { LeaseFollower } from "./lease-follower.ts";
+import { orderAfterTrim } from "./log-trimming.ts";
+import type { OrderRepair } from "./order-repair.ts";
 
 /**
  * What it means for the tables that the log begins at a later position. Part of the dispatcher.
@@ -18,22 +20,35 @@ export class LogTrimmer {
   readonly #tables: BrokerTables;
   readonly #order: GroupOrder;
   readonly #leases: LeaseFollower;
+  readonly #repair: OrderRepair;
   #kept: OrderKept[] = [];
 
-  constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower) {
+  constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower, repair: OrderRepair) {
     this.#tables = tables;
     this.#order = order;
     this.#leases = leases;
+    this.#repair = repair;
   }
 
   orderKept(kept: OrderKept): void {
     this.#kept.push(kept);
   }
 
+  /** A part of the log is lost: OrderKept records before it may not be all there were. */
+  isolate(): void {
+    this.#kept = [];
+  }
+
   trimmed({ begin, orderCount }: LogTrimmedRecord): void {
-    const { topics, queues, subscriptions, leases } = this.#tables;
-    this.#tables.logBegin = begin;
+    const { topics, queues, subscriptions, leases, damage, isPartial } = this.#tables;
     this.#tables.isPartial = false;
+    // A process may have died between these records; then more than belong to this one have gathered.
+    const isWhole = this.#kept.length >= orderCount;
+    if (!isWhole && !damage.isOpen)
+      throw new RecordFault(`${orderCount} records of the order of message groups are missing`);
+    const kept = isWhole ? this.#kept.slice(this.#kept.length - orderCount) : orderAfterTrim(this.#tables, begin);
+    this.#kept = [];
+    this.#tables.logBegin = begin;
     this.#order.clear();
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free || leases.position[slot]! >= begin) continue;
@@ -49,9 +64,13 @@ export class LogTrimmer {
         cursors[queueId] = Math.max(cursors[queueId]!, queues.beginOffset(topic.queues[queueId]!));
       }
     }
-    // A process may have died between these records; then more than belong to this one have gathered.
-    for (const kept of this.#kept.slice(this.#kept.length - orderCount)) this.#restore(kept);
-    this.#kept = [];
+    if (damage.isOpen) {
+      this.#repair.restore(kept);
+      if (isWhole) this.#repair.settleUnlocked();
+      else if (isPartial) this.#repair.doubtAll();
+      else this.#repair.lockAll();
+    } else for (const order of kept) this.#restore(order);
+    this.#order.endPartial();
     topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
 

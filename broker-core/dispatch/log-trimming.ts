@@ -18,7 +18,7 @@ export function trimLog(tables: BrokerTables, journal: Journal, begin: number, r
 }
 
 /** The message groups that are locked or have messages waiting, with everything below `begin` left out. */
-function orderAfterTrim(tables: BrokerTables, begin: number): OrderKept[] {
+export function orderAfterTrim(tables: BrokerTables, begin: number): OrderKept[] {
   const { subscriptions, locks } = tables;
   const bySubscription = new Map<number, KeptRow[]>();
   const goneCounts = countSkippedBelow(tables, begin);

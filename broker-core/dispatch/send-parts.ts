@@ -15,12 +15,15 @@ export interface SendPartEntry {
 /**
  * The messages of a send of several, until its last record comes: only then they are in their queue, all at once. Their records
  * follow each other without anything between; whatever else comes first says that the rest was lost, in a crash or for lack of
- * room, and that the send never was.
+ * room, and that the send never was. Where a lost part of the log comes first nobody knows; what is stored in the queue later
+ * tells (`isolate`).
  */
 export class SendParts {
   #parts: SendPartEntry[] = [];
+  /** Sends whose last record may be lost. */
+  readonly #cut: (readonly SendPartEntry[])[] = [];
 
-  /** True when the send is whole now. */
+  /** True when the send is whole now. `mayLack`: what came before may be lost. */
   add(
     sendPart: number,
     position: number,
@@ -30,10 +33,12 @@ export class SendParts {
     messageBytes: number,
     tagHash: number,
     groupHash: number,
+    mayLack: boolean,
   ): boolean {
     if ((sendPart & SendPart.GoesOn) === 0) this.forget();
     else if (!this.#isContinued(topicId, queueId, offset)) {
-      throw new RecordFault(`log position ${position} goes on with a send that has no beginning`);
+      if (!mayLack) throw new RecordFault(`log position ${position} goes on with a send that has no beginning`);
+      this.forget();
     }
     this.#parts.push({ position, topicId, queueId, offset, messageBytes, tagHash, groupHash });
     return (sendPart & SendPart.MoreFollow) === 0;
@@ -46,6 +51,31 @@ export class SendParts {
 
   forget(): void {
     if (this.#parts.length > 0) this.#parts = [];
+  }
+
+  /** A part of the log is lost: whether the send had its last record there is to be seen. */
+  isolate(): void {
+    if (this.#parts.length > 0) this.#cut.push(this.#parts);
+    this.#parts = [];
+  }
+
+  /**
+   * A record speaks of an offset of this queue, `isNext`: as that of its next message. Where its offsets were given out to a send
+   * that was cut, that send was whole, and `each` gets its messages; where they are given out again, it never was.
+   */
+  judge(topicId: number, queueId: number, offset: number, isNext: boolean, each: (part: SendPartEntry) => void): void {
+    for (let i = 0; i < this.#cut.length; i++) {
+      const parts = this.#cut[i]!;
+      const [first] = parts;
+      if (first?.topicId !== topicId || first.queueId !== queueId || offset < first.offset) continue;
+      this.#cut.splice(i--, 1);
+      if (!isNext || offset > parts.at(-1)!.offset) for (const part of parts) each(part);
+    }
+  }
+
+  /** Nothing follows that could tell: better twice than lost. */
+  judgeAll(each: (part: SendPartEntry) => void): void {
+    for (const parts of this.#cut.splice(0)) for (const part of parts) each(part);
   }
 
   #isContinued(topicId: number, queueId: number, offset: number): boolean {

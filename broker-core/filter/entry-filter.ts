@@ -2,6 +2,7 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
 import { messageBodyStart, messageTagEquals } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
 import { type MessageFilter, mayMatch } from "./message-filter.ts";
@@ -14,7 +15,8 @@ export interface ReadCount {
 
 /**
  * Whether the message of an index entry passes the filter. A message that cannot be read counts as a match: it is handed out,
- * fails, and ends in the dead-letter queue where somebody sees it, instead of being passed over in silence (B10).
+ * fails, and ends in the dead-letter queue where somebody sees it, instead of being passed over in silence (B10). One that a start
+ * has found lost, and reported, matches nothing.
  */
 export function entryMatches(
   queues: ConsumeQueueTable,
@@ -23,6 +25,7 @@ export function entryMatches(
   entry: number,
   count: ReadCount,
 ): boolean {
+  if ((queues.flags(entry) & EntryFlag.Lost) !== 0) return false;
   if (filter.isAll) return true;
   if (!mayMatch(filter, queues.tagHash(entry))) return false;
   count.reads++;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Code } from "../../proto/code.ts";
 import { type Now, noPosition, type Operated } from "../broker-port.ts";
 import { type LogReader, RecordType } from "../commit-log/log.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { offsetAtTime } from "../operation/group-reset.ts";
 import { type Operation, operation } from "../operation/operations.ts";
@@ -216,7 +217,9 @@ function byTime(tables: BrokerTables, log: LogReader, order: Find, now: Now): ob
       if (items.length === order.count || examined++ === examinedMax) {
         return { topic: order.topic, items, next: { queueId, offset }, hasMore: true };
       }
-      const position = queues.position(queues.entry(queue, offset));
+      const entry = queues.entry(queue, offset);
+      if ((queues.flags(entry) & EntryFlag.Lost) !== 0) continue;
+      const position = queues.position(entry);
       const message = messageViewAt(log, position);
       if (message === undefined || (order.tag !== undefined && message.tag !== order.tag)) continue;
       const storedMs = storeMsAt(log, position) ?? message.storedMs;

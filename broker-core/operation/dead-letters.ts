@@ -4,6 +4,7 @@ import { noPosition, type Operated } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import { RecordType } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
@@ -111,7 +112,9 @@ function select(
   let offset = Math.max(order.from, queues.beginOffset(queue));
   for (let examined = 0; offset < end; offset++, examined++) {
     if (examined === examinedMax || entries.length === order.count) return { entries, next: offset };
-    const entry = readEntry(tables, log, queues.position(queues.entry(queue, offset)), offset);
+    const place = queues.entry(queue, offset);
+    if ((queues.flags(place) & EntryFlag.Lost) !== 0) continue;
+    const entry = readEntry(tables, log, queues.position(place), offset);
     if (entry !== undefined && isMeant(order, entry.record) && isWanted(entry)) entries.push(entry);
   }
   return { entries, next: null };

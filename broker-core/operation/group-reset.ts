@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Code } from "../../proto/code.ts";
 import { type Now, noPosition, type Operated } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
@@ -138,7 +139,9 @@ export function offsetAtTime(queues: BrokerTables["queues"], log: LogReader, que
   let high = queues.visibleEnd(queue);
   while (low < high) {
     const middle = low + Math.floor((high - low) / 2);
-    const storeMs = storeMsAt(log, queues.position(queues.entry(queue, middle)));
+    const entry = queues.entry(queue, middle);
+    const isLost = (queues.flags(entry) & EntryFlag.Lost) !== 0;
+    const storeMs = isLost ? undefined : storeMsAt(log, queues.position(entry));
     if (storeMs === undefined || storeMs < timeMs) low = middle + 1;
     else high = middle;
   }

@@ -6,6 +6,7 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { type Now, noPosition, type Opened, type Operated, type TopicOpening } from "../broker-port.ts";
 import { type LogReader, type LogWriter, RecordType } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { messageBytesMax, type Sender } from "../dispatch/sender.ts";
 import { messageBodyStart, messageBornHost, messageLaneMark, messageStoreMs } from "../record/message-record.ts";
@@ -79,7 +80,8 @@ export function topicTransfer(
         const entry = queues.entry(queue, offset);
         if (items.length > 0 && bytes + queues.bytes(entry) > pageBytesMax) break;
         bytes += queues.bytes(entry);
-        const view = readItem(log, queues.position(entry));
+        const isLost = (queues.flags(entry) & EntryFlag.Lost) !== 0;
+        const view = isLost ? undefined : readItem(log, queues.position(entry));
         if (view === undefined) damaged.push(offset);
         else items.push({ queueId: order.queueId, offset, ...view });
       }

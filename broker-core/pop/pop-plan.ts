@@ -1,5 +1,6 @@
 import type { LogReader } from "../commit-log/log.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
+import { EntryFlag } from "../consume-queue/index-entry.ts";
 import { entryMatches, type ReadCount } from "../filter/entry-filter.ts";
 import type { MessageFilter } from "../filter/message-filter.ts";
 import { isPriorityTopic } from "../topic/topic.ts";
@@ -374,5 +375,6 @@ function isLocked(
 }
 
 function matches(view: PopView, filter: MessageFilter, entry: number, plan: PopPlan): boolean {
+  if ((view.queues.flags(entry) & EntryFlag.Lost) !== 0) return false;
   return filter.isAll || entryMatches(view.queues, view.log, filter, entry, plan);
 }

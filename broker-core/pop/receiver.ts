@@ -369,14 +369,17 @@ export class Receiver {
   /**
    * A group reads a topic for the first time. It starts at the end, as RocketMQ does: only what comes from now on. What is
    * stored but not yet visible belongs to that. A dead-letter topic is read from its beginning: whoever looks at it wants
-   * what is there.
+   * what is there. And so is one whose position may be lost with a damaged part of the log.
    */
   #openCursor(topic: Topic, groupId: number, now: Now): Subscription {
-    const { queues } = this.#tables;
-    const fromBeginning = this.#options.groupStart === "beginning" || isDeadLetterTopic(topic.name);
+    const { queues, damage } = this.#tables;
+    const mayHaveRead = groupId < damage.groupsBelow;
+    const fromBeginning = this.#options.groupStart === "beginning" || isDeadLetterTopic(topic.name) || mayHaveRead;
     this.#journal.cursorOpened({
       groupId,
       topicId: topic.id,
+      groupName: this.#tables.groups.byId(groupId)?.name ?? "",
+      topicName: topic.name,
       wallMs: now.wallMs,
       offsets: topic.queues.map((queue) => (fromBeginning ? queues.beginOffset(queue) : queues.visibleEnd(queue))),
     });

@@ -3,9 +3,9 @@ import type { GroupRecord } from "../record/group-record.ts";
 export interface ConsumerGroup {
   readonly id: number;
   /** "<namespace>/<group>". */
-  readonly name: string;
+  name: string;
   /** What stands before the slash. */
-  readonly namespace: string;
+  namespace: string;
   policy: GroupRecord;
   /** Position of the record that opened or last changed it. */
   openedPosition: number;
@@ -16,6 +16,7 @@ export class GroupTable {
   readonly #byId: (ConsumerGroup | undefined)[] = [];
   readonly #byName = new Map<string, ConsumerGroup>();
   nextId = 1;
+  #unnamedCount = 0;
 
   byId(id: number): ConsumerGroup | undefined {
     return this.#byId[id];
@@ -32,18 +33,51 @@ export class GroupTable {
     }
   }
 
+  /** One whose name is lost. */
+  unnamed(): ConsumerGroup | undefined {
+    if (this.#unnamedCount === 0) return undefined;
+    for (const group of this.all()) if (isUnnamed(group)) return group;
+    return undefined;
+  }
+
   put(policy: GroupRecord, openedPosition: number): ConsumerGroup {
     const known = this.#byId[policy.groupId];
     if (known !== undefined) {
+      if (known.name !== policy.name) this.#rename(known, policy.name);
       known.policy = policy;
       known.openedPosition = openedPosition;
       return known;
     }
     const { groupId: id, name } = policy;
-    const group: ConsumerGroup = { id, name, namespace: name.slice(0, name.indexOf("/")), policy, openedPosition };
+    const group: ConsumerGroup = { id, name, namespace: namespaceOf(name), policy, openedPosition };
     this.#byId[group.id] = group;
     this.#byName.set(group.name, group);
+    if (isUnnamed(group)) this.#unnamedCount++;
     this.nextId = Math.max(this.nextId, group.id + 1);
     return group;
   }
+
+  /** A group gets the name back that was lost. */
+  #rename(group: ConsumerGroup, name: string): void {
+    this.#byName.delete(group.name);
+    if (isUnnamed(group)) this.#unnamedCount--;
+    group.name = name;
+    group.namespace = namespaceOf(name);
+    this.#byName.set(name, group);
+  }
+}
+
+function namespaceOf(name: string): string {
+  return name.slice(0, name.indexOf("/"));
+}
+
+const unnamedPrefix = "?/";
+
+/** Stands for the name of a group whose name is lost (dispatch/damage-repair.ts); nobody can choose it. */
+export function unnamedGroup(id: number): string {
+  return `${unnamedPrefix}${id}`;
+}
+
+export function isUnnamed(group: ConsumerGroup): boolean {
+  return group.name.startsWith(unnamedPrefix);
 }

@@ -5,6 +5,7 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { textBytesMax } from "../record/fixed-bytes.ts";
 import { delayCountMax } from "../record/group-record.ts";
+import type { ConsumerGroup } from "./consumer-group.ts";
 import { deadLetterTopicName, isOrderedTopic, queueCountMax, type Topic } from "./topic.ts";
 
 /** Incarnation of a topic that the broker opened itself. The first opening with a real one adopts it as it is. */
@@ -63,6 +64,8 @@ export class Opener {
     }
     const { groups } = this.#tables;
     const known = groups.byName(opening.name);
+    const unnamed = known === undefined ? groups.unnamed() : undefined;
+    if (unnamed !== undefined) return refuseBesideUnnamed(opening.name, unnamed);
     if (known !== undefined && opening.generation <= known.policy.generation) {
       return { ok: true, id: known.id, position: known.openedPosition };
     }
@@ -90,7 +93,8 @@ export class Opener {
 
   /** Queues never become fewer: what lies in them is still to be consumed. */
   #changeTopic(topic: Topic, opening: TopicOpening): Opened {
-    if (isOrderedTopic(topic.name, opening.messageTypes) !== topic.isOrdered) {
+    const isKnownOrder = topic.groupQueueCount > 0;
+    if (isKnownOrder && isOrderedTopic(topic.name, opening.messageTypes) !== topic.isOrdered) {
       const [is, wanted] = topic.isOrdered ? ["takes", "without"] : ["does not take", "with"];
       return refused(
         Code.BadRequest,
@@ -125,6 +129,15 @@ function checkName(name: string, code: Code, what: string, bytesMax: number): Re
   const bytes = Buffer.byteLength(name);
   if (bytes >= 1 && bytes <= bytesMax) return undefined;
   return refused(code, `a ${what} name has 1 to ${bytesMax} bytes with its namespace; this one has ${bytes}`);
+}
+
+/** It may be this one, and would begin anew: its positions must not be lost because its name is. */
+function refuseBesideUnnamed(name: string, { id }: ConsumerGroup): Refused {
+  return refused(
+    Code.InternalServerError,
+    `group ${name} is not known here, and the name of group ${id} is lost with a damaged part of the log (damage.json): say ` +
+      `whether it is this one, with the operator call "group.adopt" (docs/operations.md)`,
+  );
 }
 
 function refused(code: Code, message: string): Refused {

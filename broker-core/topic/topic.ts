@@ -13,9 +13,10 @@ export class Topic {
   readonly queues: number[];
   /**
    * Messages with a message group are handed out in the order of their group: the topic takes FIFO messages. Fixed for the
-   * life of an incarnation. What lies in a dead-letter topic has lost its turn already.
+   * life of an incarnation, but for one whose opening is lost (damage-repair.ts). What lies in a dead-letter topic has lost its
+   * turn already.
    */
-  readonly isOrdered: boolean;
+  isOrdered: boolean;
   /** Already among those to be served in this turn. */
   isWoken = false;
   /** Receives that wait, of all groups. With one the topic is in use. */
@@ -31,7 +32,7 @@ export class Topic {
     this.row = row;
     this.queues = table.queuesOf(row);
     const messageTypes = table.messageTypes(row);
-    this.isOrdered = mayBeOrdered(messageTypes) && isOrderedTopic(table.name(row), messageTypes);
+    this.isOrdered = isOrderedTopicOf(table, row, messageTypes);
   }
 
   /** Made when it is asked for: a send does not. */
@@ -60,11 +61,13 @@ export class Topic {
 
   set messageTypes(messageTypes: number) {
     this.#table.setMessageTypes(this.row, messageTypes);
+    this.isOrdered = isOrderedTopicOf(this.#table, this.row, messageTypes);
   }
 
   /**
    * Message groups have their place in so many queues: those the topic was opened with. Queues that were added later take
-   * messages without a group, so that no group ever has messages in two queues.
+   * messages without a group, so that no group ever has messages in two queues. 0: the record that opened the topic is lost, and
+   * nobody has opened it since.
    */
   get groupQueueCount(): number {
     return this.#table.groupQueueCount(this.row);
@@ -117,10 +120,15 @@ export class TopicSubscriptions {
 export const queueCountMax = 1024;
 
 /** MessageType FIFO of apache.rocketmq.v2, as a bit of `messageTypes`. */
-const fifoBit = 1 << 2;
+export const fifoBit = 1 << 2;
 
 /** Most topics take no FIFO messages: their names need not be looked at. */
 const mayBeOrdered = (messageTypes: number): boolean => (messageTypes & fifoBit) !== 0;
+
+/** Reads the name only where it counts. */
+function isOrderedTopicOf(table: TopicTable, row: number, messageTypes: number): boolean {
+  return mayBeOrdered(messageTypes) && isOrderedTopic(table.name(row), messageTypes);
+}
 
 /** Whether a topic of that name and those types keeps the order of message groups. */
 export function isOrderedTopic(name: string, messageTypes: number): boolean {
@@ -133,6 +141,13 @@ const deadLetterPrefix = "%DLQ%";
 export function deadLetterTopicName(groupName: string): string {
   const slash = groupName.lastIndexOf("/") + 1;
   return `${groupName.slice(0, slash)}${deadLetterPrefix}${groupName.slice(slash)}`;
+}
+
+/** The name of the group whose dead letters the topic holds; "": it holds none. */
+export function groupOfDeadLetterTopic(topicName: string): string {
+  if (!isDeadLetterTopic(topicName)) return "";
+  const slash = topicName.lastIndexOf("/") + 1;
+  return topicName.slice(0, slash) + topicName.slice(slash + deadLetterPrefix.length);
 }
 
 export function isDeadLetterTopic(topicName: string): boolean {

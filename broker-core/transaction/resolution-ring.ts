@@ -9,12 +9,15 @@ export const Resolution = {
   TooOld: 5,
   /** Its topic was deleted. */
   TopicGone: 6,
+  /** Its half message is lost with a damaged part of the log. */
+  Lost: 7,
 } as const;
 export type Resolution = (typeof Resolution)[keyof typeof Resolution];
 
 /** Resolutions remembered: a byte each, in memory and in every checkpoint. At 1 000 transactions/s the last 17 minutes. */
 export const resolutionsKept = 1 << 20;
 const capacityInitial = 1 << 10;
+const unknownRun = 0;
 
 /**
  * How the youngest transactions ended, by number, so that a repeated commit or rollback gets a true answer. Numbers are dense
@@ -55,10 +58,36 @@ export class ResolutionRing {
     if (number - this.#low === this.#outcomes.length) this.#makeRoom();
     this.#next = number + 1;
     this.#outcomes[number & (this.#outcomes.length - 1)] = Resolution.None;
+    const last = this.#runs.length - 1;
+    // Those before were given out by a run that nobody knew: most likely by this one.
+    if (this.#runs[last] === unknownRun) this.#runs[last] = run;
     if (this.#runs.at(-1) !== run) {
       this.#firsts.push(number);
       this.#runs.push(run);
     }
+  }
+
+  /** Numbers below `number` were given out by records that are lost, by all that is known by the run before or after them. */
+  skipTo(number: number): void {
+    // More than is remembered need not be gone through one by one.
+    if (number - this.#next > this.#kept) {
+      this.#next = number - this.#kept;
+      this.#low = this.#next;
+      this.#firsts.length = 0;
+      this.#runs.length = 0;
+    }
+    while (this.#next < number) {
+      const lost = this.#next;
+      this.begin(this.#runs.at(-1) ?? unknownRun);
+      this.resolve(lost, Resolution.Lost);
+    }
+  }
+
+  /** The run that gave a number out, as far as that is known; 0: it is not. */
+  runOf(number: number): number {
+    let at = this.#firsts.length - 1;
+    while (at >= 0 && this.#firsts[at]! > number) at--;
+    return this.#runs[at] ?? unknownRun;
   }
 
   /** Forgotten numbers are ignored. */

@@ -26,6 +26,7 @@ import { RollbackReason } from "../record/rollback-record.ts";
 import { readStoredMessage, type StoredMessage } from "../record/stored-message.ts";
 import type { Topic } from "../topic/topic.ts";
 import { CheckPace } from "./check-pace.ts";
+import { Resolution } from "./resolution-ring.ts";
 import { expiryMs } from "./transaction-clock.ts";
 import { decideEnd, TransactionSource } from "./transaction-end.ts";
 import { type TransactionIdSealer, transactionIdBlank } from "./transaction-id.ts";
@@ -131,7 +132,8 @@ export class TransactionCoordinator {
       );
     }
     const slot = transactions.find(id.number);
-    const isOurs = slot < 0 ? resolutions.isOfRun(id.number, id.run) : transactions.run[slot] === id.run;
+    const isLost = slot < 0 && resolutions.resolution(id.number) === Resolution.Lost;
+    const isOurs = slot < 0 ? isLost || resolutions.isOfRun(id.number, id.run) : transactions.run[slot] === id.run;
     if (!isOurs) {
       return refused(
         Code.InvalidTransactionId,

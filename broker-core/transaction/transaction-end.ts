@@ -46,6 +46,11 @@ export function decideEnd(isOpen: boolean, past: Resolution, wanted: number): En
         Code.TopicNotFound,
         "the topic of the transaction was deleted, and its half message with it; send the message again",
       );
+    case Resolution.Lost:
+      return refuse(
+        Code.InvalidTransactionId,
+        "the half message is lost with a damaged part of the log; send the message again",
+      );
     default:
       if (!isCommit) return done;
       return refuse(

@@ -34,6 +34,7 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator,
   // Orders and questions that go to every broker as they are; what each said stands side by side.
   for (const [path, method] of [
     ["groups/:name/reset", "group.reset"],
+    ["groups/:name/adopt", "group.adopt"],
     ["groups/:name/dead-letters/list", "dlq.list"],
     ["groups/:name/dead-letters/show", "dlq.show"],
     ["groups/:name/dead-letters/redrive", "dlq.redrive"],

@@ -15,7 +15,7 @@ interface CreateOptions extends ServerOption {
   readonly namespace: string;
 }
 
-/** `popmesh group create|delete|describe|reset`. */
+/** `popmesh group create|delete|describe|reset|adopt`. */
 export function register(program: Command): void {
   const group = program.command("group").description("create, delete, look at and reset consumer groups");
   withServer(
@@ -85,6 +85,24 @@ export function register(program: Command): void {
     const said = (await new ApiClient(options).post(path, order)) as FromAll<GroupReset>;
     print(formatted(options.output, said, () => resetText(name, dryRun, said)));
     printUnanswered(said.unanswered);
+  });
+  withServer(
+    group
+      .command("adopt")
+      .argument("<name>")
+      .description("say which group this is at a broker that has lost its name with a damaged part of its log")
+      .requiredOption("--broker <broker>", "the broker that says so")
+      .option(
+        "--group-id <id>",
+        "the number it knows the group by; left out: none of them, it begins anew",
+        wholeNumber,
+      )
+      .option("-n, --namespace <namespace>", "namespace of the group", defaultNamespace),
+  ).action(async (name: string, options: ServerOption & { broker: string; groupId?: number; namespace: string }) => {
+    const { broker, groupId, namespace } = options;
+    const path = `/v1/namespaces/${encodeURIComponent(namespace)}/groups/${encodeURIComponent(name)}/adopt`;
+    await new ApiClient(options).post(`${path}?broker=${encodeURIComponent(broker)}`, { groupId });
+    print(groupId === undefined ? `group "${name}" begins anew` : `group "${name}" goes on where group ${groupId} was`);
   });
 }
 

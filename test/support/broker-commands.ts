@@ -187,11 +187,27 @@ const rare = [
   ),
 ];
 
+/** Random histories of up to `commandsMax` steps. */
+export function brokerHistories(commandsMax: number): fc.Arbitrary<Iterable<fc.Command<object, BrokerRun>>> {
+  return fc.commands([...steps, ...rare], { maxCommands: commandsMax, size: "max" });
+}
+
+const ackRecent = step("ackRecent", fc.tuple(fc.nat(6)), (run, back) => {
+  if (run.receipts.length > back) run.ack(run.receipts.length - 1 - back, false);
+});
+const many = <T>(count: number, item: T): T[] => Array.from({ length: count }, () => item);
+
+/** The same with more that is handed out and acked: histories in which every record matters to those after it. */
+export function busyHistories(commandsMax: number): fc.Arbitrary<Iterable<fc.Command<object, BrokerRun>>> {
+  const busy = [...many(10, sendDurable), ...many(10, sendFifoDurable), ...many(20, receive), ...many(60, ackRecent)];
+  return fc.commands([...busy, ...steps, ...rare], { maxCommands: commandsMax, size: "max" });
+}
+
 /** Runs random histories of up to `commandsMax` steps; returns what they did, so that a run that did too little fails. */
 export function checkBrokerModel(runs: number, commandsMax: number, seed: number | undefined): ModelCounts {
   const total: ModelCounts = { ...countsBlank };
   fc.assert(
-    fc.property(fc.commands([...steps, ...rare], { maxCommands: commandsMax, size: "max" }), (commands) => {
+    fc.property(brokerHistories(commandsMax), (commands) => {
       const run = new BrokerRun();
       fc.modelRun(() => ({ model: {}, real: run }), commands);
       run.drain();

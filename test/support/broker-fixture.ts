@@ -89,7 +89,12 @@ export function messageBytes(parts: MessageParts): Buffer {
   const { Message } = apache.rocketmq.v2;
   const userProperties = { ...properties };
   return Buffer.from(
-    Message.encode({ topic: { name: "t" }, userProperties, systemProperties, body: Buffer.from(body) }).finish(),
+    Message.encode({
+      topic: { resourceNamespace: "ns", name: "orders" },
+      userProperties,
+      systemProperties,
+      body: Buffer.from(body),
+    }).finish(),
   );
 }
 
@@ -162,13 +167,22 @@ export class BrokerFixture {
     this.log.onDurable = (position) => this.state.onDurable(position, this.now);
   }
 
+  /** Positions of records that a start finds lost. */
+  readonly lost = new Set<number>();
+  /** What lies from here on was written by a broker that knew what was lost. */
+  knownFrom = Number.POSITIVE_INFINITY;
+
   /** The image that the log needs to be read from its beginning, once it does not begin at 0. */
   base: Buffer | undefined;
 
   /** Another state from the same log; it must equal the live one. */
   rebuild(image?: Buffer): BrokerState {
     const state = this.#makeState(image ?? this.base);
-    for (const record of this.log.records(state.replayFrom ?? 0)) state.replay(record);
+    for (const record of this.log.records(state.replayFrom ?? 0)) {
+      if (record.position >= this.knownFrom) state.known();
+      if (this.lost.has(record.position)) state.lost(record.position, record.nextPosition);
+      else state.replay(record);
+    }
     state.goLive(this.now);
     return state;
   }

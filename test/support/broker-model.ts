@@ -6,7 +6,7 @@ import { readDeadLetterRecord } from "../../broker-core/record/dead-letter-recor
 import { TrimReason } from "../../broker-core/record/log-trimmed-record.ts";
 import { Code } from "../../proto/code.ts";
 import { type Answer, BrokerFixture, type Got, messageBytes } from "./broker-fixture.ts";
-import { TimedModel, type TimedState, timedCountsBlank, timedStateBlank } from "./timed-model.ts";
+import { type ModelTimed, TimedModel, type TimedState, timedCountsBlank, timedStateBlank } from "./timed-model.ts";
 import {
   type ModelTransaction,
   modelCheckPolicy,
@@ -98,8 +98,8 @@ interface HeldReceipt {
   readonly receipt: Buffer;
 }
 
-const queueCount = 3;
-const topicName = "ns/orders";
+export const queueCount = 3;
+export const topicName = "ns/orders";
 export const tags = ["red", "blue"] as const;
 /** Message groups. */
 export const keys = ["ann", "bob", "cat", "dan"] as const;
@@ -131,6 +131,33 @@ export const countsBlank = {
   inOrder: 0,
 };
 export type ModelCounts = typeof countsBlank;
+
+/** How a message stands at a group, by the model. */
+export interface MessageStanding {
+  readonly id: string;
+  readonly queueId: number;
+  readonly offset: number;
+  readonly key: string;
+  /** Of the record by which it is in its queue. */
+  readonly position: number;
+  readonly standing: "pending" | "acked" | "dead" | "outside";
+}
+
+export interface GroupTruth {
+  readonly name: string;
+  readonly id: number;
+  readonly attemptsMax: number;
+  readonly inFlightMax: number;
+  readonly filter: string;
+  readonly messages: readonly MessageStanding[];
+}
+
+export interface BrokerTruth {
+  readonly topicId: number;
+  readonly incarnation: number;
+  readonly groups: readonly GroupTruth[];
+  readonly timed: readonly ModelTimed[];
+}
 
 function isLive({ state }: ModelLease): boolean {
   return state === "in-flight" || state === "ready";
@@ -208,6 +235,34 @@ export class BrokerRun {
   /** What the history did, transactions and timed messages included. */
   get allCounts(): ModelCounts {
     return { ...this.counts, ...this.#transactions.counts, ...this.#timed.counts };
+  }
+
+  /** Everything is on disk: what each group that reads the topic is to get, and what it must not get again. */
+  truth(): BrokerTruth {
+    const { topicId, incarnation, messages, groups, logBegin, timed } = this.#model;
+    const reading = groups.filter(({ start }) => start !== undefined);
+    return {
+      topicId,
+      incarnation,
+      timed: structuredClone(timed.messages),
+      groups: reading.map((group) => {
+        const pending = new Set(this.#pending(group).map(({ id }) => id));
+        const standingOf = ({ id, position }: ModelMessage): MessageStanding["standing"] => {
+          if (pending.has(id)) return "pending";
+          const state = position < logBegin ? undefined : group.leases.get(id)?.state;
+          return state === "acked" || state === "dead" ? state : "outside";
+        };
+        const { name, id, attemptsMax, inFlightMax, filter } = group;
+        return {
+          name,
+          id,
+          attemptsMax,
+          inFlightMax,
+          filter,
+          messages: messages.map((m) => ({ ...m, standing: standingOf(m) })),
+        };
+      }),
+    };
   }
 
   get parkedCount(): number {

@@ -139,6 +139,12 @@ export class MemoryLog implements LogWriter, LogReader {
     });
   }
 
+  /** As a crash does that comes before the rest is written: what lies at `position` or above never was. */
+  cut(position: number): void {
+    this.writtenPosition = position;
+    this.durablePosition = position;
+  }
+
   /** "kill": the process dies, what was written stays. "power": only what is durable stays, and nobody is answered. */
   crash(kind: "kill" | "power"): void {
     const kept = kind === "kill" ? this.writtenPosition : this.durablePosition;

@@ -567,6 +567,47 @@ describe("CommitLog", () => {
       );
     });
 
+    it("keeps lost what a start has gone on without, also when it can be read again, and tells from where on that is known", async () => {
+      const path = "log/00000000000000000000.log";
+      const { log } = await open();
+      const positions = ["a", "b", "c"].map((text) => append(log, text.repeat(100)));
+      await clock.advanceAndSettle(200);
+      log.abandon();
+      disk.kill();
+      const whole = disk.contents(path);
+      const told: string[] = [];
+      const damage = {
+        lost: (from: number) => told.push(`lost ${positions.indexOf(from)}`),
+        known: () => told.push("known"),
+      };
+      disk.alter(path, (bytes) => bytes.fill(0, 1024 + positions[1]!, 1024 + positions[1]! + 5));
+      const second = await open({ damage });
+      assert.deepEqual(told.splice(0), ["lost 1"]);
+      append(second.log, "d");
+      await clock.advanceAndSettle(200);
+      second.log.abandon();
+      disk.kill();
+      disk.alter(path, (bytes) => whole.copy(bytes, 1024 + positions[1]!, 1024 + positions[1]!, 1024 + positions[2]!));
+      const third = await open({ damage });
+      assert.deepEqual(told.splice(0), ["lost 1", "known"]);
+      assert.deepEqual(
+        third.visited.map(({ text }) => text[0]),
+        ["a", "c", "d"],
+      );
+      third.log.abandon();
+      disk.kill();
+      // Who begins the log anew has nothing to do with what the old one lost.
+      for (const old of disk.paths().filter((each) => each.startsWith("log/"))) disk.remove(old);
+      const anew = await open({ damage });
+      assert.deepEqual(told.splice(0), []);
+      for (const text of ["e", "f", "g", "h"]) append(anew.log, text.repeat(100));
+      await clock.advanceAndSettle(200);
+      anew.log.abandon();
+      disk.kill();
+      assert.equal((await open({ damage })).visited.length, 4);
+      assert.deepEqual(told, []);
+    });
+
     it("refuses a log of a newer release and leaves its bytes alone", async () => {
       const path = "log/00000000000000000000.log";
       const { log } = await open();

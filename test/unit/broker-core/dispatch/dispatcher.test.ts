@@ -158,6 +158,17 @@ describe("following the log", () => {
     assert.throws(() => replay(without(RecordType.Message)), /offset 1 follows/);
     const popAt = records.findIndex((r) => r.type === RecordType.Ack) - 1;
     assert.throws(() => replay(records.filter((_, i) => i !== popAt)), /does not hold/);
+    // The same where something is lost before it is a consequence; where that was known already, it is not.
+    for (const isKnown of [false, true]) {
+      const state = fresh();
+      state.lost(0, 1);
+      if (isKnown) state.known();
+      const goOn = () => {
+        for (const record of without(RecordType.CursorOpened)) state.replay(record);
+      };
+      if (isKnown) assert.throws(goOn, /never opened/);
+      else assert.doesNotThrow(goOn);
+    }
     for (const record of records) {
       const cut = { ...record, body: record.body.subarray(0, 3) };
       assert.throws(() => fresh().replay(cut), /fixed part alone/, `record type ${record.type}`);

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { RecordType } from "../../../../broker-core/commit-log/log.ts";
 import { IndexFiles, indexDirectory } from "../../../../broker-core/consume-queue/index-files.ts";
 import { IndexDamage } from "../../../../broker-core/consume-queue/index-pages.ts";
+import { messageId } from "../../../../broker-core/record/message-record.ts";
 import { silentLog } from "../../../../proto/runtime/log.ts";
 import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
 import { BrokerFixture, messageBytes } from "../../../support/broker-fixture.ts";
@@ -223,6 +225,28 @@ describe("an index that was lost", () => {
     }
     assert.equal(starts, 2);
     s.assertSameAsLog();
+    s.consume();
+  });
+
+  it("is read from a log with lost records, too: what is left has its places, and what is lost keeps its offsets", async () => {
+    const s = new Setting();
+    s.work(1_500);
+    const image = await s.checkpoint();
+    for (const name of s.disk.list(indexDirectory)) s.disk.remove(`${indexDirectory}/${name}`);
+    const messages = Array.from(s.f.log.records(), ({ type, position }) => ({ type, position })).filter(
+      ({ type }) => type === RecordType.Message,
+    );
+    for (let i = 3; i < messages.length; i += 40) {
+      const { position } = messages[i]!;
+      s.left.delete(messageId(s.f.log.read(position).body, 0));
+      s.f.lost.add(position);
+      s.f.log.damaged.add(position);
+    }
+    const ends = () => s.f.state.topics().map(({ name, messages: count }) => [name, count]);
+    const before = ends();
+    s.restart(image);
+    assert.deepEqual(ends(), before, "no offset is given out again");
+    s.f.knownFrom = s.f.log.endPosition;
     s.consume();
   });
 });

@@ -69,7 +69,8 @@ describe("records come back as they were written", () => {
   });
 
   it("cursors", () => {
-    const cursors = fc.record({ groupId: u32, topicId: u32, wallMs: ms, offsets: fc.array(u53) }, plain);
+    const names = { groupName: text, topicName: text };
+    const cursors = fc.record({ groupId: u32, topicId: u32, wallMs: ms, offsets: fc.array(u53), ...names }, plain);
     fc.assert(
       fc.property(cursors, (record) => {
         const read = trip(cursorOpenedBytes(record), (b, at) => writeCursorOpened(record, b, at), readCursorOpened);

@@ -20,6 +20,7 @@ describe("the decision about an end", () => {
       ["ChecksExhausted", "done", "BAD_REQUEST", "done", "BAD_REQUEST"],
       ["TooOld", "done", "BAD_REQUEST", "done", "BAD_REQUEST"],
       ["TopicGone", "done", "TOPIC_NOT_FOUND", "TOPIC_NOT_FOUND", "BAD_REQUEST"],
+      ["Lost", "done", "INVALID_TRANSACTION_ID", "INVALID_TRANSACTION_ID", "BAD_REQUEST"],
     ]);
   });
 

@@ -1,0 +1,329 @@
+import { EntryFlag } from "../consume-queue/index-entry.ts";
+import { LeaseState, none } from "../pop/lease-table.ts";
+import type { Subscription } from "../pop/subscription.ts";
+import type { BrokerTables } from "./broker-tables.ts";
+import type { GroupOrder } from "./group-order.ts";
+import type { LeaseFollower } from "./lease-follower.ts";
+
+/**
+ * Follows hand-outs, acks and all else that concerns single messages of a group while records before them are lost
+ * (replay-damage.ts). Two rules decide everything:
+ *
+ * - what a record says happened: an ack of a message proves that it was handed out, and, in a message group, that all before it
+ *   are settled;
+ * - what no record says did not happen: a message that may have been handed out and was not seen to be settled comes back.
+ *
+ * So an ack that is left is never undone, and no message is lost; one whose ack is lost comes once more.
+ */
+export class LeaseRepair {
+  readonly #tables: BrokerTables;
+  readonly #order: GroupOrder;
+  readonly #leases: LeaseFollower;
+  /**
+   * Lost messages that are out, by subscription and queue: each locks a message group that nobody knows any more, so whatever is not
+   * handed out meanwhile may wait for it.
+   */
+  readonly #lostOut = new Map<number, Set<number>>();
+
+  constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower) {
+    this.#tables = tables;
+    this.#order = order;
+    this.#leases = leases;
+  }
+
+  /**
+   * Row of a message that, by a record, the group holds; `none`: the group is done with it by all that is known, and the record
+   * says nothing new. The offset is below the end of its queue.
+   */
+  held(subscription: Subscription, queueId: number, offset: number): number {
+    const { leases } = this.#tables;
+    if (this.#isLost(subscription, queueId, offset)) {
+      this.#lostOut.get(keyOf(subscription, queueId))?.delete(offset);
+      return none;
+    }
+    let slot = leases.find(subscription.slot, queueId, offset);
+    if (slot === none && offset >= subscription.cursors[queueId]!) {
+      slot = this.#handOutThrough(subscription, queueId, offset);
+    }
+    if (slot === none && this.#waits(subscription, queueId, offset))
+      slot = this.#handOut(subscription, queueId, offset);
+    if (slot === none) return none;
+    if (leases.state[slot] === LeaseState.Dead) this.#leases.revive(slot, subscription);
+    this.#takeTurn(subscription, slot);
+    return slot;
+  }
+
+  /**
+   * Row of a message that a record hands out, before the lease is granted. `none`: the message is lost. With `held`, and the row of
+   * a message that was never handed out before is added.
+   */
+  handedOut(subscription: Subscription, queueId: number, offset: number): number {
+    const { leases } = this.#tables;
+    if (this.#isLost(subscription, queueId, offset)) {
+      this.#lostIsOut(subscription, queueId, offset);
+      return none;
+    }
+    const slot = leases.find(subscription.slot, queueId, offset);
+    if (slot === none) {
+      // At the position or above, `cursorMoved` comes to it.
+      if (offset >= subscription.cursors[queueId]!) return this.#leases.add(subscription, queueId, offset);
+      return this.#handOut(subscription, queueId, offset);
+    }
+    if (leases.state[slot] === LeaseState.Dead) this.#leases.revive(slot, subscription);
+    this.#takeTurn(subscription, slot);
+    return slot;
+  }
+
+  /**
+   * The group's position in a queue is about to rise to `end`; what the record hands out has its row. What lies between and was not
+   * handed out did not match the filter or waits for its message group, unless hand-outs may be missing (`isMissing`: are).
+   */
+  cursorMoved(subscription: Subscription, queueId: number, end: number, isMissing = false): void {
+    const { damage, isPartial } = this.#tables;
+    const { isOrdered } = subscription.topic;
+    // Who says that hand-outs are missing knows of no more than up to `end`: the doubt about what follows stays.
+    const isLostOut = (this.#lostOut.get(keyOf(subscription, queueId))?.size ?? 0) > 0;
+    const inDoubt = isMissing || damage.isInDoubt(subscription.slot, queueId, isOrdered) || isLostOut;
+    if (!isOrdered || isPartial) {
+      if (inDoubt) this.#bringBackBelow(subscription, queueId, end);
+      return;
+    }
+    if (inDoubt || subscription.lockCount > 0 || subscription.inFlight > 0) {
+      this.#followOrder(subscription, queueId, end, inDoubt);
+    }
+  }
+
+  /** A message was handed out again that lies at the group's position or above: the first hand-out is missing. */
+  raiseThrough(subscription: Subscription, queueId: number, offset: number): void {
+    if (offset < subscription.cursors[queueId]!) return;
+    this.#tables.damage.missedHandOut();
+    this.cursorMoved(subscription, queueId, offset + 1, true);
+    this.#raise(subscription, queueId, offset + 1);
+  }
+
+  /** `count` messages of a message group, the last of them at `offset`, were settled without a hand-out. */
+  passed(subscription: Subscription, queueId: number, offset: number): void {
+    if (this.#tables.isPartial || this.#isLost(subscription, queueId, offset)) return;
+    if (offset >= subscription.cursors[queueId]!) this.cursorMoved(subscription, queueId, offset + 1, true);
+    this.#raise(subscription, queueId, offset + 1);
+    this.#settleThrough(subscription, queueId, offset);
+  }
+
+  /** The group has this message, and nobody holds it but, unless `isBack`, perhaps a client. */
+  comesBack(subscription: Subscription, queueId: number, offset: number, isBack: boolean): void {
+    const { leases } = this.#tables;
+    if (this.#isLost(subscription, queueId, offset)) return;
+    let slot = leases.find(subscription.slot, queueId, offset);
+    if (slot !== none && leases.state[slot] === LeaseState.Dead) this.#leases.revive(slot, subscription);
+    if (slot !== none && isBack && leases.state[slot] === LeaseState.InFlight) {
+      this.#leases.forget(slot, subscription);
+      slot = none;
+    }
+    if (slot !== none) return;
+    if (offset >= subscription.cursors[queueId]!) this.#handOutThrough(subscription, queueId, offset);
+    else this.#leases.bringBack(subscription, queueId, offset);
+  }
+
+  /** A message died in its group. The row is there, whatever is missing. */
+  dies(subscription: Subscription, queueId: number, offset: number): number {
+    const slot = this.held(subscription, queueId, offset);
+    if (slot !== none || this.#isLost(subscription, queueId, offset)) return slot;
+    return this.#leases.bringBack(subscription, queueId, offset);
+  }
+
+  /** A dead letter is redriven; `none`: it is back already, or lost. */
+  redriven(subscription: Subscription, queueId: number, offset: number): number {
+    const { leases } = this.#tables;
+    if (this.#isLost(subscription, queueId, offset)) return none;
+    const known = leases.find(subscription.slot, queueId, offset);
+    if (known !== none) return leases.state[known] === LeaseState.Dead ? known : none;
+    if (offset >= subscription.cursors[queueId]!) {
+      this.#handOutThrough(subscription, queueId, offset);
+      return none;
+    }
+    const slot = this.#waits(subscription, queueId, offset)
+      ? this.#handOut(subscription, queueId, offset)
+      : this.#leases.bringBack(subscription, queueId, offset);
+    this.#leases.die(slot, subscription);
+    return slot;
+  }
+
+  /** Records that follow have to go with the state. */
+  end(): void {
+    this.#lostOut.clear();
+  }
+
+  #lostIsOut(subscription: Subscription, queueId: number, offset: number): void {
+    if (!subscription.topic.isOrdered) return;
+    const key = keyOf(subscription, queueId);
+    const known = this.#lostOut.get(key);
+    if (known === undefined) this.#lostOut.set(key, new Set([offset]));
+    else known.add(offset);
+  }
+
+  /** Everything of a message group up to a message is settled: by hand-outs and acks, or by records that are lost. */
+  #settleThrough(subscription: Subscription, queueId: number, offset: number): void {
+    const { locks, leases } = this.#tables;
+    for (let row = this.#rowOf(subscription, queueId, offset); row !== none; ) {
+      const holder = locks.holder[row]!;
+      if (holder === none || leases.offset[holder]! > offset) {
+        this.#settleSkipped(subscription, row, offset);
+        return;
+      }
+      this.#leases.forget(holder, subscription);
+      row = this.#rowOf(subscription, queueId, offset);
+    }
+  }
+
+  /** Of the messages that wait in a message group, those up to `offset` are settled. */
+  #settleSkipped(subscription: Subscription, row: number, offset: number): void {
+    const { locks } = this.#tables;
+    const count = this.#skippedThrough(subscription, row, offset);
+    if (count === 0) return;
+    const isUnlocked = locks.holder[row] === none;
+    if (isUnlocked) subscription.unlocked.remove(row);
+    locks.settle(row, offset, count);
+    subscription.skipped -= count;
+    if (isUnlocked) this.#order.nextTurn(subscription, row);
+  }
+
+  #skippedThrough(subscription: Subscription, row: number, through: number): number {
+    const { queues, locks } = this.#tables;
+    const queueId = locks.queueId[row]!;
+    const queue = subscription.topic.queues[queueId]!;
+    const end = Math.min(through + 1, subscription.cursors[queueId]!);
+    let count = 0;
+    if (locks.skippedCount[row] === 0) return 0;
+    for (let offset = Math.max(locks.skippedFrom[row]!, queues.beginOffset(queue)); offset < end; offset++) {
+      if (queues.groupHash(queues.entry(queue, offset)) === locks.groupHash[row]) count++;
+    }
+    return Math.min(count, locks.skippedCount[row]!);
+  }
+
+  /**
+   * The first hand-out of a message below the group's position. In a message group it takes its turn: whoever held the lock is
+   * settled, and so are those that waited before it.
+   */
+  #handOut(subscription: Subscription, queueId: number, offset: number): number {
+    const slot = this.#leases.add(subscription, queueId, offset);
+    if (this.#groupHash(subscription, queueId, offset) !== 0) this.#lockFor(subscription, slot, queueId, offset);
+    return slot;
+  }
+
+  /** A message is out, or back and first in turn: it has the lock of its message group. */
+  #lockFor(subscription: Subscription, slot: number, queueId: number, offset: number): void {
+    const { locks, leases } = this.#tables;
+    const groupHash = this.#groupHash(subscription, queueId, offset);
+    let row = locks.find(subscription.slot, queueId, groupHash);
+    while (row !== none && locks.holder[row] !== none) {
+      if (locks.holder[row] === slot) return;
+      this.#leases.forget(locks.holder[row]!, subscription);
+      row = locks.find(subscription.slot, queueId, groupHash);
+    }
+    if (row === none) {
+      row = locks.add(subscription.slot, queueId, groupHash);
+      subscription.lockCount++;
+    } else {
+      subscription.unlocked.remove(row);
+      const count = this.#skippedThrough(subscription, row, offset);
+      if (count > 0) locks.settle(row, offset, count);
+      subscription.skipped -= count;
+    }
+    locks.holder[row] = slot;
+    leases.lock[slot] = row;
+  }
+
+  /** The message was handed out by a record that is lost, and so, perhaps, were those between the position and it. */
+  #handOutThrough(subscription: Subscription, queueId: number, offset: number): number {
+    const slot = this.#leases.bringBack(subscription, queueId, offset);
+    this.raiseThrough(subscription, queueId, offset);
+    return slot;
+  }
+
+  #raise({ cursors }: Subscription, queueId: number, end: number): void {
+    cursors[queueId] = Math.max(cursors[queueId]!, end);
+  }
+
+  #bringBackBelow(subscription: Subscription, queueId: number, end: number): void {
+    const { leases } = this.#tables;
+    for (let offset = subscription.cursors[queueId]!; offset < end; offset++) {
+      if (leases.find(subscription.slot, queueId, offset) !== none) continue;
+      if (!this.#isLost(subscription, queueId, offset)) this.#leases.bringBack(subscription, queueId, offset);
+    }
+  }
+
+  /** As `GroupOrder.cursorMoved`; where hand-outs may be missing, what nobody holds comes back in its turn. */
+  #followOrder(subscription: Subscription, queueId: number, end: number, inDoubt: boolean): void {
+    const { locks, leases } = this.#tables;
+    const begin = subscription.cursors[queueId]!;
+    // The youngest message that is out, by message group: those before it are settled.
+    const outAt = new Map<number, number>();
+    for (let offset = begin; offset < end; offset++) {
+      if (leases.find(subscription.slot, queueId, offset) === none) continue;
+      outAt.set(this.#groupHash(subscription, queueId, offset), offset);
+    }
+    for (let offset = begin; offset < end; offset++) {
+      const groupHash = this.#groupHash(subscription, queueId, offset);
+      let slot = leases.find(subscription.slot, queueId, offset);
+      if (groupHash === 0) {
+        const isMissing = inDoubt && slot === none && !this.#isLost(subscription, queueId, offset);
+        if (isMissing) this.#leases.bringBack(subscription, queueId, offset);
+        continue;
+      }
+      const row = locks.find(subscription.slot, queueId, groupHash);
+      if (slot !== none) {
+        // A log of an early version may hold hand-outs of several messages of one group: the first has the lock.
+        const holder = row === none ? none : locks.holder[row]!;
+        if (holder === none || leases.offset[holder]! < begin) this.#lockFor(subscription, slot, queueId, offset);
+        continue;
+      }
+      if ((outAt.get(groupHash) ?? -1) > offset) continue;
+      if (row !== none) {
+        locks.skip(row, offset);
+        subscription.skipped++;
+      } else if (inDoubt) {
+        slot = this.#leases.bringBack(subscription, queueId, offset);
+        this.#lockFor(subscription, slot, queueId, offset);
+      }
+    }
+  }
+
+  /** A redriven message that waited for its message group has got its turn: who was out is settled. */
+  #takeTurn(subscription: Subscription, slot: number): void {
+    const { leases, locks } = this.#tables;
+    while (leases.state[slot] === LeaseState.Queued) {
+      const row = this.#rowOf(subscription, leases.queueId[slot]!, leases.offset[slot]!);
+      // Whoever is forgotten hands the lock on.
+      this.#leases.forget(locks.holder[row]!, subscription);
+    }
+  }
+
+  /** Whether the message was passed by because an earlier one of its message group was out, and is not settled. */
+  #waits(subscription: Subscription, queueId: number, offset: number): boolean {
+    if (!subscription.topic.isOrdered || this.#tables.isPartial) return false;
+    const { locks } = this.#tables;
+    const row = this.#rowOf(subscription, queueId, offset);
+    return row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!;
+  }
+
+  #isLost({ topic }: Subscription, queueId: number, offset: number): boolean {
+    const { queues } = this.#tables;
+    return (queues.flags(queues.entry(topic.queues[queueId]!, offset)) & EntryFlag.Lost) !== 0;
+  }
+
+  /** 0: it has none that counts. */
+  #groupHash({ topic }: Subscription, queueId: number, offset: number): number {
+    if (!topic.isOrdered || this.#tables.isPartial) return 0;
+    const { queues } = this.#tables;
+    return queues.groupHash(queues.entry(topic.queues[queueId]!, offset));
+  }
+
+  #rowOf(subscription: Subscription, queueId: number, offset: number): number {
+    const groupHash = this.#groupHash(subscription, queueId, offset);
+    return groupHash === 0 ? none : this.#tables.locks.find(subscription.slot, queueId, groupHash);
+  }
+}
+
+function keyOf({ slot }: Subscription, queueId: number): number {
+  return slot * 0x1_0000 + queueId;
+}

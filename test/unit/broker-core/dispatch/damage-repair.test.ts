@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { RecordType } from "../../../../broker-core/commit-log/log.ts";
+import { Code } from "../../../../proto/code.ts";
+import { BrokerFixture, messageBytes } from "../../../support/broker-fixture.ts";
+
+/** The `nth` record of a type is found lost by a broker that starts now. */
+function lose(f: BrokerFixture, ...which: readonly (readonly [type: RecordType, nth: number])[]): void {
+  for (const [type, nth] of which) {
+    const ofType = Array.from(f.log.records()).filter((record) => record.type === type);
+    f.lost.add(ofType[nth]!.position);
+    f.log.damaged.add(ofType[nth]!.position);
+  }
+  f.crash("kill");
+}
+
+function fixture() {
+  const f = new BrokerFixture({ groupStart: "beginning" });
+  const t = f.topic();
+  const g = f.group();
+  return { f, t, g, ids: () => f.receive(t, g).map(({ id }) => id) };
+}
+
+describe("a start on a log with lost records", () => {
+  it("keeps the offset of a lost message taken, gives nothing for it, and says where it was", () => {
+    const { f, t, ids } = fixture();
+    f.sendMany(t, 4);
+    lose(f, [RecordType.Message, 1], [RecordType.Message, 2]);
+    assert.deepEqual(f.state.damageConsequences.messages, [
+      { topic: "ns/orders", queueId: 0, firstOffset: 1, count: 2 },
+    ]);
+    assert.deepEqual(ids(), ["m1", "m4"]);
+    const { items, damaged } = f.operate<{ items: { offset: number }[]; damaged: number[] }>("topic.export", {
+      ...{ topic: "ns/orders", queueId: 0, from: 0 },
+    });
+    assert.deepEqual(
+      [items.map(({ offset }) => offset), damaged],
+      [
+        [0, 3],
+        [1, 2],
+      ],
+    );
+  });
+
+  it("brings back what a lost hand-out held, also behind the messages of it whose acks are left", () => {
+    const { f, t, g, ids } = fixture();
+    f.sendMany(t, 3);
+    const [first] = f.receive(t, g, { batch: 2 });
+    f.ack(g, first!.receipt);
+    f.receive(t, g);
+    lose(f, [RecordType.Pop, 0]);
+    f.pass(11_000);
+    assert.deepEqual(ids(), ["m2", "m3"]);
+  });
+
+  it("counts a send of several as whole that it cuts in two, and serves what is left of it", () => {
+    const { f, t, ids } = fixture();
+    const messages = ["a", "b", "c"].map((id) => messageBytes({ id }));
+    f.state.send({ topicId: t, laneMark: "", bornHost: "", messages }, f.now);
+    f.sync();
+    f.send(t, { id: "d" });
+    lose(f, [RecordType.Message, 1]);
+    assert.deepEqual(ids(), ["a", "c", "d"]);
+  });
+
+  it("does so without its last record too, as long as its offsets were not given out again", () => {
+    for (const isTorn of [false, true]) {
+      const { f, t, ids } = fixture();
+      const messages = ["a", "b", "c"].map((id) => messageBytes({ id }));
+      f.state.send({ topicId: t, laneMark: "", bornHost: "", messages }, f.now);
+      f.sync();
+      if (isTorn) {
+        // The crash came before the last record; what lies there now is something else, and lost.
+        const last = Array.from(f.log.records()).at(-1)!.position;
+        f.log.cut(last);
+        f.crash("kill");
+        f.topic("ns/other");
+      }
+      f.send(t, { id: "d" });
+      lose(f, isTorn ? [RecordType.TopicOpened, 1] : [RecordType.Message, 2]);
+      assert.deepEqual(ids(), isTorn ? ["d"] : ["a", "b", "d"]);
+    }
+  });
+
+  it("refuses unknown groups while one has lost its name, until an operator says which it is: no position is reset", () => {
+    const { f, t, g } = fixture();
+    f.sendMany(t, 3);
+    const [first] = f.receive(t, g, { batch: 1 });
+    f.ack(g, first!.receipt);
+    lose(f, [RecordType.GroupOpened, 0], [RecordType.CursorOpened, 0]);
+    const backoff = { delaysMs: [1000], initialMs: 0, maxMs: 0, multiplier: 0 };
+    const opening = { name: "ns/billing", generation: 1, attemptsMax: 3, inflightMax: 0, backoff };
+    const refused = f.state.openGroup(opening, f.now);
+    assert.ok(!refused.ok && refused.code === Code.InternalServerError, "a lost name is no unknown group");
+    assert.match(refused.message, /the name of group 1 is lost .*"group.adopt"/);
+    const asNew = f.operate<{ groupId: number }>("group.adopt", { group: "ns/other" });
+    assert.equal(asNew.groupId, 2);
+    const wrong = f.state.operate("group.adopt", { group: "ns/billing", groupId: 2 }, f.now);
+    assert.ok(!(wrong instanceof Promise) && !wrong.ok && /those are 1/.test(wrong.message));
+    f.operate("group.adopt", { group: "ns/billing", groupId: 1 });
+    const opened = f.state.openGroup(opening, f.now);
+    assert.ok(opened.ok && opened.id === 1);
+    f.sync();
+    assert.deepEqual(
+      f.receive(t, 1).map(({ id }) => id),
+      ["m2", "m3"],
+    );
+    f.knownFrom = f.log.endPosition;
+    f.assertRebuilt();
+  });
+
+  it("tells the producer of a lost half message so, and remembers the end of one whose end is left", () => {
+    const { f, t, ids } = fixture();
+    const transactions = [f.sendHalf(t, { id: "a" }), f.sendHalf(t, { id: "b" }), f.sendHalf(t, { id: "c" })];
+    f.endOk(transactions[1]!, "COMMIT");
+    lose(f, [RecordType.HalfMessage, 0], [RecordType.HalfMessage, 1]);
+    const ended = f.end(transactions[0]!, "COMMIT");
+    assert.ok(!ended.ok && ended.code === Code.InvalidTransactionId);
+    assert.match(ended.message, /the half message is lost with a damaged part of the log/);
+    f.endOk(transactions[1]!, "COMMIT");
+    f.endOk(transactions[2]!, "COMMIT");
+    assert.deepEqual(ids(), ["c"], "the offset that b was given is passed by");
+  });
+
+  it("lets a topic live on whose opening is lost, as its next opening says it is", () => {
+    for (const messageTypes of [0b110, 0b10]) {
+      const f = new BrokerFixture({ groupStart: "beginning" });
+      const t = f.topic("ns/orders", { messageTypes, queueCount: 2 });
+      f.send(t, messageTypes === 0b110 ? { group: "ann" } : {});
+      f.sendMany(t, 3);
+      lose(f, [RecordType.TopicOpened, 0]);
+      const again = f.topic("ns/orders", { messageTypes, queueCount: 2, incarnation: 5 });
+      assert.equal(again, t);
+      const found = new Set(f.receive(t, f.group()).map(({ id }) => id));
+      assert.equal(found.size, 4);
+      const changed = { name: "ns/orders", incarnation: 5, queueCount: 2, messageTypes: messageTypes ^ 0b100 };
+      assert.equal(f.state.openTopic(changed, f.now).ok, false, "from then on order is for life");
+    }
+  });
+});
