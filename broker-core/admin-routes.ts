@@ -17,13 +17,15 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
   /** Topics that have had open transactions or delayed messages: their gauges go back to 0. */
   const transactionTopics = new Set<string>();
   const delayedTopics = new Set<string>();
+  /** Of the last look, by their text: instances of broadcast groups and deleted topics go. */
+  const lagLabels = new Map<string, { readonly group: string; readonly topic: string }>();
   server.route("GET", "/ready", () => {
     const reason = subject.notReadyBecause();
     return reason === undefined ? textAnswer(200, "ready") : textAnswer(503, reason);
   });
   server.route("GET", "/healthz", () => textAnswer(200, "alive"));
   server.route("GET", "/stats/prometheus", () => {
-    refreshLag(subject, transactionTopics);
+    refreshLag(subject, transactionTopics, lagLabels);
     refreshDelayed(subject, delayedTopics);
     return {
       status: 200,
@@ -37,10 +39,23 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
   );
 }
 
+const lagMetrics = ["ready_messages", "blocked_messages", "in_flight_messages", "dead_letters"].map(
+  (what) => `popmesh_broker_${what}`,
+);
+
 /** Lag is read when somebody asks: counting it on every message would cost every message. */
-function refreshLag({ metrics, port }: AdminSubject, transactionTopics: Set<string>): void {
+function refreshLag(
+  { metrics, port }: AdminSubject,
+  transactionTopics: Set<string>,
+  known: Map<string, { readonly group: string; readonly topic: string }>,
+): void {
+  const before = new Map(known);
+  known.clear();
   for (const { group, topic, ready, blocked, inFlight, deadLetters } of port.subscriptions()) {
     const labels = { group, topic };
+    const key = `${group}\n${topic}`;
+    known.set(key, labels);
+    before.delete(key);
     metrics.gauge("popmesh_broker_ready_messages", "Messages a group could get now.", labels).set(ready);
     metrics
       .gauge("popmesh_broker_blocked_messages", "Messages behind an earlier one of their message group.", labels)
@@ -48,6 +63,7 @@ function refreshLag({ metrics, port }: AdminSubject, transactionTopics: Set<stri
     metrics.gauge("popmesh_broker_in_flight_messages", "Messages handed out and not settled.", labels).set(inFlight);
     metrics.gauge("popmesh_broker_dead_letters", "Messages moved to the dead-letter queue.", labels).set(deadLetters);
   }
+  for (const labels of before.values()) for (const name of lagMetrics) metrics.remove(name, labels);
   for (const topic of transactionTopics) openTransactionsOf(metrics, topic).set(0);
   for (const { topic, count } of port.openTransactions()) {
     transactionTopics.add(topic);

@@ -132,6 +132,8 @@ export interface GroupOpening {
   /** Messages in flight per topic; 0: the broker's default. */
   readonly inflightMax: number;
   readonly backoff: BackoffPolicy;
+  /** Set: the group is one client instance of a broadcast group (docs/broadcast-groups.md). */
+  readonly broadcast?: { readonly group: string; readonly clientId: string; readonly expiryMs: number };
 }
 
 /** Kept for those who ask; clients compute their own delays from their settings and nack with them. */

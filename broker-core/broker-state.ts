@@ -58,6 +58,7 @@ import type { TrimReason } from "./record/log-trimmed-record.ts";
 import { RecallHandleSealer } from "./timed/recall-handle.ts";
 import { delayMsMaxDefault, TimedMessages } from "./timed/timed-messages.ts";
 import { waitingImageBytes } from "./timed/waiting-image.ts";
+import { GroupExpiry } from "./topic/group-expiry.ts";
 import { Opener } from "./topic/opener.ts";
 import type { Topic } from "./topic/topic.ts";
 import { type CheckPolicy, defaultCheckPolicy, TransactionCoordinator } from "./transaction/transaction-coordinator.ts";
@@ -108,6 +109,7 @@ export class BrokerState implements BrokerPort {
   readonly #dispatcher: Dispatcher;
   readonly #journal: Journal;
   readonly #opener: Opener;
+  readonly #expiry: GroupExpiry;
   readonly #timed: TimedMessages;
   readonly #transactions: TransactionCoordinator;
   readonly #sender: Sender;
@@ -142,6 +144,7 @@ export class BrokerState implements BrokerPort {
     this.#dispatcher = new Dispatcher(this.#tables);
     this.#journal = new Journal(log, this.#tables, this.#dispatcher, options.runId >>> 0);
     this.#opener = new Opener(this.#tables, this.#journal);
+    this.#expiry = new GroupExpiry(this.#tables, this.#journal);
     const sealOf = [options.brokerName, options.receiptKey] as const;
     this.#timed = new TimedMessages(
       this.#tables,
@@ -219,6 +222,7 @@ export class BrokerState implements BrokerPort {
     // What was read from the log at start-up is on disk: recovery has seen to that.
     while (undurable.take(Number.POSITIVE_INFINITY) >= 0);
     queues.showAll();
+    this.#expiry.begin(now);
     this.advance(now);
   }
 
@@ -243,8 +247,10 @@ export class BrokerState implements BrokerPort {
     this.#receiver.dropTopic(topic);
   }
 
-  openGroup(opening: GroupOpening, _now: Now): Opened {
-    return this.#opener.openGroup(opening);
+  openGroup(opening: GroupOpening, now: Now): Opened {
+    const opened = this.#opener.openGroup(opening);
+    if (opened.ok) this.#expiry.saw(opened.id, now);
+    return opened;
   }
 
   send(call: SendCall, now: Now): Sent {
@@ -252,6 +258,7 @@ export class BrokerState implements BrokerPort {
   }
 
   receive(call: ReceiveCall, ticket: number, now: Now): number {
+    this.#expiry.saw(call.groupId, now);
     return this.#receiver.receive(call, ticket, now);
   }
 
@@ -268,12 +275,14 @@ export class BrokerState implements BrokerPort {
   }
 
   ack(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled {
+    this.#expiry.saw(groupId, now);
     const settled = this.#settler.ack(groupId, receipts, now, this.#onAcked);
     this.#serveWoken(now);
     return settled;
   }
 
   deadLetter(groupId: number, receipts: readonly Uint8Array[], now: Now): Settled {
+    this.#expiry.saw(groupId, now);
     const settled = this.#settler.deadLetter(groupId, receipts, now, this.#onAcked);
     this.#serveWoken(now);
     return settled;
@@ -286,6 +295,7 @@ export class BrokerState implements BrokerPort {
   };
 
   change(groupId: number, changes: readonly ChangeCall[], now: Now): Settled {
+    this.#expiry.saw(groupId, now);
     const settled = this.#settler.change(groupId, changes, now);
     this.#leaseEnds.end(now);
     this.#serveWoken(now);
@@ -350,6 +360,7 @@ export class BrokerState implements BrokerPort {
     this.#serveWoken(now);
     this.#receiver.advance(now);
     this.#lite.advance(now);
+    this.#expiry.advance(now);
     this.#transactions.advance(now);
   }
 
@@ -360,6 +371,7 @@ export class BrokerState implements BrokerPort {
       this.#receiver.nextTimerMs(),
       this.#transactions.nextTimerMs(),
       this.#lite.nextTimerMs(),
+      this.#expiry.nextTimerMs(),
     );
   }
 

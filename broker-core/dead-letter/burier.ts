@@ -3,6 +3,7 @@ import type { LogReader, LogWriter } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import type { Subscription } from "../pop/subscription.ts";
+import { deadLetterGroup } from "../topic/consumer-group.ts";
 import type { Opener } from "../topic/opener.ts";
 import { deadLetterTopicName } from "../topic/topic.ts";
 import { decideDeadLetter } from "./dead-letter-decision.ts";
@@ -27,7 +28,7 @@ export class Burier {
   }
 
   bury(subscription: Subscription, slot: number, reason: number, now: Now): void {
-    const deadTopic = this.#opener.ownTopic(deadLetterTopicName(subscription.group.name));
+    const deadTopic = this.#opener.ownTopic(deadLetterTopicName(deadLetterGroup(subscription.group)));
     const { record, messageRecord } = decideDeadLetter(
       this.#tables,
       this.#log,

@@ -10,12 +10,13 @@ import { readCursorOpened } from "../record/cursor-record.ts";
 import { readCursorReset } from "../record/cursor-reset-record.ts";
 import { type DeadLetterRecord, deadLetterMessageStart, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { readShortText } from "../record/fixed-bytes.ts";
-import { readGroupRecord } from "../record/group-record.ts";
+import { readGroupDropped, readGroupRecord } from "../record/group-record.ts";
 import { readLogTrimmed } from "../record/log-trimmed-record.ts";
 import { readOrderKept } from "../record/order-kept-record.ts";
 import * as pop from "../record/pop-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { readRedriveRecord } from "../record/redrive-record.ts";
+import { deadLetterGroup } from "../topic/consumer-group.ts";
 import { deadLetterTopicName, groupOfDeadLetterTopic } from "../topic/topic.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { DamageRepair } from "./damage-repair.ts";
@@ -128,6 +129,9 @@ export class Dispatcher {
       case RecordType.GroupChanged:
         this.#tables.groups.put(readGroupRecord(bytes, start, end), position);
         break;
+      case RecordType.GroupDropped:
+        this.#groupDropped(bytes, start, end);
+        break;
       case RecordType.OrderKept:
         this.#trimmer.orderKept(readOrderKept(bytes, start, end));
         break;
@@ -138,6 +142,25 @@ export class Dispatcher {
         if (this.#unseen.apply(type, position, bytes, start, end)) break;
         throw new RecordFault(`record type ${type} at log position ${position} is of a newer version of popmesh`);
     }
+  }
+
+  #groupDropped(bytes: Buffer, start: number, end: number): void {
+    const { groups, subscriptions, leases, damage } = this.#tables;
+    const groupId = readGroupDropped(bytes, start, end);
+    const group = groups.byId(groupId);
+    if (group === undefined) {
+      if (damage.isOpen) return;
+      throw new RecordFault(`the end of the unknown group ${groupId}`);
+    }
+    for (const subscription of subscriptions.ofGroup(groupId)) {
+      this.#order.dropped(subscription);
+      for (let slot = 0; slot < leases.end; slot++) {
+        if (leases.state[slot] === LeaseState.Free || leases.subscription[slot] !== subscription.slot) continue;
+        this.#leases.forget(slot, subscription);
+      }
+      subscriptions.remove(subscription);
+    }
+    groups.remove(group);
   }
 
   #cursorOpened(bytes: Buffer, start: number, end: number): void {
@@ -438,7 +461,7 @@ export class Dispatcher {
 
   #diesAfterDamage(subscription: Subscription, dead: DeadLetterRecord): void {
     const { queueId, offset } = dead;
-    this.#names.topic(dead.deadTopicId, deadLetterTopicName(subscription.group.name));
+    this.#names.topic(dead.deadTopicId, deadLetterTopicName(deadLetterGroup(subscription.group)));
     if (isTrimmed(this.#tables, subscription, queueId, offset)) return;
     if (!this.#queues.reach(subscription.topic, queueId, offset + 1, false)) return;
     const slot = this.#repair.dies(subscription, queueId, offset);

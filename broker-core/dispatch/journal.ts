@@ -9,7 +9,13 @@ import { type CursorOpened, cursorOpenedBytes, writeCursorOpened } from "../reco
 import { type CursorReset, cursorResetBytes, writeCursorReset } from "../record/cursor-reset-record.ts";
 import { type DeadLetterRecord, deadLetterRecordBytes, writeDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { writeGrantedAt } from "../record/granted-at.ts";
-import { type GroupRecord, groupRecordBytes, writeGroupRecord } from "../record/group-record.ts";
+import {
+  type GroupRecord,
+  groupDroppedBytes,
+  groupRecordBytes,
+  writeGroupDropped,
+  writeGroupRecord,
+} from "../record/group-record.ts";
 import { type LogTrimmedRecord, logTrimmedBytes, writeLogTrimmed } from "../record/log-trimmed-record.ts";
 import { type MessageFacts, messageRecordBytes, writeMessageRecord } from "../record/message-record.ts";
 import { type OrderKept, orderKeptBytes, writeOrderKept } from "../record/order-kept-record.ts";
@@ -246,6 +252,10 @@ export class Journal {
 
   group(type: typeof RecordType.GroupOpened | typeof RecordType.GroupChanged, record: GroupRecord): number {
     return this.#commit(type, groupRecordBytes(record), (into, at) => writeGroupRecord(record, into, at));
+  }
+
+  groupDropped(groupId: number): number {
+    return this.#commit(RecordType.GroupDropped, groupDroppedBytes, (into, at) => writeGroupDropped(groupId, into, at));
   }
 
   cursorOpened(record: CursorOpened): number {

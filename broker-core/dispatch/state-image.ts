@@ -24,7 +24,7 @@ export class StateImageError extends Error {
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 12;
+const version = 13;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
@@ -142,6 +142,12 @@ function writeGroup(group: ConsumerGroup, into: ImageWriter): void {
   into.f64(policy.multiplier);
   into.u16(policy.delaysMs.length);
   for (const delayMs of policy.delaysMs) into.f64(delayMs);
+  const { broadcast } = policy;
+  into.u8(broadcast === undefined ? 0 : 1);
+  if (broadcast === undefined) return;
+  into.text(broadcast.group);
+  into.text(broadcast.clientId);
+  into.f64(broadcast.expiryMs);
 }
 
 /** What of a subscription is no lease. */
@@ -285,10 +291,13 @@ function readGroup(from: ImageReader, { groups }: BrokerTables): void {
   const multiplier = from.f64();
   const delaysMs: number[] = [];
   for (let left = from.u16(); left > 0; left--) delaysMs.push(from.f64());
-  groups.put(
-    { groupId, name, generation, attemptsMax, inflightMax, initialMs, maxMs, multiplier, delaysMs },
-    openedPosition,
-  );
+  const backoff = { delaysMs, initialMs, maxMs, multiplier };
+  const policy = { groupId, name, generation, attemptsMax, inflightMax, ...backoff };
+  if (from.u8() === 0) groups.put(policy, openedPosition);
+  else {
+    const broadcast = { group: from.text(), clientId: from.text(), expiryMs: from.f64() };
+    groups.put({ ...policy, broadcast }, openedPosition);
+  }
 }
 
 function readLeases(from: ImageReader, tables: BrokerTables, boot: number): void {

@@ -12,7 +12,8 @@ import { storeMsAt } from "./stored-message.ts";
  * `group.describe { group }`: how far the group is in each topic it reads here. Lag is told in messages, split into what is
  * ready, what is blocked behind an earlier message of its message group, and what is in flight; and by the age of the oldest
  * message that the group is not done with. `delayed` waits for its time and is in no queue yet, so it is no lag. `filter` is
- * what clients that receive now agree on, null when nobody has received for a while.
+ * what clients that receive now agree on, null when nobody has received for a while. Of a broadcast group each `instance` (client
+ * id) has its own row per topic.
  */
 export function describeGroup(
   tables: BrokerTables,
@@ -22,11 +23,12 @@ export function describeGroup(
   return operation("group.describe", z.strictObject({ group: z.string() }), ({ group: name }, now) => {
     const oldest = oldestLeases(tables);
     const topics = [...tables.subscriptions.all()]
-      .filter(({ group }) => group.name === name)
+      .filter(({ group }) => group.name === name || group.policy.broadcast?.group === name)
       .map((subscription) => {
         const oldestStoreMs = oldestUnconsumed(tables, log, subscription, oldest.get(subscription));
         return {
           topic: subscription.topic.name,
+          instance: subscription.group.policy.broadcast?.clientId ?? null,
           ready: subscription.readyCount(tables.queues),
           blocked: subscription.blockedCount,
           inFlight: subscription.inFlight,
@@ -44,7 +46,9 @@ export function describeGroup(
           })),
         };
       });
-    const isKnown = tables.groups.byName(name) !== undefined;
+    const isKnown = [...tables.groups.all()].some(
+      (group) => group.name === name || group.policy.broadcast?.group === name,
+    );
     return { ok: true, result: { group: name, isKnown, topics }, position: noPosition };
   });
 }

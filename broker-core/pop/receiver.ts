@@ -374,11 +374,14 @@ export class Receiver {
   #openCursor(topic: Topic, groupId: number, now: Now): Subscription {
     const { queues, damage } = this.#tables;
     const mayHaveRead = groupId < damage.groupsBelow;
-    const fromBeginning = this.#options.groupStart === "beginning" || isDeadLetterTopic(topic.name) || mayHaveRead;
+    const group = this.#tables.groups.byId(groupId);
+    // An instance of a broadcast group gets what comes from its first receive on.
+    const isAsSet = group?.policy.broadcast === undefined && this.#options.groupStart === "beginning";
+    const fromBeginning = isAsSet || isDeadLetterTopic(topic.name) || mayHaveRead;
     this.#journal.cursorOpened({
       groupId,
       topicId: topic.id,
-      groupName: this.#tables.groups.byId(groupId)?.name ?? "",
+      groupName: group?.name ?? "",
       topicName: topic.name,
       wallMs: now.wallMs,
       offsets: topic.queues.map((queue) => (fromBeginning ? queues.beginOffset(queue) : queues.visibleEnd(queue))),

@@ -128,6 +128,15 @@ export class SubscriptionTable implements SubscriptionSource {
     for (const topic of this.#topics.all()) yield* this.ofTopic(topic);
   }
 
+  /** Of one group, by slot. */
+  ofGroup(groupId: number): Subscription[] {
+    const found: Subscription[] = [];
+    for (let slot = 0; slot < this.#end; slot++) {
+      if (this.topicId(slot) !== 0 && this.#get(slot, groupIdAt) === groupId) found.push(this.at(slot)!);
+    }
+    return found;
+  }
+
   /** Those that somebody waits on or holds messages of are among them. */
   inUse(): Iterable<Subscription> {
     return this.#inUse.values();

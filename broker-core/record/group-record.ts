@@ -13,6 +13,9 @@ import { expectBytes } from "./record-fault.ts";
  *     36 f64 backoff multiplier
  *     44 text name
  *     .. u8 count, count x f64 delay ms
+ *     .. of an instance of a broadcast group: text that group, text client id, f64 expiry ms; else nothing
+ *
+ * GroupDropped: u32 group id, which is never used again.
  */
 export interface GroupRecord {
   readonly groupId: number;
@@ -24,6 +27,16 @@ export interface GroupRecord {
   readonly initialMs: number;
   readonly maxMs: number;
   readonly multiplier: number;
+  readonly broadcast?: BroadcastInstance | undefined;
+}
+
+/** One client instance of a broadcast group, which is a group of its own here. */
+export interface BroadcastInstance {
+  /** "<namespace>/<group>". */
+  readonly group: string;
+  readonly clientId: string;
+  /** The instance is forgotten when its client was gone for so long. */
+  readonly expiryMs: number;
 }
 
 const fixedBytes = 44;
@@ -32,7 +45,9 @@ const fixedBytes = 44;
 export const delayCountMax = 64;
 
 export function groupRecordBytes(group: GroupRecord): number {
-  return fixedBytes + shortTextBytes(group.name) + 1 + 8 * Math.min(group.delaysMs.length, delayCountMax);
+  const { broadcast } = group;
+  const own = broadcast === undefined ? 0 : shortTextBytes(broadcast.group) + shortTextBytes(broadcast.clientId) + 8;
+  return fixedBytes + shortTextBytes(group.name) + 1 + 8 * Math.min(group.delaysMs.length, delayCountMax) + own;
 }
 
 export function writeGroupRecord(group: GroupRecord, into: Buffer, at: number): void {
@@ -47,6 +62,10 @@ export function writeGroupRecord(group: GroupRecord, into: Buffer, at: number): 
   const count = Math.min(group.delaysMs.length, delayCountMax);
   into[to++] = count;
   for (let i = 0; i < count; i++, to += 8) into.writeDoubleLE(group.delaysMs[i]!, to);
+  if (group.broadcast === undefined) return;
+  to = writeShortText(into, to, group.broadcast.group);
+  to = writeShortText(into, to, group.broadcast.clientId);
+  into.writeDoubleLE(group.broadcast.expiryMs, to);
 }
 
 export function readGroupRecord(from: Buffer, start: number, end: number): GroupRecord {
@@ -64,5 +83,27 @@ export function readGroupRecord(from: Buffer, start: number, end: number): Group
     multiplier: from.readDoubleLE(start + 36),
     name: readShortText(from, start + 44),
     delaysMs,
+    ...(at < end ? { broadcast: readBroadcast(from, at) } : {}),
   };
+}
+
+function readBroadcast(from: Buffer, at: number): BroadcastInstance {
+  const clientAt = shortTextEnd(from, at);
+  const expiryAt = shortTextEnd(from, clientAt);
+  return {
+    group: readShortText(from, at),
+    clientId: readShortText(from, clientAt),
+    expiryMs: from.readDoubleLE(expiryAt),
+  };
+}
+
+export const groupDroppedBytes = 4;
+
+export function writeGroupDropped(groupId: number, into: Buffer, at: number): void {
+  into.writeUInt32LE(groupId, at);
+}
+
+export function readGroupDropped(from: Buffer, start: number, end: number): number {
+  expectBytes("group-dropped", start, end, groupDroppedBytes);
+  return from.readUInt32LE(start);
 }

@@ -29,6 +29,7 @@ export function serveOpenGroup(
         maxMs: backoff?.maxMs ?? 0,
         multiplier: backoff?.multiplier ?? 0,
       },
+      ...(group.broadcast ? { broadcast: group.broadcast } : {}),
     },
     core.now(),
   );

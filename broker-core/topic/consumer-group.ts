@@ -57,6 +57,13 @@ export class GroupTable {
     return group;
   }
 
+  /** Its number is never used again. */
+  remove(group: ConsumerGroup): void {
+    if (isUnnamed(group)) this.#unnamedCount--;
+    this.#byName.delete(group.name);
+    this.#byId[group.id] = undefined;
+  }
+
   /** A group gets the name back that was lost. */
   #rename(group: ConsumerGroup, name: string): void {
     this.#byName.delete(group.name);
@@ -80,4 +87,9 @@ export function unnamedGroup(id: number): string {
 
 export function isUnnamed(group: ConsumerGroup): boolean {
   return group.name.startsWith(unnamedPrefix);
+}
+
+/** The group whose dead letters those of this one are: instances of a broadcast group have one queue together. */
+export function deadLetterGroup({ name, policy }: ConsumerGroup): string {
+  return policy.broadcast?.group ?? name;
 }

@@ -3,7 +3,7 @@ import type { GroupOpening, Opened, Refused, TopicOpening } from "../broker-port
 import { RecordType } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
-import { textBytesMax } from "../record/fixed-bytes.ts";
+import { cutText, textBytesMax } from "../record/fixed-bytes.ts";
 import { delayCountMax } from "../record/group-record.ts";
 import type { ConsumerGroup } from "./consumer-group.ts";
 import { deadLetterTopicName, isOrderedTopic, queueCountMax, type Topic } from "./topic.ts";
@@ -69,7 +69,8 @@ export class Opener {
     if (known !== undefined && opening.generation <= known.policy.generation) {
       return { ok: true, id: known.id, position: known.openedPosition };
     }
-    const { name, generation, attemptsMax, inflightMax, backoff } = opening;
+    const { name, generation, attemptsMax, inflightMax, backoff, broadcast } = opening;
+    const instance = broadcast === undefined ? undefined : { ...broadcast, clientId: cutText(broadcast.clientId) };
     const groupId = known?.id ?? groups.nextId;
     const position = this.#journal.group(known === undefined ? RecordType.GroupOpened : RecordType.GroupChanged, {
       groupId,
@@ -81,6 +82,7 @@ export class Opener {
       initialMs: backoff.initialMs,
       maxMs: backoff.maxMs,
       multiplier: backoff.multiplier,
+      broadcast: instance,
     });
     return { ok: true, id: groupId, position };
   }

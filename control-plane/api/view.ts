@@ -1,6 +1,6 @@
 import type { ReadonlyCatalogTables } from "../catalog/catalog-table.ts";
 import type { BrokerRecord } from "../resource/broker.ts";
-import type { Backoff, ConsumerGroupRecord } from "../resource/consumer-group.ts";
+import { type Backoff, type ConsumerGroupRecord, consumerGroupDefaults } from "../resource/consumer-group.ts";
 import { manifestApiVersion } from "../resource/manifest.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
 import type { TopicRecord } from "../resource/topic.ts";
@@ -27,6 +27,7 @@ export function topicView(topic: TopicRecord): ResourceView {
 
 export function groupView(group: ConsumerGroupRecord): ResourceView {
   const { namespace, name, attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs } = group;
+  const { deliveryMode, instanceExpiryMs } = { ...consumerGroupDefaults, ...group };
   return {
     apiVersion: manifestApiVersion,
     kind: "ConsumerGroup",
@@ -37,6 +38,8 @@ export function groupView(group: ConsumerGroupRecord): ResourceView {
       inflightMax,
       receiveBatchSize,
       longPolling: durationText(longPollingMs),
+      deliveryMode,
+      ...(deliveryMode === "broadcast" ? { instanceExpiry: durationText(instanceExpiryMs) } : {}),
     },
     status: { generation: group.generation, createdAt: isoTime(group.createdMs), createdBy: group.createdBy },
   };

@@ -71,8 +71,9 @@ export function declareGroup(
 ): Declared<ConsumerGroupRecord> {
   const key = qualifiedName(namespace, name);
   const existing = draft.get("group", key);
-  const spec = merge<ConsumerGroupSpec>(existing ?? consumerGroupDefaults, said);
-  if (existing !== undefined && equalSpecs(groupSpecOf(existing), groupSpecOf(spec))) {
+  // A group of an earlier release says nothing of what came later.
+  const spec = merge<ConsumerGroupSpec>({ ...consumerGroupDefaults, ...existing }, said);
+  if (existing !== undefined && equalSpecs(groupSpecOf({ ...consumerGroupDefaults, ...existing }), groupSpecOf(spec))) {
     return { outcome: "unchanged", record: existing };
   }
   if (existing === undefined) {
@@ -144,8 +145,8 @@ function merge<T extends object>(base: T, said: Partial<T>): T {
 }
 
 function groupSpecOf(spec: ConsumerGroupSpec): ConsumerGroupSpec {
-  const { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs } = spec;
-  return { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs };
+  const { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs, deliveryMode, instanceExpiryMs } = spec;
+  return { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs, deliveryMode, instanceExpiryMs };
 }
 
 /** Both are plain data with their fields in the same order. */

@@ -12,6 +12,7 @@ import { printUnanswered } from "./unanswered.ts";
 
 interface CreateOptions extends ServerOption {
   readonly attemptsMax?: string;
+  readonly broadcast?: boolean;
   readonly namespace: string;
 }
 
@@ -24,9 +25,13 @@ export function register(program: Command): void {
       .argument("<name>")
       .description("create a consumer group; backoff and the rest by popmesh apply")
       .option("--attempts-max <count>", "hand-outs before the dead-letter queue")
+      .option("--broadcast", "every client instance gets every message")
       .option("-n, --namespace <namespace>", "namespace of the group", defaultNamespace),
   ).action(async (name: string, options: CreateOptions) => {
-    const spec = options.attemptsMax === undefined ? {} : { attemptsMax: Number(options.attemptsMax) };
+    const spec = {
+      ...(options.attemptsMax === undefined ? {} : { attemptsMax: Number(options.attemptsMax) }),
+      ...(options.broadcast === true ? { deliveryMode: "broadcast" } : {}),
+    };
     const metadata = { namespace: options.namespace, name };
     const manifest = { apiVersion: manifestApiVersion, kind: "ConsumerGroup", metadata, spec };
     const [applied] = await new ApiClient(options).apply(stringify(manifest));
@@ -142,11 +147,25 @@ function resetText(name: string, dryRun: boolean, { brokers }: FromAll<GroupRese
 
 function statusText(name: string, { topics }: GroupStatus): string {
   if (topics.length === 0) return `group "${name}" has not read any topic yet`;
+  const isBroadcast = topics.some(({ instance }) => instance !== null);
   return tableText(
-    ["TOPIC", "READY", "BLOCKED", "IN FLIGHT", "DELAYED", "DEAD", "WAITING", "LAG", "OLDEST", "FILTER"],
+    [
+      "TOPIC",
+      ...(isBroadcast ? ["INSTANCE"] : []),
+      "READY",
+      "BLOCKED",
+      "IN FLIGHT",
+      "DELAYED",
+      "DEAD",
+      "WAITING",
+      "LAG",
+      "OLDEST",
+      "FILTER",
+    ],
     topics.map((topic) =>
       [
         topic.topic,
+        ...(isBroadcast ? [topic.instance ?? "-"] : []),
         topic.ready,
         topic.blocked,
         topic.inFlight,

@@ -3,6 +3,8 @@ import type { BrokerAnswer } from "./broker-operator.ts";
 /** A group's progress in one topic on one broker, as `group.describe` answers it. */
 export interface TopicProgress {
   readonly topic: string;
+  /** Client id of the instance, of a broadcast group; null of any other. Brokers of before there were any leave it out. */
+  readonly instance?: string | null;
   readonly ready: number;
   /** Behind an earlier message of their message group. */
   readonly blocked: number;
@@ -28,6 +30,8 @@ export interface DescribedGroup {
 /** A group's progress in one topic, over all brokers. */
 export interface TopicStatus {
   readonly topic: string;
+  /** Client id of the instance, of a broadcast group: each has its own figures. */
+  readonly instance: string | null;
   readonly ready: number;
   /** Behind an earlier message of their message group. */
   readonly blocked: number;
@@ -58,14 +62,16 @@ export function groupStatus(group: string, answers: readonly BrokerAnswer<Descri
   for (const answer of answers) {
     if (!answer.ok) continue;
     for (const progress of answer.result.topics) {
-      const rows = byTopic.get(progress.topic) ?? [];
+      const key = JSON.stringify([progress.topic, progress.instance ?? null]);
+      const rows = byTopic.get(key) ?? [];
       rows.push({ broker: answer.broker, ...progress });
-      byTopic.set(progress.topic, rows);
+      byTopic.set(key, rows);
     }
   }
   const topics = [...byTopic]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([topic, brokers]): TopicStatus => {
+    .map(([, brokers]): TopicStatus => {
+      const [{ topic, instance = null } = { topic: "" }] = brokers;
       const sum = (count: (row: TopicProgress) => number): number =>
         brokers.reduce((total, row) => total + count(row), 0);
       const ready = sum((row) => row.ready);
@@ -73,6 +79,7 @@ export function groupStatus(group: string, answers: readonly BrokerAnswer<Descri
       const inFlight = sum((row) => row.inFlight);
       return {
         topic,
+        instance,
         ready,
         blocked,
         inFlight,

@@ -13,7 +13,14 @@ export interface ConsumerGroupSpec {
   /** Messages a push consumer asks for at once. */
   readonly receiveBatchSize: number;
   readonly longPollingMs: number;
+  /** "shared": each message goes to one client instance; "broadcast": to every one, from its first receive on. */
+  readonly deliveryMode: DeliveryMode;
+  /** Of a broadcast group: an instance is forgotten when its client was gone for so long. */
+  readonly instanceExpiryMs: number;
 }
+
+export const deliveryModes = ["shared", "broadcast"] as const;
+export type DeliveryMode = (typeof deliveryModes)[number];
 
 const second = 1_000;
 const minute = 60 * second;
@@ -39,6 +46,8 @@ export const consumerGroupDefaults: ConsumerGroupSpec = Object.freeze({
   inflightMax: 0,
   receiveBatchSize: 32,
   longPollingMs: 20 * second,
+  deliveryMode: "shared",
+  instanceExpiryMs: 30 * minute,
 });
 
 /** Ranges that the manifest is held to. */
@@ -50,6 +59,7 @@ export const consumerGroupLimits = Object.freeze({
   inflightMax: { min: 0, max: 1_000_000 },
   receiveBatchSize: { min: 1, max: 1_024 },
   longPollingMs: { min: second, max: minute },
+  instanceExpiryMs: { min: second, max: 7 * 24 * hour },
 });
 
 /** A consumer group as the control plane keeps it. */

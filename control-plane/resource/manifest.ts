@@ -2,7 +2,7 @@ import { isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, type
 import { z } from "zod";
 import { parseDurationMs } from "../../proto/runtime/settings.ts";
 import type { Backoff, ConsumerGroupSpec } from "./consumer-group.ts";
-import { consumerGroupLimits } from "./consumer-group.ts";
+import { consumerGroupLimits, deliveryModes } from "./consumer-group.ts";
 import type { NamespaceSpec } from "./namespace.ts";
 import { defaultNamespace, groupNameProblem, namespaceProblem, topicNameProblem } from "./resource-name.ts";
 import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
@@ -104,10 +104,14 @@ const specSchemas = {
       inflightMax: z.int().min(limits.inflightMax.min).max(limits.inflightMax.max).optional(),
       receiveBatchSize: z.int().min(limits.receiveBatchSize.min).max(limits.receiveBatchSize.max).optional(),
       longPolling: duration(limits.longPollingMs.min, limits.longPollingMs.max).optional(),
+      deliveryMode: z.enum(deliveryModes).optional(),
+      instanceExpiry: duration(limits.instanceExpiryMs.min, limits.instanceExpiryMs.max).optional(),
     })
-    .transform(({ longPolling, ...rest }) =>
-      longPolling === undefined ? rest : { ...rest, longPollingMs: longPolling },
-    ),
+    .transform(({ longPolling, instanceExpiry, ...rest }) => ({
+      ...rest,
+      ...(longPolling === undefined ? {} : { longPollingMs: longPolling }),
+      ...(instanceExpiry === undefined ? {} : { instanceExpiryMs: instanceExpiry }),
+    })),
   Namespace: z.strictObject({ autoCreateTopics: z.boolean().optional(), autoCreateGroups: z.boolean().optional() }),
 } as const;
 type ManifestKind = keyof typeof specSchemas;

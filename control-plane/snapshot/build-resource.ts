@@ -50,6 +50,10 @@ export function buildGroupPolicy(group: ConsumerGroupRecord): ResourceEntry {
     inflightMax: group.inflightMax,
     receiveBatchSize: group.receiveBatchSize,
     longPollingMs: group.longPollingMs,
+    // A sidecar that does not know what that is would let the instances share the messages.
+    ...(group.deliveryMode === "broadcast"
+      ? { broadcast: true, instanceExpiryMs: group.instanceExpiryMs, requiredFeatures: ["broadcast"] }
+      : {}),
   }).finish();
   return new ResourceEntry(ResourceType.GroupPolicy, name, bytes);
 }

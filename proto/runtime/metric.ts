@@ -77,6 +77,11 @@ export class MetricRegistry {
     return this.#series(name, help, "histogram", labels, () => new Histogram(bounds)) as Histogram;
   }
 
+  /** What the labels tell of is gone for good: its series is no longer told. */
+  remove(name: string, labels: Labels): void {
+    this.#families.get(name)?.series.delete(labelText(labels));
+  }
+
   /** Prometheus exposition format 0.0.4. */
   prometheusText(): string {
     const lines: string[] = [];

@@ -23,6 +23,7 @@ export class ReceiveRun {
   readonly #endMs: number;
   #isCancelled = false;
   #isDone = false;
+  #isInstanceRenewed = false;
   #timer: Timer | undefined;
   #cancelAttempt: (() => void) | undefined;
 
@@ -80,9 +81,18 @@ export class ReceiveRun {
     this.#cancelAttempt = endpoint.upstream.receive(request, deadlineMs, (answer) => {
       this.#cancelAttempt = undefined;
       this.#clusters.reportReceive(endpoint, outcomeOf(answer), admission.kind === "probe");
-      if (this.#isCancelled || outcomeOf(answer) === "answered") this.#finish(answer);
+      if (this.#isForgottenInstance(answer)) this.#retryOrFinish(answer);
+      else if (this.#isCancelled || outcomeOf(answer) === "answered") this.#finish(answer);
       else this.#retryOrFinish(answer);
     });
+  }
+
+  /** The client was gone for so long that its instance of a broadcast group is forgotten: the next attempt makes a new one. */
+  #isForgottenInstance(answer: UpstreamReceiveAnswer): boolean {
+    const isForgotten = !answer.ok && answer.code === Code.ConsumerGroupNotFound;
+    if (!isForgotten || this.#request.group.broadcast === undefined || this.#isInstanceRenewed) return false;
+    this.#isInstanceRenewed = true;
+    return true;
   }
 
   #retryOrFinish(answer: UpstreamReceiveAnswer): void {

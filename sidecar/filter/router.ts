@@ -4,6 +4,7 @@ import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
 import { laneMarkOf, receivingLaneOf } from "../lane/lane.ts";
+import { BroadcastInstances } from "../route/broadcast-instance.ts";
 import type { ConfigurationOnDemand, Found } from "../route/configuration-on-demand.ts";
 import { segmentOfMessageGroup } from "../route/message-group-placement.ts";
 import { readableSegment } from "../route/route-match.ts";
@@ -30,6 +31,7 @@ import type {
 } from "../upstream/upstream.ts";
 import type { MeshCall } from "./filter.ts";
 import { ReceiveRun } from "./receive-run.ts";
+import { qualifiedName } from "./resource-name.ts";
 
 /** A send as it leaves the listener. The views in `messages` are valid until `send` returns. */
 export interface SendOrder {
@@ -67,6 +69,7 @@ export class Router {
   readonly #clusters: ClusterManager;
   readonly #onDemand: ConfigurationOnDemand;
   readonly #instanceLane: string;
+  readonly #instances = new BroadcastInstances();
   readonly #clock: Clock;
   readonly #retries: Counter;
   readonly #handedBack: Counter;
@@ -100,9 +103,12 @@ export class Router {
     return lookup.kind === "present" ? lookup.value : undefined;
   }
 
-  groupNow(name: string): GroupPolicy | undefined {
-    const lookup = this.#routes.group(name);
-    return lookup.kind === "present" ? lookup.value : undefined;
+  /** The policy of a call's group; of a broadcast group, that of the instance that calls. Undefined: ask `groupOf`. */
+  groupNow(call: MeshCall): GroupPolicy | undefined {
+    const lookup = this.#routes.group(qualifiedName(call.namespace, call.group));
+    if (lookup.kind !== "present") return undefined;
+    const found = this.#instanceOf(call, lookup.value);
+    return found.ok ? found.value : undefined;
   }
 
   /** The route of a topic, fetched or created where necessary. */
@@ -112,10 +118,25 @@ export class Router {
     else this.#onDemand.topic(name, deadlineMs, done);
   }
 
+  /** As everybody has it, broadcast group or not. */
   group(name: string, deadlineMs: number, done: (found: Found<GroupPolicy>) => void): void {
-    const policy = this.groupNow(name);
-    if (policy !== undefined) done({ ok: true, value: policy });
+    const lookup = this.#routes.group(name);
+    if (lookup.kind === "present") done({ ok: true, value: lookup.value });
     else this.#onDemand.group(name, deadlineMs, done);
+  }
+
+  groupOf(call: MeshCall, done: (found: Found<GroupPolicy>) => void): void {
+    this.group(qualifiedName(call.namespace, call.group), call.deadlineMs, (found) =>
+      done(found.ok ? this.#instanceOf(call, found.value) : found),
+    );
+  }
+
+  #instanceOf({ clientId, group }: MeshCall, policy: GroupPolicy): Found<GroupPolicy> {
+    if (policy.instanceExpiryMs !== undefined && clientId === "") {
+      const message = `group "${group}" is a broadcast group, and its instances are told apart by the header x-mq-client-id; send one`;
+      return { ok: false, code: Code.ClientIdRequired, message };
+    }
+    return { ok: true, value: this.#instances.of(policy, clientId) };
   }
 
   send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {

@@ -4,7 +4,6 @@ import { readText } from "../../proto/codec/text.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { GroupRef, UpstreamResults } from "../upstream/upstream.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
@@ -86,13 +85,12 @@ export class AckMessageMethod implements GrpcMethod {
       return;
     }
     const request = Buffer.from(bytes.subarray(start, end));
-    const groupName = qualifiedName(call.namespace, call.group);
-    const policy = this.#router.groupNow(groupName);
+    const policy = this.#router.groupNow(call);
     if (policy !== undefined) {
       this.#ack(server, call, policy.ref, request);
       return;
     }
-    this.#router.group(groupName, call.deadlineMs, (found) => {
+    this.#router.groupOf(call, (found) => {
       if (found.ok) this.#ack(server, call, found.value.ref, request);
       else this.#refuse(server, call, found.code, found.message);
     });

@@ -7,7 +7,6 @@ import {
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import { backoffMs } from "../route/backoff.ts";
 import type { GroupPolicy } from "../route/topic-route.ts";
@@ -84,7 +83,7 @@ export class ChangeInvisibleDurationMethod implements GrpcMethod {
       this.#answer(server, call, refusal.code, refusal.message, order.receipt);
       return;
     }
-    this.#router.group(qualifiedName(call.namespace, call.group), call.deadlineMs, (found) => {
+    this.#router.groupOf(call, (found) => {
       if (found.ok) this.#change(server, call, order, found.value);
       else this.#answer(server, call, found.code, found.message, order.receipt);
     });

@@ -1,7 +1,6 @@
 import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
-import { qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
 import type { ClientSessions } from "./client-session.ts";
@@ -45,7 +44,7 @@ export function forwardToDeadLetterQueue(
         reply(Code.InvalidReceiptHandle, message);
         return;
       }
-      router.group(qualifiedName(call.namespace, call.group), call.deadlineMs, (found) => {
+      router.groupOf(call, (found) => {
         if (!found.ok) {
           reply(found.code, found.message);
           return;

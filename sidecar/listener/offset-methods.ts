@@ -102,7 +102,7 @@ function namesOf(queue: Queue, group: Group): CallNames {
 }
 
 function withGroup(router: Router, call: MeshCall, reply: Reply<never>, act: (group: GroupPolicy) => void): void {
-  router.group(qualifiedName(call.namespace, call.group), call.deadlineMs, (found) => {
+  router.groupOf(call, (found) => {
     if (found.ok) act(found.value);
     else reply(found.code, found.message);
   });

@@ -98,7 +98,7 @@ export class PullMessageMethod implements GrpcMethod {
         this.#refuse(server, call, route.code, route.message);
         return;
       }
-      this.#router.group(qualifiedName(call.namespace, call.group), call.deadlineMs, (group) => {
+      this.#router.groupOf(call, (group) => {
         if (!group.ok) {
           this.#refuse(server, call, group.code, group.message);
           return;

@@ -159,11 +159,10 @@ export class ReceiveMessageMethod implements GrpcMethod {
   #resolve(poll: Poll, order: ReceiveOrder): void {
     const { call } = poll;
     const topicName = qualifiedName(call.namespace, call.topic);
-    const groupName = qualifiedName(call.namespace, call.group);
     this.#router.topic(topicName, call.deadlineMs, (route) => {
       if (!route.ok) poll.finish(route.code, route.message);
       else {
-        this.#router.group(groupName, call.deadlineMs, (group) => {
+        this.#router.groupOf(call, (group) => {
           if (!group.ok) poll.finish(group.code, group.message);
           else this.#poll(poll, order, route.value, group.value);
         });

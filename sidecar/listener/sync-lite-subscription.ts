@@ -42,7 +42,7 @@ export function syncLiteSubscription(
           reply(route.code, route.message);
           return;
         }
-        router.group(qualifiedName(call.namespace, call.group), call.deadlineMs, (group) => {
+        router.groupOf(call, (group) => {
           if (!group.ok) {
             reply(group.code, group.message);
             return;

@@ -30,6 +30,8 @@ export interface GroupPolicy {
   readonly receiveBatchSize: number;
   /** How long a push consumer's receive waits. */
   readonly longPollingMs: number;
+  /** Set: every client instance gets every message, and is forgotten when it was gone for so long. */
+  readonly instanceExpiryMs?: number;
 }
 
 /** What may be created on first use in a namespace. */

@@ -60,6 +60,8 @@ export interface GroupRef {
   readonly attemptsMax: number;
   readonly backoff: BackoffPolicy;
   readonly inflightMax: number;
+  /** Set: one client instance of a broadcast group, with a name of its own. */
+  readonly broadcast?: { readonly group: string; readonly clientId: string; readonly expiryMs: number };
 }
 
 /** Delays between hand-outs: a list whose last entry repeats, or exponential growth. */

@@ -7,6 +7,7 @@ import { type Decoded, decodeNamed, missingFeatures } from "./resource-type.ts";
 const attemptsMaxDefault = 17;
 const receiveBatchSizeDefault = 32;
 const longPollingMsDefault = 20_000;
+const instanceExpiryMsDefault = 1_800_000;
 const backoffDefault: BackoffPolicy = { kind: "exponential", initialMs: 1_000, maxMs: 7_200_000, multiplier: 2 };
 
 export function decodeGroupPolicy(name: string, bytes: Uint8Array): Decoded<GroupPolicy> {
@@ -31,6 +32,7 @@ export function decodeGroupPolicy(name: string, bytes: Uint8Array): Decoded<Grou
       }),
       receiveBatchSize: message.receiveBatchSize || receiveBatchSizeDefault,
       longPollingMs: message.longPollingMs || longPollingMsDefault,
+      ...(message.broadcast ? { instanceExpiryMs: message.instanceExpiryMs || instanceExpiryMsDefault } : {}),
     }),
   };
 }

@@ -89,12 +89,12 @@ export class NameOpener {
 
   #openGroup(connection: BrokerConnection, ref: GroupRef): Opening<GroupRef> {
     const opening = connection.groups.begin(ref);
-    const { name, generation, attemptsMax, inflightMax, backoff } = ref;
+    const { name, generation, attemptsMax, inflightMax, backoff, broadcast = null } = ref;
     const policy =
       backoff.kind === "list"
         ? { delayMs: [...backoff.delaysMs] }
         : { initialMs: backoff.initialMs, maxMs: backoff.maxMs, multiplier: backoff.multiplier };
-    const group = { name, generation, attemptsMax, inflightMax, backoff: policy };
+    const group = { name, generation, attemptsMax, inflightMax, backoff: policy, broadcast };
     this.#send(connection, FrameKind.OpenGroup, opening, popmesh.v1.OpenGroup.encode(group).finish());
     return opening;
   }

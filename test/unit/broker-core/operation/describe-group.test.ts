@@ -35,6 +35,7 @@ describe("The operator call group.describe", () => {
       {
         ...{
           topic: "ns/orders",
+          instance: null,
           ready: 3,
           blocked: 0,
           inFlight: 2,

@@ -46,6 +46,7 @@ describe("The status of a group over all brokers", () => {
         {
           ...{
             topic: "default/bills",
+            instance: null,
             ready: 0,
             blocked: 0,
             inFlight: 1,
@@ -58,6 +59,7 @@ describe("The status of a group over all brokers", () => {
         {
           ...{
             topic: "default/orders",
+            instance: null,
             ready: 13,
             blocked: 5,
             inFlight: 2,
