@@ -11,7 +11,13 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
 import { type DescribedGroup, groupStatus } from "../operation/group-status.ts";
 import { fromAll } from "../operation/order-to-all.ts";
-import { qualifiedName } from "../resource/resource-name.ts";
+import {
+  groupNameProblem,
+  namespaceProblem,
+  printableName,
+  qualifiedName,
+  topicNameProblem,
+} from "../resource/resource-name.ts";
 import { messageTypesOf } from "../resource/topic.ts";
 
 /** What operators ask of the brokers and order them, over HTTP (docs/operator-calls.md). */
@@ -48,6 +54,7 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator,
       const namespace = request.parameters["namespace"] ?? "";
       const body = bodyOf(request);
       const name = request.parameters["name"];
+      refuseNames(namespace, name, path.startsWith("groups/") ? groupNameProblem : topicNameProblem);
       const topic = path.startsWith("topics/") ? name : body["topic"];
       const order = {
         ...body,
@@ -59,6 +66,20 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator,
       const answers = only === null ? await brokers.callAll(method, order) : [await brokers.ask(only, method, order)];
       return jsonAnswer(200, fromAll(answers));
     });
+  }
+}
+
+/** What nothing can be called is not asked for at any broker. */
+function refuseNames(
+  namespace: string,
+  name: string | undefined,
+  problemOf: (name: string) => string | undefined,
+): void {
+  const problem = name === undefined ? undefined : problemOf(name);
+  if (problem !== undefined) throw new MeshError(Code.BadRequest, `the name "${printableName(name ?? "")}" ${problem}`);
+  const ofNamespace = namespaceProblem(namespace);
+  if (ofNamespace !== undefined) {
+    throw new MeshError(Code.BadRequest, `the namespace "${printableName(namespace)}" ${ofNamespace}`);
   }
 }
 
