@@ -103,20 +103,31 @@ export class BrokerProcess {
   readonly port: number;
   readonly adminPort: number;
   readonly #argv: readonly string[];
+  readonly #within: readonly string[];
   process: RunningProcess;
 
-  private constructor(dataDirectory: string, port: number, adminPort: number, argv: readonly string[]) {
+  private constructor(
+    dataDirectory: string,
+    port: number,
+    adminPort: number,
+    argv: readonly string[],
+    within: readonly string[],
+  ) {
     this.dataDirectory = dataDirectory;
     this.port = port;
     this.adminPort = adminPort;
     this.#argv = argv;
+    this.#within = within;
     this.process = this.#spawn();
   }
 
-  static async start(argv: readonly string[] = []): Promise<BrokerProcess> {
+  /** `within`: a command that runs the broker, and what it is told before the broker's own command line. */
+  static async start(
+    argv: readonly string[] = [],
+    { directory = mkdtempSync(join(tmpdir(), "popmesh-broker-process-")), within = [] as readonly string[] } = {},
+  ): Promise<BrokerProcess> {
     const [port, adminPort] = await freePorts(2);
-    const directory = mkdtempSync(join(tmpdir(), "popmesh-broker-process-"));
-    const broker = new BrokerProcess(directory, port!, adminPort!, argv);
+    const broker = new BrokerProcess(directory, port!, adminPort!, argv, within);
     await broker.isReady();
     return broker;
   }
@@ -163,6 +174,9 @@ export class BrokerProcess {
 
   #spawn(): RunningProcess {
     const argv = [...flags(this.dataDirectory, this.port, this.adminPort), ...this.#argv];
-    return RunningProcess.node(join(compiledRoot, "broker-core/main.js"), argv);
+    const [command, ...before] = this.#within;
+    const main = join(compiledRoot, "broker-core/main.js");
+    if (command === undefined) return RunningProcess.node(main, argv);
+    return new RunningProcess(command, [...before, process.execPath, main, ...argv]);
   }
 }
