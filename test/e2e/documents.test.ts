@@ -38,6 +38,10 @@ describe("every command shown in a document", function () {
   });
   after(() => mesh?.stop());
 
+  /** What a reader finds in `.popmesh` of the working directory, or puts there. */
+  const inDataDirectory = (text: string): string =>
+    text.replaceAll(/(^|\s)\.popmesh(?=\/)/g, `$1${mesh.dataDirectory}`);
+
   it("is found", () => assert.ok(commands.length >= 10, `only ${commands.length} commands`));
 
   for (const { document, line } of commands) {
@@ -51,7 +55,7 @@ describe("every command shown in a document", function () {
       }
       if (line.startsWith("export ")) {
         for (const [, name = "", value = ""] of line.matchAll(/(\w+)=(\S+)/g)) {
-          environment[name] = value.replace(/^\.popmesh/, mesh.dataDirectory);
+          environment[name] = inDataDirectory(value);
         }
         return;
       }
@@ -60,7 +64,7 @@ describe("every command shown in a document", function () {
         /^(npx popmesh|node examples\/) ?/,
         "a document may show npm, npx popmesh, node examples/… and export",
       );
-      const shell = line.replace(/^npx popmesh/, `"${process.execPath}" "${popmeshCommand}"`);
+      const shell = inDataDirectory(line).replace(/^npx popmesh/, `"${process.execPath}" "${popmeshCommand}"`);
       const program = new RunningProcess("sh", ["-c", shell], environment);
       try {
         assert.equal(await program.exited(), 0, program.output);
