@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "./free-port.ts";
+import { MuteProxy } from "./mute-proxy.ts";
 import { RawV2Client } from "./raw-v2-client.ts";
 import { compiledRoot, RunningProcess } from "./running-process.ts";
 import { waitUntil } from "./wait-until.ts";
@@ -91,6 +92,18 @@ export class MeshParts {
     this.#brokerOutputs = this.brokerOutput;
     this.#broker = this.#runBroker();
     await ready(this.brokerAdmin);
+  }
+
+  /** Another broker beside the first, which sidecars reach by way of a port that can be made to swallow its answers. */
+  async startBroker(name: string): Promise<MuteProxy> {
+    const [listen, admin] = await freePorts(2);
+    const proxy = await MuteProxy.start(Number(listen));
+    this.#run("broker-core", {
+      ...{ name, listen: `127.0.0.1:${listen}`, admin: `127.0.0.1:${admin}`, advertise: `127.0.0.1:${proxy.port}` },
+      ...{ "data-dir": join(this.directory, name), "control-plane": this.#xds },
+    });
+    await ready(`127.0.0.1:${admin}`);
+    return proxy;
   }
 
   /** Resolves when it is ready. `at` takes the place of an earlier one. */
