@@ -13,10 +13,11 @@ function read(path: string): string | undefined {
 describe("the planted bugs of T08", () => {
   const mutants = readMutants();
 
-  it(`have a number of their own each, from 1 to ${mutantCount}`, () => {
-    const numbers = mutants.map(({ number }) => number);
-    assert.deepEqual([...new Set(numbers)], numbers);
-    assert.ok(Math.min(...numbers) >= 1 && Math.max(...numbers) <= mutantCount);
+  it(`are all there, from 1 to ${mutantCount}`, () => {
+    assert.deepEqual(
+      mutants.map(({ number }) => number),
+      Array.from({ length: mutantCount }, (_, i) => i + 1),
+    );
   });
 
   for (const { fileName, patch, judges } of mutants) {
