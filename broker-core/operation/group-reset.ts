@@ -42,7 +42,8 @@ interface QueueReset {
 
 /**
  * `group.reset { group, topic?, queue?, to, dryRun }`: a group goes on elsewhere. Counts come first: with `dryRun` nothing else
- * does. All queues of a topic move by one record. A group that has never read the topic has no position to move.
+ * does. All queues of a topic move by one record. A group that has never read the topic has no position to move. Of a broadcast
+ * group every instance goes on there, each told by its client id.
  */
 export function groupReset(
   tables: BrokerTables,
@@ -52,7 +53,9 @@ export function groupReset(
 ): Operation {
   return operation("group.reset", shape, (order, now): Operated => {
     const subscriptions = [...tables.subscriptions.all()].filter(
-      ({ group, topic }) => group.name === order.group && (order.topic === undefined || topic.name === order.topic),
+      ({ group, topic }) =>
+        (group.name === order.group || group.policy.broadcast?.group === order.group) &&
+        (order.topic === undefined || topic.name === order.topic),
     );
     let position = noPosition;
     const topics = subscriptions.map((subscription) => {
@@ -61,7 +64,8 @@ export function groupReset(
         position = reset(journal, subscription, queues, now);
         onReset(subscription);
       }
-      return { topic: subscription.topic.name, queues };
+      const instance = subscription.group.policy.broadcast?.clientId ?? null;
+      return { topic: subscription.topic.name, instance, queues };
     });
     if (order.queue !== undefined && topics.some(({ queues }) => queues.length === 0)) {
       return {

@@ -123,20 +123,26 @@ interface ResetOptions extends ServerOption, OutputOption {
 interface GroupReset {
   readonly topics: readonly {
     readonly topic: string;
+    /** Client id of the instance, of a broadcast group. */
+    readonly instance: string | null;
     readonly queues: readonly { queueId: number; from: number; to: number; again: number; skipped: number }[];
   }[];
 }
 
 function resetText(name: string, dryRun: boolean, { brokers }: FromAll<GroupReset>): string {
+  const isBroadcast = brokers.some(({ topics }) => topics.some(({ instance }) => instance !== null));
   const rows = brokers.flatMap(({ broker, topics }) =>
-    topics.flatMap(({ topic, queues }) =>
-      queues.map(({ queueId, from, to, again, skipped }) => [topic, broker, queueId, from, to, again, skipped]),
+    topics.flatMap(({ topic, instance, queues }) =>
+      queues.map(({ queueId, from, to, again, skipped }) => [
+        ...[topic, broker, queueId, from, to, again, skipped],
+        ...(isBroadcast ? [instance ?? "-"] : []),
+      ]),
     ),
   );
   if (rows.length === 0) return `group "${name}" has no position there: it has not read any such topic yet`;
   const sum = (column: number): number => rows.reduce((total, row) => total + Number(row[column]), 0);
   const table = tableText(
-    ["TOPIC", "BROKER", "QUEUE", "FROM", "TO", "AGAIN", "SKIPPED"],
+    ["TOPIC", "BROKER", "QUEUE", "FROM", "TO", "AGAIN", "SKIPPED", ...(isBroadcast ? ["INSTANCE"] : [])],
     rows.map((row) => row.map(String)),
   );
   const [again, skipped] = [sum(5), sum(6)];

@@ -63,6 +63,35 @@ describe("instances of a broadcast group", () => {
     assert.deepEqual([ids(a), ids(b)], [["2"], []], "the lock of one is not that of the other");
   });
 
+  it("all go on elsewhere when their group is reset, each told by its client", () => {
+    const { f, t, instance, ids } = fixture();
+    const [a, b] = [instance("a"), instance("b")];
+    ids(a);
+    ids(b);
+    f.send(t, { id: "m1" });
+    f.send(t, { id: "m2" });
+    for (const { receipt } of f.receive(t, a)) f.ack(a, receipt);
+    const { topics } = f.operate<{ topics: { instance: string; queues: object[] }[] }>("group.reset", {
+      ...{ group: "ns/news", to: "earliest" },
+    });
+    const queue = { queueId: 0, to: 0, skipped: 0 };
+    assert.deepEqual(
+      topics.map(({ instance, queues }) => [instance, queues]),
+      [
+        ["a", [{ ...queue, from: 2, again: 2 }]],
+        ["b", [{ ...queue, from: 0, again: 0 }]],
+      ],
+    );
+    assert.deepEqual(
+      [ids(a), ids(b)],
+      [
+        ["m1", "m2"],
+        ["m1", "m2"],
+      ],
+    );
+    f.assertRebuilt();
+  });
+
   it("share the dead-letter queue of their group", () => {
     const { f, t, instance, ids } = fixture({ attemptsMax: 1 });
     const [a, b] = [instance("a"), instance("b")];
