@@ -232,6 +232,10 @@ export class TransactionCoordinator {
       if (!this.#journal.takesReleases) {
         return refused(Code.TooManyRequests, "the disk of the broker is full: free space, then end the transaction");
       }
+      // Its send is not answered yet, so this is an id of before a power cut whose number came again, or a guess.
+      if (messagePosition >= this.#log.writtenPosition) {
+        return refused(Code.TooManyRequests, "the half message is about to be written: end the transaction again");
+      }
       const stored = this.#read(slot);
       if (stored !== undefined) carried = Buffer.from(stored.body.subarray(stored.start));
     }

@@ -41,7 +41,7 @@ export class TransactionModel {
   readonly #real: BrokerFixture;
   readonly #topicName: string;
   /** Every id that was ever given out, also those of half messages that a power cut took. */
-  readonly #handed: { readonly transactionId: string; readonly messageId: string }[] = [];
+  readonly #handed: { readonly transactionId: string; readonly messageId: string; end: number }[] = [];
   /** When the broker looks at an open transaction next: not in the log, begins anew with each start. */
   readonly #lookMs = new Map<string, number>();
   /** Whose half message, or its last copy, is not on disk: neither asked about nor given up. */
@@ -63,7 +63,7 @@ export class TransactionModel {
       false,
       "an id is given out once",
     );
-    this.#handed.push({ transactionId, messageId: parts.id });
+    this.#handed.push({ transactionId, messageId: parts.id, end: real.log.endPosition });
     const delayMs = parts.recoveryMs ?? modelCheckPolicy.firstCheckMs;
     const dueMs = real.monotonicMs + delayMs;
     this.#lookMs.set(transactionId, dueMs);
@@ -87,6 +87,8 @@ export class TransactionModel {
   ): { readonly transaction: ModelTransaction; readonly queueId: number; readonly offset: number } | undefined {
     const handed = this.#handed[index % Math.max(this.#handed.length, 1)];
     if (handed === undefined) return undefined;
+    // The send is not answered before its record is written, so nobody has the id yet.
+    if (this.#real.log.writtenPosition < handed.end) return undefined;
     const known = transactions.find(({ transactionId }) => transactionId === handed.transactionId);
     const ended = this.#real.end(handed.transactionId, resolution, { topic: this.#topicName, isAnswer });
     const expected = expectedCode(known, resolution);
@@ -130,6 +132,7 @@ export class TransactionModel {
   restarted(transactions: readonly ModelTransaction[], isReboot: boolean): void {
     const { monotonicMs, wallMs } = this.#real;
     this.#undurable.clear();
+    for (const handed of this.#handed) handed.end = 0;
     for (const transaction of transactions) {
       if (isReboot) transaction.isOldStored = transaction.isOldDue = true;
       if (transaction.isOldStored) {
