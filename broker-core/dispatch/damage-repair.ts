@@ -117,12 +117,19 @@ export class DamageRepair {
       for (const subscription of topic.subscriptions.values()) subscription.widen();
     }
     const queue = topic.queues[queueId]!;
+    const begin = queues.beginOffset(queue);
     for (let offset = queues.endOffset(queue); offset < end; offset++) {
       const last = offset > queues.beginOffset(queue) ? queues.position(queues.entry(queue, offset - 1)) : 0;
       const position = damage.placeBetween(last, this.position);
       queues.append(queue, position, 0, 0, 0, 0, EntryFlag.Lost);
       undurable.push(position, queue);
       damage.countLost(topic.id, topic.name, queueId, offset);
+    }
+    // What was lost may have gone with the beginning of the log before it was missed.
+    if (queues.beginOffset(queue) > begin) {
+      for (const { cursors } of topic.subscriptions.values()) {
+        cursors[queueId] = Math.max(cursors[queueId]!, queues.beginOffset(queue));
+      }
     }
     return true;
   }

@@ -24,6 +24,11 @@ export class LeaseRepair {
    * handed out meanwhile may wait for it.
    */
   readonly #lostOut = new Map<number, Set<number>>();
+  /**
+   * Redriven messages that were not handed out since: by the live broker's state, which is not known, they may wait behind another
+   * message of their message group, and a hand-out of that one does not prove them settled.
+   */
+  readonly #redriven = new Set<string>();
 
   constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower) {
     this.#tables = tables;
@@ -48,6 +53,7 @@ export class LeaseRepair {
     if (slot === none && this.#waits(subscription, queueId, offset))
       slot = this.#handOut(subscription, queueId, offset);
     if (slot === none) return none;
+    this.#redriven.delete(messageKey(subscription, queueId, offset));
     if (leases.state[slot] === LeaseState.Dead) this.#leases.revive(slot, subscription);
     this.#takeTurn(subscription, slot);
     return slot;
@@ -64,6 +70,7 @@ export class LeaseRepair {
       return none;
     }
     const slot = leases.find(subscription.slot, queueId, offset);
+    this.#redriven.delete(messageKey(subscription, queueId, offset));
     if (slot === none) {
       // At the position or above, `cursorMoved` comes to it.
       if (offset >= subscription.cursors[queueId]!) return this.#leases.add(subscription, queueId, offset);
@@ -82,7 +89,7 @@ export class LeaseRepair {
     const { damage, isPartial } = this.#tables;
     const { isOrdered } = subscription.topic;
     // Who says that hand-outs are missing knows of no more than up to `end`: the doubt about what follows stays.
-    const isLostOut = (this.#lostOut.get(keyOf(subscription, queueId))?.size ?? 0) > 0;
+    const isLostOut = isOrdered && (this.#lostOut.get(keyOf(subscription, queueId))?.size ?? 0) > 0;
     const inDoubt = isMissing || damage.isInDoubt(subscription.slot, queueId, isOrdered) || isLostOut;
     if (!isOrdered || isPartial) {
       if (inDoubt) this.#bringBackBelow(subscription, queueId, end);
@@ -136,7 +143,9 @@ export class LeaseRepair {
     const { leases } = this.#tables;
     if (this.#isLost(subscription, queueId, offset)) return none;
     const known = leases.find(subscription.slot, queueId, offset);
-    if (known !== none) return leases.state[known] === LeaseState.Dead ? known : none;
+    if (known !== none && leases.state[known] !== LeaseState.Dead) return none;
+    this.#redriven.add(messageKey(subscription, queueId, offset));
+    if (known !== none) return known;
     if (offset >= subscription.cursors[queueId]!) {
       this.#handOutThrough(subscription, queueId, offset);
       return none;
@@ -151,10 +160,11 @@ export class LeaseRepair {
   /** Records that follow have to go with the state. */
   end(): void {
     this.#lostOut.clear();
+    this.#redriven.clear();
   }
 
   #lostIsOut(subscription: Subscription, queueId: number, offset: number): void {
-    if (!subscription.topic.isOrdered) return;
+    // Also where the topic is not known to be ordered yet: the first message with a message group may be lost.
     const key = keyOf(subscription, queueId);
     const known = this.#lostOut.get(key);
     if (known === undefined) this.#lostOut.set(key, new Set([offset]));
@@ -164,14 +174,34 @@ export class LeaseRepair {
   /** Everything of a message group up to a message is settled: by hand-outs and acks, or by records that are lost. */
   #settleThrough(subscription: Subscription, queueId: number, offset: number): void {
     const { locks, leases } = this.#tables;
+    const redriven: number[] = [];
     for (let row = this.#rowOf(subscription, queueId, offset); row !== none; ) {
       const holder = locks.holder[row]!;
       if (holder === none || leases.offset[holder]! > offset) {
         this.#settleSkipped(subscription, row, offset);
-        return;
+        break;
       }
-      this.#leases.forget(holder, subscription);
+      redriven.push(...this.#settled(subscription, holder));
       row = this.#rowOf(subscription, queueId, offset);
+    }
+    this.#redrive(subscription, queueId, redriven);
+  }
+
+  /** The group went on behind a message that it had: it is done with it. Those that were redriven meanwhile are to come again. */
+  #settled(subscription: Subscription, slot: number): number[] {
+    const { leases } = this.#tables;
+    const offset = leases.offset[slot]!;
+    const isRedriven = this.#redriven.has(messageKey(subscription, leases.queueId[slot]!, offset));
+    this.#leases.forget(slot, subscription);
+    return isRedriven ? [offset] : [];
+  }
+
+  /** They get the lock of their message group, or wait for it. */
+  #redrive(subscription: Subscription, queueId: number, offsets: readonly number[]): void {
+    for (const offset of offsets) {
+      const slot = this.#leases.bringBack(subscription, queueId, offset);
+      this.#leases.die(slot, subscription);
+      this.#leases.revive(slot, subscription);
     }
   }
 
@@ -212,14 +242,28 @@ export class LeaseRepair {
 
   /** A message is out, or back and first in turn: it has the lock of its message group. */
   #lockFor(subscription: Subscription, slot: number, queueId: number, offset: number): void {
-    const { locks, leases } = this.#tables;
+    const { locks } = this.#tables;
     const groupHash = this.#groupHash(subscription, queueId, offset);
+    const redriven: number[] = [];
     let row = locks.find(subscription.slot, queueId, groupHash);
-    while (row !== none && locks.holder[row] !== none) {
-      if (locks.holder[row] === slot) return;
-      this.#leases.forget(locks.holder[row]!, subscription);
+    while (row !== none && locks.holder[row] !== none && locks.holder[row] !== slot) {
+      redriven.push(...this.#settled(subscription, locks.holder[row]!));
       row = locks.find(subscription.slot, queueId, groupHash);
     }
+    if (row === none || locks.holder[row] !== slot) this.#lock(subscription, row, slot, queueId, offset, groupHash);
+    this.#redrive(subscription, queueId, redriven);
+  }
+
+  /** `row` is that of the message group, which nobody holds; `none`: it has none. */
+  #lock(
+    subscription: Subscription,
+    row: number,
+    slot: number,
+    queueId: number,
+    offset: number,
+    groupHash: number,
+  ): void {
+    const { locks, leases } = this.#tables;
     if (row === none) {
       row = locks.add(subscription.slot, queueId, groupHash);
       subscription.lockCount++;
@@ -266,8 +310,10 @@ export class LeaseRepair {
       const groupHash = this.#groupHash(subscription, queueId, offset);
       let slot = leases.find(subscription.slot, queueId, offset);
       if (groupHash === 0) {
-        const isMissing = inDoubt && slot === none && !this.#isLost(subscription, queueId, offset);
-        if (isMissing) this.#leases.bringBack(subscription, queueId, offset);
+        if (!inDoubt || slot !== none) continue;
+        // A lost message whose hand-out may be lost as well: what follows may have been passed by because of it.
+        if (this.#isLost(subscription, queueId, offset)) this.#lostIsOut(subscription, queueId, offset);
+        else this.#leases.bringBack(subscription, queueId, offset);
         continue;
       }
       const row = locks.find(subscription.slot, queueId, groupHash);
@@ -291,11 +337,14 @@ export class LeaseRepair {
   /** A redriven message that waited for its message group has got its turn: who was out is settled. */
   #takeTurn(subscription: Subscription, slot: number): void {
     const { leases, locks } = this.#tables;
+    const queueId = leases.queueId[slot]!;
+    const redriven: number[] = [];
     while (leases.state[slot] === LeaseState.Queued) {
-      const row = this.#rowOf(subscription, leases.queueId[slot]!, leases.offset[slot]!);
-      // Whoever is forgotten hands the lock on.
-      this.#leases.forget(locks.holder[row]!, subscription);
+      const row = this.#rowOf(subscription, queueId, leases.offset[slot]!);
+      // Whoever is settled hands the lock on.
+      redriven.push(...this.#settled(subscription, locks.holder[row]!));
     }
+    this.#redrive(subscription, queueId, redriven);
   }
 
   /** Whether the message was passed by because an earlier one of its message group was out, and is not settled. */
@@ -322,6 +371,10 @@ export class LeaseRepair {
     const groupHash = this.#groupHash(subscription, queueId, offset);
     return groupHash === 0 ? none : this.#tables.locks.find(subscription.slot, queueId, groupHash);
   }
+}
+
+function messageKey({ slot }: Subscription, queueId: number, offset: number): string {
+  return `${slot} ${queueId} ${offset}`;
 }
 
 function keyOf({ slot }: Subscription, queueId: number): number {

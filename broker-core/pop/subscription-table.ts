@@ -243,8 +243,9 @@ export class SubscriptionTable implements SubscriptionSource {
     const cursors = this.#wide.get(slot) ?? [
       this.#doubles[slot >>> rowShift]![(slot & rowMask) * doubleWords + cursorAt]!,
     ];
-    // The log may begin behind the position by now, or did so in the base image (log-trimmer.ts).
-    for (let queueId = 0; queueId < cursors.length; queueId++) {
+    // The log may begin behind the position by now, or did so in the base image (log-trimmer.ts). A topic that is made again
+    // after damage has no queues at first.
+    for (let queueId = 0; queueId < Math.min(cursors.length, topic.queues.length); queueId++) {
       const begin = this.#queues.beginOffset(topic.queues[queueId]!);
       if (cursors[queueId]! < begin) cursors[queueId] = begin;
     }

@@ -6,6 +6,7 @@ import * as ack from "../../broker-core/record/ack-record.ts";
 import { carryMessageStart } from "../../broker-core/record/carry-record.ts";
 import { readDeadLetterRecord } from "../../broker-core/record/dead-letter-record.ts";
 import { messageId } from "../../broker-core/record/message-record.ts";
+import { readRedriveRecord } from "../../broker-core/record/redrive-record.ts";
 import { releaseCarriesMessage, releaseMessagePosition } from "../../broker-core/record/release-record.ts";
 import { timedMessageStart } from "../../broker-core/record/timed-record.ts";
 import { Code } from "../../proto/code.ts";
@@ -141,13 +142,13 @@ function copiesOf(records: Iterable<LogRecord>): LogRecord[] {
 class LeftOver {
   readonly #lost: ReadonlySet<number>;
   readonly #byPosition: ReadonlyMap<number, LogRecord>;
-  readonly #acked = new Set<string>();
+  readonly #lastAcked = new Set<string>();
 
   constructor(records: readonly LogRecord[], lost: ReadonlySet<number>) {
     this.#lost = lost;
     this.#byPosition = new Map(records.map((record) => [record.position, record]));
     for (const { position, type, body } of records) {
-      if (type !== RecordType.Ack || lost.has(position)) continue;
+      if (type !== RecordType.Ack) continue;
       for (let i = 0, at = ack.ackFixedBytes; i < ack.ackCount(body, 0); i++, at += ack.ackEntryBytes) {
         const key = [
           ack.ackGroupId(body, 0),
@@ -155,7 +156,8 @@ class LeftOver {
           ack.ackQueueId(body, at),
           ack.ackOffset(body, at),
         ];
-        this.#acked.add(key.join());
+        if (lost.has(position)) this.#lastAcked.delete(key.join());
+        else this.#lastAcked.add(key.join());
       }
     }
   }
@@ -200,20 +202,44 @@ class LeftOver {
     );
   }
 
-  hasAck(groupId: number, topicId: number, queueId: number, offset: number): boolean {
-    return this.#acked.has([groupId, topicId, queueId, offset].join());
+  /** Whether the youngest ack of a message is left: a reset or a redrive may lie between it and an earlier one. */
+  hasLastAck(groupId: number, topicId: number, queueId: number, offset: number): boolean {
+    return this.#lastAcked.has([groupId, topicId, queueId, offset].join());
   }
 
-  /** Whether a dead letter's own record is left. */
+  /** Whether the record is lost that gave this message back to its group: by all that is known it is settled. */
+  hasLostRedrive(groupId: number, topicId: number, queueId: number, offset: number): boolean {
+    return [...this.#byPosition.values()].some(({ position, type, body }) => {
+      if (type !== RecordType.Redrive || !this.#lost.has(position)) return false;
+      const redrive = readRedriveRecord(body, 0, body.length);
+      return (
+        redrive.groupId === groupId &&
+        redrive.topicId === topicId &&
+        redrive.queueId === queueId &&
+        redrive.offset === offset
+      );
+    });
+  }
+
+  /** Whether a record is left by which a message died. */
   hasDeadLetter(groupId: number, topicId: number, queueId: number, offset: number): boolean {
-    for (const { position, type, body } of this.#byPosition.values()) {
-      if (type !== RecordType.DeadLetter || this.#lost.has(position)) continue;
+    return this.#deaths(groupId, topicId, queueId, offset).some((position) => !this.#lost.has(position));
+  }
+
+  /** Whether the record is left by which a message died last: it may have been redriven before. */
+  hasLastDeadLetter(groupId: number, topicId: number, queueId: number, offset: number): boolean {
+    const last = this.#deaths(groupId, topicId, queueId, offset).at(-1);
+    return last !== undefined && !this.#lost.has(last);
+  }
+
+  #deaths(groupId: number, topicId: number, queueId: number, offset: number): number[] {
+    return [...this.#byPosition.values()].flatMap(({ position, type, body }) => {
+      if (type !== RecordType.DeadLetter) return [];
       const dead = readDeadLetterRecord(body, 0, body.length);
-      if (dead.groupId === groupId && dead.topicId === topicId && dead.queueId === queueId && dead.offset === offset) {
-        return true;
-      }
-    }
-    return false;
+      const isIts =
+        dead.groupId === groupId && dead.topicId === topicId && dead.queueId === queueId && dead.offset === offset;
+      return isIts ? [position] : [];
+    });
   }
 }
 
@@ -332,18 +358,15 @@ function drain(
       assert.ok(!seen.has(id) || left.hasTimed(id), `${id} is lost and came`);
     } else if (standing === "pending" && left.knows(group.id)) {
       total.pending++;
-      // The lease that it had may have been its last.
-      const wasSettled =
-        left.hasAck(group.id, truth.topicId, queueId, offset) ||
-        left.hasDeadLetter(group.id, truth.topicId, queueId, offset);
       if (left.hasLost(RecordType.CursorReset, group.id)) continue;
-      if (wasSettled && left.hasLost(RecordType.Redrive, group.id)) continue;
+      if (left.hasLostRedrive(group.id, truth.topicId, queueId, offset)) continue;
+      // The lease that it had may have been its last.
       const hasDied = group.attemptsMax > 0 && died.hasDeadLetter(groupId, topicId, queueId, offset);
       assert.ok(seen.has(id) || hasDied, `${id} is left, and ${group.name} does not get it`);
-    } else if (standing === "acked" && left.hasAck(group.id, truth.topicId, queueId, offset)) {
+    } else if (standing === "acked" && left.hasLastAck(group.id, truth.topicId, queueId, offset)) {
       total.acked++;
       assert.ok(!seen.has(id), `${id} was acked by ${group.name}, its ack is left, and it came again (B4)`);
-    } else if (standing === "dead" && left.hasDeadLetter(group.id, truth.topicId, queueId, offset)) {
+    } else if (standing === "dead" && left.hasLastDeadLetter(group.id, truth.topicId, queueId, offset)) {
       assert.ok(!seen.has(id), `${id} is a dead letter of ${group.name}, its record is left, and it came again`);
     }
   }
