@@ -8,6 +8,8 @@ interface Door {
   readonly allowed: readonly string[];
 }
 
+const chance = /\bMath\.random\b|\brandomBytes\(|\brandomUUID\(|\brandomInt\(/;
+
 const doors: readonly Door[] = [
   {
     what: "the clock",
@@ -17,7 +19,7 @@ const doors: readonly Door[] = [
   },
   {
     what: "chance",
-    pattern: /\bMath\.random\b|\brandomBytes\(|\brandomUUID\(|\brandomInt\(/,
+    pattern: chance,
     allowed: ["proto/runtime/node-randomness.ts"],
   },
   {
@@ -51,6 +53,25 @@ describe("single doors", () => {
       assert.deepEqual(wrong, []);
     });
   }
+
+  it("the chance of tests enters by the seed of the run only", () => {
+    const doorsOfTests = [
+      "test/architecture/single-doors.test.ts",
+      "test/support/seeded-fast-check.ts",
+      "test/support/test-seed.ts",
+      "test/unit/support/test-seed.test.ts",
+    ];
+    const wrong = readSources()
+      .filter(({ path }) => path.startsWith("test/") && !path.startsWith("test/bench/") && !doorsOfTests.includes(path))
+      .flatMap((file) =>
+        [
+          ...file.code.split("\n").filter((line) => chance.test(line)),
+          ...file.text.split("\n").filter((line) => line.includes('env["POPMESH_TEST_SEED"]')),
+          ...importsOf(file).filter((target) => target === "fast-check"),
+        ].map((what) => `${file.path}: ${what.trim()}`),
+      );
+    assert.deepEqual(wrong, []);
+  });
 
   it("the broker's disk is reached through broker-core/storage/ only", () => {
     const wrong = sources

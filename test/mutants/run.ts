@@ -1,3 +1,4 @@
+import { testSeed } from "../support/test-seed.ts";
 import { judge } from "./judgement.ts";
 import { type Mutant, mutantCount, readMutants } from "./mutant.ts";
 import { PatchError } from "./patch.ts";
@@ -20,11 +21,6 @@ interface Verdict {
   readonly seconds: number;
 }
 
-const seed =
-  process.env["POPMESH_TEST_SEED"] === undefined
-    ? Math.floor(Math.random() * 0x1_0000_0000)
-    : Number(process.env["POPMESH_TEST_SEED"]);
-
 const wanted = process.argv.slice(2).map(Number);
 const all = readMutants();
 const mutants = wanted.length === 0 ? all : all.filter(({ number }) => wanted.includes(number));
@@ -32,7 +28,7 @@ const copy = new SourceCopy();
 process.once("exit", () => copy.remove());
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 
-console.log(`${mutants.length} planted bugs, POPMESH_TEST_SEED=${seed}`);
+console.log(`${mutants.length} planted bugs, POPMESH_TEST_SEED=${testSeed}`);
 await assertSound();
 const verdicts: Verdict[] = [];
 for (const mutant of mutants) {
@@ -55,7 +51,7 @@ async function assertSound(): Promise<void> {
   if (complaint !== undefined) end(`the copy of the source does not compile:\n${complaint}`);
   const judges = [...new Set(mutants.flatMap((mutant) => mutant.judges))].sort();
   const startMs = Date.now();
-  const judgement = await judge(copy.root, judges, baselineMsMax, seed);
+  const judgement = await judge(copy.root, judges, baselineMsMax, testSeed);
   if (judgement.kind === "caught") end(`without any bug "${judgement.by}" fails:\n${judgement.message}`);
   if (judgement.kind === "undecided") end(`without any bug: ${judgement.text}`);
   console.log(`without a bug ${judges.length} test files pass in ${((Date.now() - startMs) / 1000).toFixed(1)} s`);
@@ -74,7 +70,7 @@ async function verdictOn(mutant: Mutant): Promise<Verdict> {
     const complaint = copy.build();
     if (complaint !== undefined) return lost("the compiler: a bug is worth something only if it builds", complaint);
     const startMs = Date.now();
-    const judgement = await judge(copy.root, mutant.judges, caughtMsMax, seed);
+    const judgement = await judge(copy.root, mutant.judges, caughtMsMax, testSeed);
     const seconds = (Date.now() - startMs) / 1000;
     if (judgement.kind === "survived") return lost(`nobody: ${mutant.judges.join(", ")} pass`, "", seconds);
     if (judgement.kind === "undecided") return lost("nobody", judgement.text, seconds);

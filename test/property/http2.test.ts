@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
-import fc from "fast-check";
 import { connectionPreface, FrameFlag, FrameType, Setting } from "../../sidecar/listener/http2/frame.ts";
 import { HpackDecoder } from "../../sidecar/listener/http2/hpack-decoder.ts";
 import { HpackEncoder } from "../../sidecar/listener/http2/hpack-encoder.ts";
 import { percentEncode } from "../../sidecar/listener/http2/response-writer.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { testSeed } from "../support/test-seed.ts";
+import fc from "../support/seeded-fast-check.ts";
 import { EchoEngine, EchoPath } from "../unit/sidecar/listener/http2/echo-engine.ts";
 import {
   callFields,
@@ -19,7 +18,7 @@ import {
 } from "../unit/sidecar/listener/http2/raw-client.ts";
 import { WiredConnection } from "../unit/sidecar/listener/http2/wired-connection.ts";
 
-const run = { seed: testSeed, numRuns: 200 };
+const run = { numRuns: 200 };
 const { Continuation, Data, Headers, Ping, Priority, Settings, WindowUpdate } = FrameType;
 const { EndHeaders, EndStream, Padded } = FrameFlag;
 

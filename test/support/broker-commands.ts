@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { ChangeKind } from "../../broker-core/broker-port.ts";
 import { BrokerRun, countsBlank, keys, type ModelCounts, tags } from "./broker-model.ts";
+import fc from "./seeded-fast-check.ts";
 
 /** One step of a random history; prints itself so that a counterexample reads as a script. */
 class Step implements fc.Command<object, BrokerRun> {
@@ -204,7 +204,7 @@ export function busyHistories(commandsMax: number): fc.Arbitrary<Iterable<fc.Com
 }
 
 /** Runs random histories of up to `commandsMax` steps; returns what they did, so that a run that did too little fails. */
-export function checkBrokerModel(runs: number, commandsMax: number, seed: number | undefined): ModelCounts {
+export function checkBrokerModel(runs: number, commandsMax: number): ModelCounts {
   const total: ModelCounts = { ...countsBlank };
   fc.assert(
     fc.property(brokerHistories(commandsMax), (commands) => {
@@ -213,13 +213,7 @@ export function checkBrokerModel(runs: number, commandsMax: number, seed: number
       run.drain();
       for (const key of Object.keys(total) as (keyof ModelCounts)[]) total[key] += run.allCounts[key];
     }),
-    { numRuns: runs, ...(seed === undefined ? {} : { seed }), endOnFailure: false },
+    { numRuns: runs, endOnFailure: false },
   );
   return total;
-}
-
-/** The seed of the environment, so that a failure is run again. */
-export function testSeed(): number | undefined {
-  const text = process.env["POPMESH_TEST_SEED"];
-  return text === undefined || text === "" ? undefined : Number(text);
 }

@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import type { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
+import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import type { HistoryEvent } from "./history.ts";
 import { HistoryBook } from "./history-book.ts";
 import { message, type RawV2Client, receiveRequest } from "./raw-v2-client.ts";
+import { testSeed } from "./test-seed.ts";
 
 export interface HistoryLoadOptions {
   readonly topic: string;
@@ -37,6 +39,7 @@ export class HistoryLoad {
   /** Of the same sends: how much of it the client was late to begin with. */
   readonly lateMs: number[] = [];
   readonly #book = new HistoryBook();
+  readonly #randomness = new SeededRandomness(testSeed);
   readonly #options: HistoryLoadOptions;
   /** What a paced load has sent and is not answered. */
   readonly #open = new Set<Promise<void>>();
@@ -118,7 +121,7 @@ export class HistoryLoad {
         const sending = this.#send(i % producerCount, dueMs).finally(() => this.#open.delete(sending));
         this.#open.add(sending);
         // Exponential gaps: arrivals that know nothing of each other.
-        dueMs += (-Math.log(1 - Math.random()) * 1_000) / perSecond;
+        dueMs += (-Math.log(1 - this.#randomness.fraction()) * 1_000) / perSecond;
       }
     }
     await Promise.all(this.#open);
@@ -178,7 +181,7 @@ export class HistoryLoad {
         continue;
       }
       const kept = ({ attempt }: Taken): boolean =>
-        attempt === 1 && !this.isDraining && Math.random() < this.#options.keptShare;
+        attempt === 1 && !this.isDraining && this.#randomness.fraction() < this.#options.keptShare;
       const toAck = taken.filter((one) => !kept(one));
       if (toAck.length > 0) acks.push(this.#ack(number, toAck, t0 + invisibleMs));
     }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import fc from "fast-check";
 import { ReceiptMac } from "../../../../broker-core/pop/receipt-mac.ts";
+import fc from "../../../support/seeded-fast-check.ts";
 
 describe("the MAC of receipts", () => {
   it("is HMAC-SHA256, for every length and key", () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import fc from "fast-check";
 import { ReceiptSealer, receiptBlank } from "../../../../broker-core/pop/receipt.ts";
 import { receiptBrokerName } from "../../../../proto/receipt-handle.ts";
+import fc from "../../../support/seeded-fast-check.ts";
 
 const key = Buffer.alloc(32, 3);
 const receipts = fc.record(

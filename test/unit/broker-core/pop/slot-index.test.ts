@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import { SlotIndex } from "../../../../broker-core/pop/slot-index.ts";
+import fc from "../../../support/seeded-fast-check.ts";
 
 describe("the slot index", () => {
   it("finds what was put in and nothing else, also where hashes collide", () => {

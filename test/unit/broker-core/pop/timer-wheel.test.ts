@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import { TimerWheel } from "../../../../broker-core/pop/timer-wheel.ts";
+import fc from "../../../support/seeded-fast-check.ts";
 
 function takeAll(wheel: TimerWheel, nowMs: number): number[] {
   const taken: number[] = [];

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import * as change from "../../../../broker-core/record/change-record.ts";
 import {
   cursorOpenedBytes,
@@ -13,6 +12,7 @@ import * as group from "../../../../broker-core/record/group-record.ts";
 import * as message from "../../../../broker-core/record/message-record.ts";
 import * as pop from "../../../../broker-core/record/pop-record.ts";
 import * as topic from "../../../../broker-core/record/topic-record.ts";
+import fc from "../../../support/seeded-fast-check.ts";
 
 const u16 = fc.nat(0xffff);
 const u32 = fc.nat(0xffff_ffff);

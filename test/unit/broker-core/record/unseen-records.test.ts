@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import { type LogRecord, RecordType } from "../../../../broker-core/commit-log/log.ts";
 import * as carry from "../../../../broker-core/record/carry-record.ts";
 import * as check from "../../../../broker-core/record/check-back-record.ts";
@@ -11,6 +10,7 @@ import * as release from "../../../../broker-core/record/release-record.ts";
 import * as rollback from "../../../../broker-core/record/rollback-record.ts";
 import { holderPosition, readStoredMessage } from "../../../../broker-core/record/stored-message.ts";
 import * as timed from "../../../../broker-core/record/timed-record.ts";
+import fc from "../../../support/seeded-fast-check.ts";
 
 const u16 = fc.nat(0xffff);
 const u32 = fc.nat(0xffff_ffff);

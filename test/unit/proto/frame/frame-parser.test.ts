@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import { frameBytesMax, frameHeaderBytes } from "../../../../proto/frame/frame.ts";
 import { FrameError, FrameParser } from "../../../../proto/frame/frame-parser.ts";
+import fc from "../../../support/seeded-fast-check.ts";
 
 interface Frame {
   readonly kind: number;
@@ -9,9 +9,6 @@ interface Frame {
   readonly correlation: number;
   readonly body: string;
 }
-
-const seed = process.env["POPMESH_TEST_SEED"] === undefined ? undefined : Number(process.env["POPMESH_TEST_SEED"]);
-const parameters = seed === undefined ? {} : { seed };
 
 const frame: fc.Arbitrary<Frame> = fc.record(
   {
@@ -44,7 +41,7 @@ describe("A frame parser", () => {
         assert.deepEqual(received, frames);
         assert.equal(parser.heldBytes, 0);
       }),
-      { numRuns: 300, ...parameters },
+      { numRuns: 300 },
     );
   });
 
@@ -117,7 +114,7 @@ describe("A frame parser", () => {
         }
         assert.equal(bodyBytes + parser.heldBytes, pushed);
       }),
-      { numRuns: 2000, ...parameters },
+      { numRuns: 2000 },
     );
   });
 });
