@@ -1,6 +1,5 @@
-import { Reader } from "protobufjs/minimal.js";
-import { apache } from "#codec/rocketmq-v2";
 import { readTextRange } from "./field.ts";
+import { joinPieces, type MessageFields } from "./join-pieces.ts";
 import { readText } from "./text.ts";
 import { TimeReader } from "./time.ts";
 import {
@@ -17,7 +16,6 @@ import {
   WireType,
 } from "./wire.ts";
 
-const { Message } = apache.rocketmq.v2;
 const emptyBuffer = Buffer.alloc(0);
 
 /** Keys of one message. */
@@ -123,6 +121,13 @@ export class MessageScan {
   }
 }
 
+const plain: MessageFields = new Map();
+/** The parts of a Message that are messages: topic and system_properties, and those of the latter. */
+const messageFields: MessageFields = new Map([
+  [1, plain],
+  [3, new Map([4, 7, 9, 11, 15, 19, 20].map((field) => [field, plain]))],
+]);
+
 /** Set when a part was met for the second time. */
 let isInPieces = false;
 
@@ -138,15 +143,8 @@ export function scanMessagePart(bytes: Buffer, start: number, end: number, scan:
   scanFields(bytes, start, end, scan);
   scan.isRewritten = isInPieces;
   if (!isInPieces) return;
-  const whole = inOnePiece(bytes.subarray(start, end));
+  const whole = joinPieces(bytes.subarray(start, end), messageFields);
   scanFields(whole, 0, whole.length, scan);
-}
-
-/** The same message by the general codec, which merges pieces and keeps unknown fields. */
-function inOnePiece(message: Buffer): Buffer {
-  const reader = Reader.create(message);
-  reader.discardUnknown = false;
-  return Message.encode(Message.decode(reader)).finish() as Buffer;
 }
 
 function scanFields(bytes: Buffer, start: number, end: number, scan: MessageScan): void {
