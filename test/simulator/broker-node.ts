@@ -11,6 +11,7 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { ProcessDisk } from "../support/process-disk.ts";
 import { SimulatedDisk } from "../support/simulated-disk.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
 import { Machine, SimulatedProcess } from "./simulated-process.ts";
@@ -107,7 +108,7 @@ export class BrokerNode {
     this.disk.clock = process;
     this.counts.starts++;
     startBroker(this.#config, {
-      storage: this.disk,
+      storage: new ProcessDisk(this.disk),
       clock: process,
       randomness: new SeededRandomness(this.#randomness.uint32()),
       log: silentLog,

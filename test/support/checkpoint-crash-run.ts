@@ -11,6 +11,7 @@ import { silentLog } from "../../proto/runtime/log.ts";
 import { randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { ManualClock, settle } from "./manual-clock.ts";
+import { ProcessDisk } from "./process-disk.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 
 /*
@@ -85,7 +86,13 @@ class Life {
         syncedPosition: () => log.syncedPosition,
         index: files,
       },
-      { storage: this.#disk, clock: this.#clock, log: silentLog, everyBytes: 4_096, lastPosition: position },
+      {
+        storage: new ProcessDisk(this.#disk),
+        clock: this.#clock,
+        log: silentLog,
+        everyBytes: 4_096,
+        lastPosition: position,
+      },
     );
     let last = checkpointer.lastPosition;
     for (let steps = 10 + randomIndex(this.#randomness, 40); steps > 0; steps--) {
@@ -110,7 +117,7 @@ class Life {
 
   async #start() {
     const files = new IndexFiles({
-      ...{ storage: this.#disk, randomness: this.#randomness, log: silentLog },
+      ...{ storage: new ProcessDisk(this.#disk), randomness: this.#randomness, log: silentLog },
       fileBytes: 16_000,
     });
     // Hardly any memory, so that most of it is on disk.

@@ -9,6 +9,7 @@ import { MetricRegistry } from "../../proto/runtime/metric.ts";
 import { randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { ManualClock, settle } from "./manual-clock.ts";
+import { ProcessDisk } from "./process-disk.ts";
 import { type PlannedFault, SimulatedDisk } from "./simulated-disk.ts";
 
 /*
@@ -180,7 +181,7 @@ class Life {
     const from = this.#chance(0.6) && (this.#checkpoint ?? 0) >= this.#begin ? this.#checkpoint : undefined;
     const visited: KnownRecord[] = [];
     const opening = openCommitLog({
-      storage: this.#disk,
+      storage: new ProcessDisk(this.#disk),
       clock: this.#clock,
       randomness: this.#randomness,
       log: silentLog,

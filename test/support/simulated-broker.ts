@@ -4,6 +4,7 @@ import { type Log, silentLog } from "../../proto/runtime/log.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
 import type { BrokerCoreUpstream } from "../../sidecar/upstream/broker-core/broker-core-upstream.ts";
+import { ProcessDisk } from "./process-disk.ts";
 import type { SimulatedDisk } from "./simulated-disk.ts";
 import { connectUpstream, testBrokerName } from "./start-broker.ts";
 import { UpstreamClient } from "./upstream-client.ts";
@@ -34,7 +35,7 @@ export class SimulatedBroker {
     const config: BrokerConfig = { ...readBrokerConfig(argv, {}), ...small, ...settings };
     const diskFailures: StorageError[] = [];
     const broker = await startBroker(config, {
-      ...{ storage: disk, clock: new NodeClock(), randomness, log },
+      ...{ storage: new ProcessDisk(disk), clock: new NodeClock(), randomness, log },
       onDiskFailure: (error) => diskFailures.push(error),
     });
     return new SimulatedBroker(broker, diskFailures);

@@ -87,6 +87,11 @@ export class SimulatedDisk implements Storage {
     return this.#traceHash;
   }
 
+  /** How many processes have died on it: what a door of one of them goes by (process-disk.ts). */
+  get generation(): number {
+    return this.#generation;
+  }
+
   // --- the door ---
 
   open(path: string, { create }: { readonly create: boolean }): StorageFile {
