@@ -148,16 +148,11 @@ export class LeaseFollower {
     return slot;
   }
 
-  /** Its last lease is over, whatever the clocks say, and none of its hand-outs counts. */
+  /** Its last lease is over, whatever the clocks say, and its attempts begin again. */
   #beginAnew(slot: number): void {
     const { leases } = this.#tables;
     leases.attempt[slot] = 0;
-    leases.isUncounted[slot] = 0;
-    leases.firstPopMs[slot] = 0;
-    leases.endMs[slot] = 0;
-    leases.endWallMs[slot] = 0;
-    leases.invisibleMs[slot] = 0;
-    leases.isOfEarlierBoot[slot] = 0;
+    leases.clearLease(slot);
   }
 
   /** Out of the heap, off the timer, out of the counts. */

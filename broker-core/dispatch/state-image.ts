@@ -340,12 +340,7 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   leases.lane[slot] = 0;
   if (state === LeaseState.Dead || state === LeaseState.Queued) {
     leases.state[slot] = state;
-    leases.isUncounted[slot] = 0;
-    leases.firstPopMs[slot] = 0;
-    leases.endMs[slot] = 0;
-    leases.endWallMs[slot] = 0;
-    leases.invisibleMs[slot] = 0;
-    leases.isOfEarlierBoot[slot] = 0;
+    leases.clearLease(slot);
     return;
   }
   const endMs = from.f64();

@@ -114,6 +114,16 @@ export class LeaseTable {
     return slot;
   }
 
+  /** No hand-out of the message counts, and nothing is left of its last lease: neither an end nor a boot that it is of. */
+  clearLease(slot: number): void {
+    this.isUncounted[slot] = 0;
+    this.firstPopMs[slot] = 0;
+    this.endMs[slot] = 0;
+    this.endWallMs[slot] = 0;
+    this.invisibleMs[slot] = 0;
+    this.isOfEarlierBoot[slot] = 0;
+  }
+
   /** The row must be in no heap and at no timer any more. */
   remove(slot: number): void {
     this.unlinkAttempt(slot);
