@@ -1,4 +1,5 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { defaultNamespace } from "../proto/resource-name.ts";
 import type { Clock } from "../proto/runtime/clock.ts";
 import type { Log } from "../proto/runtime/log.ts";
 import { MetricRegistry } from "../proto/runtime/metric.ts";
@@ -11,7 +12,6 @@ import type { ControlPlaneConfig } from "./config.ts";
 import { BrokerOperator } from "./operation/broker-operator.ts";
 import { BrokerLeases } from "./registry/broker-leases.ts";
 import { registryService } from "./registry/registry-service.ts";
-import { defaultNamespace } from "./resource/resource-name.ts";
 import { ResourceTable } from "./snapshot/resource-table.ts";
 import { SnapshotPublisher } from "./snapshot/snapshot-publisher.ts";
 import { Store } from "./store/store.ts";

@@ -1,10 +1,10 @@
+import { qualifiedName } from "../../proto/resource-name.ts";
 import { type AdminAnswer, type AdminRequest, type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { forgetBroker } from "../catalog/declare-broker.ts";
 import { removeResource } from "../catalog/remove.ts";
 import { type ManifestMistake, readManifests } from "../resource/manifest.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
-import { qualifiedName } from "../resource/resource-name.ts";
 import { ApplyConflict, applyManifests } from "./apply.ts";
 import { brokerView, groupView, namespaceView, topicView } from "./view.ts";
 

@@ -1,5 +1,12 @@
 import { Code } from "../../proto/code.ts";
 import {
+  groupNameProblem,
+  namespaceProblem,
+  printableName,
+  qualifiedName,
+  topicNameProblem,
+} from "../../proto/resource-name.ts";
+import {
   type AdminAnswer,
   type AdminHandler,
   type AdminRequest,
@@ -11,13 +18,6 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
 import { type DescribedGroup, groupStatus } from "../operation/group-status.ts";
 import { fromAll } from "../operation/order-to-all.ts";
-import {
-  groupNameProblem,
-  namespaceProblem,
-  printableName,
-  qualifiedName,
-  topicNameProblem,
-} from "../resource/resource-name.ts";
 import { messageTypesOf } from "../resource/topic.ts";
 
 /** What operators ask of the brokers and order them, over HTTP (docs/operator-calls.md). */

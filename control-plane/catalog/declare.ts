@@ -1,7 +1,7 @@
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { ConsumerGroupRecord, ConsumerGroupSpec } from "../resource/consumer-group.ts";
 import { consumerGroupDefaults } from "../resource/consumer-group.ts";
 import type { NamespaceRecord, NamespaceSpec } from "../resource/namespace.ts";
-import { qualifiedName } from "../resource/resource-name.ts";
 import { type TopicRecord, type TopicSpec, topicDefaults } from "../resource/topic.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import type { RecordKind } from "./catalog-table.ts";

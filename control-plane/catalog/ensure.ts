@@ -1,5 +1,4 @@
 import { Code } from "../../proto/code.ts";
-import type { NamespaceSpec } from "../resource/namespace.ts";
 import {
   deadLetterPrefix,
   defaultNamespace,
@@ -9,7 +8,8 @@ import {
   qualifiedName,
   splitQualifiedName,
   topicNameProblem,
-} from "../resource/resource-name.ts";
+} from "../../proto/resource-name.ts";
+import type { NamespaceSpec } from "../resource/namespace.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import { type Declared, declareGroup, declareTopic } from "./declare.ts";
 

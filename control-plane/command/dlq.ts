@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
+import { defaultNamespace } from "../../proto/resource-name.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import type { FromAll } from "../operation/order-to-all.ts";
-import { defaultNamespace } from "../resource/resource-name.ts";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
 import { momentOf, rateOf, wholeNumber } from "./argument.ts";
 import { formatted, type OutputOption, tableText, withOutput } from "./format.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { defaultNamespace } from "../../proto/resource-name.ts";
 import type { ResourceView } from "../api/view.ts";
-import { defaultNamespace } from "../resource/resource-name.ts";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
 import { formatted, type OutputOption, tableText, withOutput } from "./format.ts";
 import { print } from "./output.ts";

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
+import { defaultNamespace } from "../../proto/resource-name.ts";
 import type { GroupStatus } from "../operation/group-status.ts";
 import type { FromAll } from "../operation/order-to-all.ts";
 import { manifestApiVersion } from "../resource/manifest.ts";
-import { defaultNamespace } from "../resource/resource-name.ts";
 import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
 import { positionOf, wholeNumber } from "./argument.ts";
 import { formatted, type OutputOption, tableText, withOutput } from "./format.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { defaultNamespace } from "../../proto/resource-name.ts";
 import type { FromAll } from "../operation/order-to-all.ts";
-import { defaultNamespace } from "../resource/resource-name.ts";
 import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
 import { momentOf, wholeNumber } from "./argument.ts";
 import { formatted, type OutputOption, tableText, withOutput } from "./format.ts";

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
+import { defaultNamespace } from "../../proto/resource-name.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import type { FromAll } from "../operation/order-to-all.ts";
 import { manifestApiVersion } from "../resource/manifest.ts";
-import { defaultNamespace } from "../resource/resource-name.ts";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
 import { print, printError } from "./output.ts";
 import { type ExportedItem, type ExportLine, ExportReader, ExportWriter } from "./topic-export.ts";

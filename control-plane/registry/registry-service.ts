@@ -6,12 +6,12 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { popmesh } from "#codec/popmesh-v1";
+import { brokerNameProblem, printableName } from "../../proto/resource-name.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { declareBroker, refuseReplacedRun, stopBroker } from "../catalog/declare-broker.ts";
 import { ensureGroup, ensureTopic } from "../catalog/ensure.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
-import { brokerNameProblem, printableName } from "../resource/resource-name.ts";
 import type { BrokerLeases } from "./broker-leases.ts";
 
 const {

@@ -1,10 +1,10 @@
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, type YAMLMap } from "yaml";
 import { z } from "zod";
+import { defaultNamespace, groupNameProblem, namespaceProblem, topicNameProblem } from "../../proto/resource-name.ts";
 import { parseDurationMs } from "../../proto/runtime/settings.ts";
 import type { Backoff, ConsumerGroupSpec } from "./consumer-group.ts";
 import { consumerGroupLimits, deliveryModes } from "./consumer-group.ts";
 import type { NamespaceSpec } from "./namespace.ts";
-import { defaultNamespace, groupNameProblem, namespaceProblem, topicNameProblem } from "./resource-name.ts";
 import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
 
 /** A resource as people write it, checked. Fields that were left out of the spec are absent. */

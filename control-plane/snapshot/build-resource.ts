@@ -1,9 +1,9 @@
 import { popmesh } from "#codec/popmesh-v1";
 import { envoy } from "#codec/xds-v3";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import { type BrokerRecord, clusterNameOf } from "../resource/broker.ts";
 import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
-import { qualifiedName } from "../resource/resource-name.ts";
 import { messageTypesOf, type TopicRecord, type TopicState } from "../resource/topic.ts";
 import { ResourceEntry } from "./resource-table.ts";
 import { ResourceType } from "./resource-type.ts";

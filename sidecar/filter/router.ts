@@ -1,4 +1,5 @@
 import { Code } from "../../proto/code.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
@@ -31,7 +32,6 @@ import type {
 } from "../upstream/upstream.ts";
 import type { MeshCall } from "./filter.ts";
 import { ReceiveRun } from "./receive-run.ts";
-import { qualifiedName } from "./resource-name.ts";
 
 /** A send as it leaves the listener. The views in `messages` are valid until `send` returns. */
 export interface SendOrder {

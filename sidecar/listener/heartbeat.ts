@@ -1,7 +1,7 @@
 import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
-import { qualifiedName } from "../filter/resource-name.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import { type ClientSessions, ClientType } from "./client-session.ts";
 import type { UnaryService } from "./unary-method.ts";
 

@@ -1,8 +1,8 @@
 import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { UpstreamOffset } from "../upstream/upstream.ts";

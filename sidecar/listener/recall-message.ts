@@ -1,7 +1,7 @@
 import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
-import { qualifiedName } from "../filter/resource-name.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import { acceptedMessageTypes, MessageType } from "../route/route-match.ts";
 import { brokerNameOfRecallHandle } from "./receipt-check.ts";

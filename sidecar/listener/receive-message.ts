@@ -7,12 +7,13 @@ import {
   writeReceiveTimestamp,
 } from "../../proto/codec/receive-message.ts";
 import { receiptBrokerName } from "../../proto/receipt-handle.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { plainName, qualifiedName, type Refusal } from "../filter/resource-name.ts";
+import { plainName, type Refusal } from "../filter/resource-name.ts";
 import type { ReceiveOrder, Router } from "../filter/router.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { Delivery, UpstreamReceiveAnswer } from "../upstream/upstream.ts";

@@ -1,9 +1,9 @@
 import { Code } from "../../proto/code.ts";
 import { SendMessageResponseWriter, SendMessageScan } from "../../proto/codec/send-message.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { qualifiedName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import { MessageType } from "../route/route-match.ts";
 import type { TopicRoute } from "../route/topic-route.ts";

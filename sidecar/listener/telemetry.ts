@@ -1,10 +1,11 @@
 import { apache } from "#codec/rocketmq-v2";
 import { Code, codeName } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
-import { effectiveNamespace, qualifiedName } from "../filter/resource-name.ts";
+import { effectiveNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import { isFifoTopic } from "../route/route-match.ts";
 import type { GroupPolicy } from "../route/topic-route.ts";
