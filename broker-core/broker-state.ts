@@ -36,7 +36,13 @@ import { Journal } from "./dispatch/journal.ts";
 import { trimLog, type Unconsumed, unconsumedBelow } from "./dispatch/log-trimming.ts";
 import type { DamageConsequences } from "./dispatch/replay-damage.ts";
 import { Sender } from "./dispatch/sender.ts";
-import { readStateImage, writeBaseImage, writeStateDump, writeStateImage } from "./dispatch/state-image.ts";
+import {
+  baseImageBytesMin,
+  readStateImage,
+  writeBaseImage,
+  writeStateDump,
+  writeStateImage,
+} from "./dispatch/state-image.ts";
 import { isLiteParent, liteTopicName } from "./lite/lite-name.ts";
 import { LiteReceiver } from "./lite/lite-receiver.ts";
 import { deadLetterOperations } from "./operation/dead-letters.ts";
@@ -57,7 +63,6 @@ import { bootNumber } from "./record/granted-at.ts";
 import type { TrimReason } from "./record/log-trimmed-record.ts";
 import { RecallHandleSealer } from "./timed/recall-handle.ts";
 import { delayMsMaxDefault, TimedMessages } from "./timed/timed-messages.ts";
-import { waitingImageBytes } from "./timed/waiting-image.ts";
 import { GroupExpiry } from "./topic/group-expiry.ts";
 import { Opener } from "./topic/opener.ts";
 import type { Topic } from "./topic/topic.ts";
@@ -398,7 +403,7 @@ export class BrokerState implements BrokerPort {
 
   /** A base image has at least so many bytes. */
   get baseBytesMin(): number {
-    return waitingImageBytes(this.#tables.waiting.count);
+    return baseImageBytesMin(this.#tables);
   }
 
   /**

@@ -13,6 +13,9 @@ export { EntryFlag } from "./index-entry.ts";
 /** Memory for entries, whatever the number of queues and messages: three quarters for the youngest, one for readers. */
 const indexBytesDefault = 64 * 1024 * 1024;
 
+/** A row in an image without messages: topic id, queue id in 2 bytes, offset of the next entry. */
+const bareRowBytes = 4 + 2 + 8;
+
 const { doubleWords, halfWords } = queueRow;
 
 /**
@@ -246,16 +249,23 @@ export class ConsumeQueueTable {
     }
   }
 
+  /** Bytes of the rows in an image that has nothing of single messages. */
+  get imageBytesWithoutMessages(): number {
+    return this.#queueCount * bareRowBytes;
+  }
+
   /** For a state image: the rows, the entries that are in memory only, and the names of those on disk. */
   writeTo(into: ImageWriter, extent: ImageExtent): void {
     into.u8(extent === "whole" ? 1 : 0);
     into.u32(this.#queueCount);
     if (extent !== "whole") {
-      for (let slot = 0; slot < this.#queueCount; slot++) {
-        into.u32(this.topicId(slot));
-        into.u16(this.queueId(slot));
-        into.f64(this.endOffset(slot));
-      }
+      into.fill(this.imageBytesWithoutMessages, (bytes, start) => {
+        for (let slot = 0, at = start; slot < this.#queueCount; slot++, at += bareRowBytes) {
+          bytes.writeUInt32LE(this.topicId(slot), at);
+          bytes.writeUInt16LE(this.queueId(slot), at + 4);
+          bytes.writeDoubleLE(this.endOffset(slot), at + 6);
+        }
+      });
       return;
     }
     into.f64(this.#trimPosition);

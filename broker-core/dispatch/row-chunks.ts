@@ -37,6 +37,11 @@ export class RowChunks {
     }
   }
 
+  /** Bytes that `count` rows take in a state image. */
+  imageBytes(count: number): number {
+    return count * this.#words * 8;
+  }
+
   /** For a state image: the rows below `count`. */
   writeTo(into: ImageWriter, count: number): void {
     for (let row = 0; row < count; row += chunkRows) {

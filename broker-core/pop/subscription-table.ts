@@ -187,6 +187,11 @@ export class SubscriptionTable implements SubscriptionSource {
     this.#sweepAt = Math.max(sweepMin, 2 * this.#agreements.size);
   }
 
+  /** At least so many bytes has the image. */
+  get imageBytes(): number {
+    return this.#rows.imageBytes(this.#end);
+  }
+
   /** For a state image: what of a subscription is no lease. */
   writeTo(into: ImageWriter): void {
     for (const subscription of this.#inUse.values()) this.#keep(subscription);

@@ -67,6 +67,11 @@ export class NameTable {
     return chunk.toString("utf8", at, at + chunk[at - 1]!);
   }
 
+  /** At least so many bytes has the image of the names of the numbers below `count`. */
+  imageBytes(count: number): number {
+    return count * this.#places.BYTES_PER_ELEMENT + this.#end;
+  }
+
   /** For a state image: the names of the numbers below `count`. */
   writeTo(into: ImageWriter, count: number): void {
     into.column(this.#places.subarray(0, count));

@@ -176,6 +176,11 @@ export class TopicTable {
     this.#youngMax = Math.max(this.#inUseMin, kept);
   }
 
+  /** At least so many bytes has the image. */
+  get imageBytes(): number {
+    return this.#rows.imageBytes(this.#end) + this.#names.imageBytes(this.#end);
+  }
+
   /** For a state image. */
   writeTo(into: ImageWriter): void {
     into.u32(this.#end);

@@ -27,6 +27,15 @@ describe("a state image", () => {
     assert.deepEqual(f.rebuild(image).dump(), f.state.dump());
   });
 
+  it("of a base is nearly as large as is told before one is made", () => {
+    const f = new BrokerFixture();
+    const g = f.group();
+    for (let i = 0; i < 3_000; i++) f.receive(f.topic(`ns/topic-${i}`, { queueCount: 1 + (i % 2) }), g);
+    const toldBytes = f.state.baseBytesMin;
+    const { length } = f.state.baseImage(f.state.appliedPosition);
+    assert.ok(toldBytes <= length && toldBytes > length * 0.8, `${toldBytes} of ${length} bytes`);
+  });
+
   it("is the same whenever it is taken of the same state", () => {
     const f = new BrokerFixture();
     const t = f.topic();
