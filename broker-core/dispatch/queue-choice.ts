@@ -1,5 +1,5 @@
 import { mix } from "../pop/slot-index.ts";
-import type { Topic } from "../topic/topic.ts";
+import type { TopicView } from "../topic/topic-view.ts";
 
 /** Queue of a message group among those that take groups (`Topic.groupQueueCount`, which never changes): always the same. */
 export function queueOfGroup(groupHash: number, queueCount: number): number {
@@ -15,7 +15,7 @@ export function queueOfPriority(priority: number, queueCount: number): number {
 }
 
 /** Messages without a group go round the queues. */
-export function nextQueueOf(topic: Topic): number {
+export function nextQueueOf(topic: TopicView): number {
   const queueId = topic.nextQueue % topic.queues.length;
   topic.nextQueue = queueId + 1;
   return queueId;

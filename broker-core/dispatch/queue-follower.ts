@@ -5,6 +5,7 @@ import { RecordFault } from "../record/record-fault.ts";
 import { type ReleaseRecord, releaseCarriesMessage, releaseFixedBytes } from "../record/release-record.ts";
 import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
 import type { Topic } from "../topic/topic.ts";
+import type { TopicView } from "../topic/topic-view.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import { DamageRepair } from "./damage-repair.ts";
 import type { GroupOrder } from "./group-order.ts";
@@ -87,8 +88,14 @@ export class QueueFollower {
 
   message(position: number, bytes: Buffer, start: number, end: number): void {
     message.expectMessageRecord(start, end);
-    const topic = this.topicOfMessage(message.messageTopicId(bytes, start), bytes, start, end);
-    if (topic === undefined) return;
+    const topicId = message.messageTopicId(bytes, start);
+    const { topics, damage } = this.#tables;
+    // Most topics are put away, and stay so.
+    const topic = damage.isOpen ? this.topicOfMessage(topicId, bytes, start, end) : topics.lend(topicId);
+    if (topic === undefined) {
+      if (damage.isOpen) return;
+      throw unknownTopic(topicId);
+    }
     const queueId = message.messageQueueId(bytes, start);
     const offset = message.messageOffset(bytes, start);
     const messageBytes = end - message.messageBodyStart(bytes, start);
@@ -153,7 +160,7 @@ export class QueueFollower {
   }
 
   index(
-    topic: Topic,
+    topic: TopicView,
     queueId: number,
     offset: number,
     position: number,
@@ -165,7 +172,7 @@ export class QueueFollower {
     visibleAfter = position,
   ): void {
     const { queues, undurable, damage } = this.#tables;
-    if (damage.isOpen) this.reach(topic, queueId, offset, true);
+    if (damage.isOpen) this.reach(this.#tables.topics.byId(topic.id)!, queueId, offset, true);
     const queue = topic.queues[queueId];
     if (queue === undefined) throw new RecordFault(`topic ${topic.name} has no queue ${queueId}`);
     if (queues.endOffset(queue) !== offset) {
@@ -186,7 +193,7 @@ export class QueueFollower {
     const { topics, damage } = this.#tables;
     const topic = topics.byId(id);
     if (topic !== undefined) return topic;
-    if (!damage.isOpen) throw new RecordFault(`a record of the unknown topic ${id}`);
+    if (!damage.isOpen) throw unknownTopic(id);
     damage.note("records about a topic that is lost with all of its messages");
     return undefined;
   }
@@ -196,4 +203,8 @@ export class QueueFollower {
     if (!this.#tables.damage.isOpen) return this.topicById(id);
     return this.names.topicOfMessage(id, bytes, start, end);
   }
+}
+
+function unknownTopic(id: number): RecordFault {
+  return new RecordFault(`a record of the unknown topic ${id}`);
 }

@@ -7,6 +7,7 @@ import { type MessageFacts, SendPart } from "../record/message-record.ts";
 import type { TimedMessages } from "../timed/timed-messages.ts";
 import type { Opener } from "../topic/opener.ts";
 import { isPriorityTopic, type Topic } from "../topic/topic.ts";
+import type { TopicView } from "../topic/topic-view.ts";
 import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { Journal } from "./journal.ts";
@@ -48,7 +49,7 @@ export class Sender {
   }
 
   send(call: SendCall, now: Now): Sent {
-    const topic = this.#tables.topics.byId(call.topicId);
+    const topic = this.#tables.topics.lend(call.topicId);
     if (topic === undefined) return refused(Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
     if (!this.#journal.takesMessages) {
       return refused(Code.TooManyRequests, "the disk of the broker is full: free space, or try another broker");
@@ -63,9 +64,13 @@ export class Sender {
       }
       isAhead ||= this.#timed.isAhead(this.#facts[i]!, now);
     }
-    if (isLiteParent(topic.messageTypes)) return this.#sendLite(topic, call, now);
-    if (this.#facts[0]!.messageType === MessageType.Transaction) return this.#sendHalf(topic, call, now);
-    if (isAhead) return this.#sendTimed(topic, call, now);
+    const isHalf = this.#facts[0]!.messageType === MessageType.Transaction;
+    if (isAhead || isHalf || isLiteParent(topic.messageTypes)) {
+      // These ask for other topics as well.
+      const used = this.#tables.topics.byId(call.topicId)!;
+      if (isLiteParent(used.messageTypes)) return this.#sendLite(used, call, now);
+      return isHalf ? this.#sendHalf(used, call, now) : this.#sendTimed(used, call, now);
+    }
     const mixture = this.#mixture(topic, call.messages.length);
     if (mixture !== undefined) return mixture;
     return this.#store(topic, call, this.#chooseQueue(topic), now);
@@ -90,7 +95,7 @@ export class Sender {
     return failure ?? this.#sendTimed(topic, call, now);
   }
 
-  #store(topic: Topic, call: SendCall, queueId: number, now: Now): Sent {
+  #store(topic: TopicView, call: SendCall, queueId: number, now: Now): Sent {
     const queue = topic.queues[queueId]!;
     const firstOffset = this.#tables.queues.endOffset(queue);
     const storeMs = Math.floor(now.wallMs);
@@ -168,7 +173,7 @@ export class Sender {
     return sent;
   }
 
-  #check(topic: Topic, message: Buffer, index: number, now: Now): Refused | undefined {
+  #check(topic: TopicView, message: Buffer, index: number, now: Now): Refused | undefined {
     const failure = this.#read(message, index);
     if (failure !== undefined) return failure;
     const facts = this.#facts[index]!;
@@ -207,7 +212,7 @@ export class Sender {
   }
 
   /** The messages of a send lie in one queue: what belongs into different ones cannot be sent at once. */
-  #mixture(topic: Topic, count: number): Refused | undefined {
+  #mixture(topic: TopicView, count: number): Refused | undefined {
     const first = this.#facts[0]!;
     for (let i = 1; i < count; i++) {
       const facts = this.#facts[i]!;
@@ -222,7 +227,7 @@ export class Sender {
   }
 
   /** The messages of one group share a queue, those of one priority too; others go round. */
-  #chooseQueue(topic: Topic): number {
+  #chooseQueue(topic: TopicView): number {
     const { groupHash, priority } = this.#facts[0]!;
     if (isPriorityTopic(topic.messageTypes)) return queueOfPriority(priority, topic.queues.length);
     if (groupHash !== 0) return queueOfGroup(groupHash, topic.groupQueueCount);
@@ -230,7 +235,7 @@ export class Sender {
   }
 }
 
-function checkType(topic: Topic, facts: MessageFacts): Refused | undefined {
+function checkType(topic: TopicView, facts: MessageFacts): Refused | undefined {
   const type = realType(facts, topic.messageTypes);
   if ((topic.messageTypes & (1 << type)) === 0) {
     return refused(

@@ -4,6 +4,7 @@ import type { Subscription } from "../pop/subscription.ts";
 import { IdRows } from "./id-rows.ts";
 import { NameTable } from "./name-table.ts";
 import { Topic } from "./topic.ts";
+import { LentTopic, type TopicView } from "./topic-view.ts";
 
 /** What the topics ask of the table of subscriptions. */
 export interface SubscriptionSource {
@@ -62,10 +63,15 @@ export class TopicTable {
   #youngMax: number;
   /** Asked for last. */
   #last: Topic | undefined;
+  /** For looks at topics that are put away: a view that is turned from one row to the next. */
+  readonly #lent: LentTopic;
+  /** What `#lent` shows; 0: nothing, it has to be turned first. */
+  #lentId = 0;
 
   constructor(inUseMin = inUseMinDefault) {
     this.#inUseMin = inUseMin;
     this.#youngMax = inUseMin;
+    this.#lent = new LentTopic(this);
   }
 
   get count(): number {
@@ -84,9 +90,26 @@ export class TopicTable {
     return topic;
   }
 
+  /**
+   * The same for a look that ends before another topic is asked for: a topic that is put away stays so. A send to one of a million
+   * makes no object and moves nothing in memory but the row.
+   */
+  lend(id: number): TopicView | undefined {
+    if (this.#last?.id === id) return this.#last;
+    if (this.#lentId === id && id !== 0) return this.#lent;
+    if (this.#rowById.isMarked(id)) return this.byId(id);
+    const row = this.#rowById.get(id);
+    if (row < 0) return undefined;
+    this.#lent.turnTo(id, row);
+    this.#lentId = id;
+    return this.#lent;
+  }
+
   /** The same for a topic that is in use already; undefined also when it is put away. */
   inUse(id: number): Topic | undefined {
     if (this.#last?.id === id) return this.#last;
+    // Of a million topics nearly all are put away.
+    if (!this.#rowById.isMarked(id)) return undefined;
     return this.#young.get(id) ?? this.#old.get(id);
   }
 
@@ -103,8 +126,7 @@ export class TopicTable {
     for (const id of ids) {
       if (this.#rowById.get(id) < 0) continue;
       const known = this.#young.get(id) ?? this.#old.get(id);
-      const topic = known ?? new Topic(this, id, this.#rowById.get(id));
-      if (known === undefined) this.#young.set(id, topic);
+      const topic = known ?? this.#use(id, this.#rowById.get(id));
       try {
         yield topic;
       } finally {
@@ -126,20 +148,18 @@ export class TopicTable {
     this.#rowById.set(id, row);
     this.#count++;
     this.nextId = Math.max(this.nextId, id + 1);
-    const topic = new Topic(this, id, row);
-    this.#young.set(id, topic);
-    return topic;
+    return this.#use(id, row);
   }
 
   remove(topic: Topic): void {
     const { id, row } = topic;
+    this.#forget(topic);
     this.#names.remove(row);
     this.#rowById.remove(id);
     this.#set(row, idAt, 0);
     this.#free.push(row);
     this.#scattered.delete(row);
     this.#count--;
-    this.#forget(topic);
   }
 
   /** Gives a topic one more queue, which lies at `slot` of the queue table. */
@@ -166,7 +186,10 @@ export class TopicTable {
     this.#last = undefined;
     let kept = 0;
     for (const topic of this.#old.values()) {
-      if (!this.subscriptions.putAway(topic) && !topic.isWoken) continue;
+      if (!this.subscriptions.putAway(topic) && !topic.isWoken) {
+        this.#rowById.mark(topic.id, false);
+        continue;
+      }
       this.#young.set(topic.id, topic);
       kept++;
     }
@@ -218,6 +241,11 @@ export class TopicTable {
 
   name(row: number): string {
     return this.#names.text(row);
+  }
+
+  /** The only queue of a topic that has one; -1 when it has none or more. */
+  onlyQueueOf(row: number): number {
+    return this.#queueCount(row) === 1 ? this.#get(row, firstQueueAt) : -1;
   }
 
   queuesOf(row: number): number[] {
@@ -292,20 +320,30 @@ export class TopicTable {
     this.#halves[row >>> rowShift]![(row & rowMask) * halfWords + field] = value;
   }
 
+  /** Makes the object of a topic that has none. */
+  #use(id: number, row: number): Topic {
+    const topic = new Topic(this, id, row);
+    this.#young.set(id, topic);
+    this.#rowById.mark(id, true);
+    // What it has now may change through the object.
+    if (this.#lentId === id) this.#lentId = 0;
+    return topic;
+  }
+
   #forget(topic: Topic): void {
     this.#young.delete(topic.id);
     this.#old.delete(topic.id);
+    this.#rowById.mark(topic.id, false);
     if (this.#last === topic) this.#last = undefined;
   }
 
   #take(id: number): Topic | undefined {
-    let topic = this.#old.get(id);
-    if (topic !== undefined) this.#old.delete(id);
-    else {
+    const topic = this.#old.get(id);
+    if (topic === undefined) {
       const row = this.#rowById.get(id);
-      if (row < 0) return undefined;
-      topic = new Topic(this, id, row);
+      return row < 0 ? undefined : this.#use(id, row);
     }
+    this.#old.delete(id);
     this.#young.set(id, topic);
     return topic;
   }

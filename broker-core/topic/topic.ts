@@ -1,16 +1,12 @@
 import type { Subscription } from "../pop/subscription.ts";
 import type { TopicTable } from "./topic-table.ts";
+import { TopicView } from "./topic-view.ts";
 
 /**
- * One incarnation of a topic, while it is in use: a view of its row in the table. Its id is never used again. Between two
- * calls an idle topic is put away, and whoever asks again gets another object: compare ids.
+ * One incarnation of a topic, while it is in use: a view of its row in the table. Between two calls an idle topic is put away,
+ * and whoever asks again gets another object: compare ids.
  */
-export class Topic {
-  readonly id: number;
-  /** In the table; used again after the topic is dropped. */
-  readonly row: number;
-  /** Slot in the queue table of each queue, by queue id. */
-  readonly queues: number[];
+export class Topic extends TopicView {
   /**
    * Messages with a message group are handed out in the order of their group: the topic takes FIFO messages. Fixed for the
    * life of an incarnation, but for one whose opening is lost (damage-repair.ts). What lies in a dead-letter topic has lost its
@@ -24,75 +20,27 @@ export class Topic {
   /** Subscriptions in use, by group id. Undefined: none is. */
   subscriptionsInUse: Map<number, Subscription> | undefined = undefined;
   #subscriptions: TopicSubscriptions | undefined = undefined;
-  readonly #table: TopicTable;
+  readonly #topics: TopicTable;
 
   constructor(table: TopicTable, id: number, row: number) {
-    this.#table = table;
-    this.id = id;
-    this.row = row;
-    this.queues = table.queuesOf(row);
-    const messageTypes = table.messageTypes(row);
-    this.isOrdered = isOrderedTopicOf(table, row, messageTypes);
+    super(table, id, row);
+    this.#topics = table;
+    this.isOrdered = isOrderedTopicOf(table, row, super.messageTypes);
   }
 
-  /** Made when it is asked for: a send does not. */
+  /** Made when it is asked for. */
   get subscriptions(): TopicSubscriptions {
-    this.#subscriptions ??= new TopicSubscriptions(this, this.#table);
+    this.#subscriptions ??= new TopicSubscriptions(this, this.#topics);
     return this.#subscriptions;
   }
 
-  /** "<namespace>/<topic>". */
-  get name(): string {
-    return this.#table.name(this.row);
+  override get messageTypes(): number {
+    return super.messageTypes;
   }
 
-  get incarnation(): number {
-    return this.#table.incarnation(this.row);
-  }
-
-  set incarnation(incarnation: number) {
-    this.#table.setIncarnation(this.row, incarnation);
-  }
-
-  /** Bit n set: MessageType n is accepted. */
-  get messageTypes(): number {
-    return this.#table.messageTypes(this.row);
-  }
-
-  set messageTypes(messageTypes: number) {
-    this.#table.setMessageTypes(this.row, messageTypes);
-    this.isOrdered = isOrderedTopicOf(this.#table, this.row, messageTypes);
-  }
-
-  /**
-   * Message groups have their place in so many queues: those the topic was opened with. Queues that were added later take
-   * messages without a group, so that no group ever has messages in two queues. 0: the record that opened the topic is lost, and
-   * nobody has opened it since.
-   */
-  get groupQueueCount(): number {
-    return this.#table.groupQueueCount(this.row);
-  }
-
-  set groupQueueCount(count: number) {
-    this.#table.setGroupQueueCount(this.row, count);
-  }
-
-  /** Position of the record that opened or last changed it: what an idempotent open waits for. */
-  get openedPosition(): number {
-    return this.#table.openedPosition(this.row);
-  }
-
-  set openedPosition(position: number) {
-    this.#table.setOpenedPosition(this.row, position);
-  }
-
-  /** Round robin for sends without a message group. A hint, not part of the derived state. */
-  get nextQueue(): number {
-    return this.#table.nextQueue(this.row);
-  }
-
-  set nextQueue(queueId: number) {
-    this.#table.setNextQueue(this.row, queueId);
+  override set messageTypes(messageTypes: number) {
+    super.messageTypes = messageTypes;
+    this.isOrdered = isOrderedTopicOf(this.#topics, this.row, messageTypes);
   }
 }
 

@@ -45,8 +45,15 @@ describe("the topics and who reads them", () => {
     };
     const check = (id: number): void => {
       const expected = model.get(id)!;
-      const topic = tables.topics.byId(id)!;
       const where = `topic ${id} (seed ${testSeed})`;
+      const lent = tables.topics.lend(id)!;
+      const seen = { id: lent.id, name: lent.name, types: lent.messageTypes, queues: [...lent.queues] };
+      assert.deepEqual(seen, { id, name: expected.name, types: expected.messageTypes, queues: expected.queues }, where);
+      const inUse = tables.topics.inUse(id);
+      const topic = tables.topics.byId(id)!;
+      assert.ok(inUse === undefined || inUse === topic, where);
+      assert.equal(tables.topics.inUse(id), topic, where);
+      assert.equal(tables.topics.lend(id), topic, where);
       assert.equal(tables.topics.byName(expected.name)?.id, id, where);
       const { name, incarnation, messageTypes, openedPosition, queues } = topic;
       const { subscriptions, ...rest } = expected;
@@ -111,7 +118,9 @@ describe("the topics and who reads them", () => {
             const { name } = model.get(id)!;
             tables.topics.remove(topic);
             model.delete(id);
-            assert.deepEqual([tables.topics.byId(id), tables.topics.byName(name)], [undefined, undefined]);
+            const { topics } = tables;
+            assert.deepEqual([topics.lend(id), topics.byId(id), topics.inUse(id)], [undefined, undefined, undefined]);
+            assert.equal(topics.byName(name), undefined);
           }
           break;
         default:
@@ -155,6 +164,9 @@ describe("the topics and who reads them", () => {
     putAway();
     assert.ok(tables.topics.inUseCount <= 8, `${tables.topics.inUseCount} topics are in use`);
     assert.ok(tables.subscriptions.inUseCount <= 3 + 8, `${tables.subscriptions.inUseCount} subscriptions are in use`);
+    const inUse = tables.topics.inUseCount;
+    for (let id = 60; id <= 100; id++) assert.equal(tables.topics.lend(id)?.id, id);
+    assert.equal(tables.topics.inUseCount, inUse, "a look takes nothing into use");
     assert.equal(tables.subscription(1, 10), busy);
     assert.equal(tables.subscription(1, 20), waiting);
     assert.equal(tables.subscription(1, 30), scanning);
@@ -181,6 +193,14 @@ describe("rows by id", () => {
     for (const [row, id] of ids.entries()) rows.set(id, row);
     for (const [row, id] of ids.entries()) assert.equal(rows.get(id), row);
     for (const id of [0, 3, 999_999, 5_000_000]) assert.equal(rows.get(id), -1);
+    rows.mark(4_096, true);
+    assert.deepEqual(
+      [...ids, 3, 5_000_000].map((id) => rows.isMarked(id)),
+      [0, 0, 0, 1, 0, 0, 0, 0].map(Boolean),
+    );
+    assert.equal(rows.get(4_096), 3);
+    rows.mark(4_096, false);
+    assert.deepEqual([rows.isMarked(4_096), rows.get(4_096)], [false, 3]);
     for (const id of ids) {
       rows.remove(id);
       assert.equal(rows.get(id), -1);
