@@ -7,12 +7,13 @@ import type { Randomness } from "../proto/runtime/randomness.ts";
 import { defineAdminRoutes } from "./admin-routes.ts";
 import type { BrokerPort, Now } from "./broker-port.ts";
 import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
-import { readNewestCheckpoint } from "./checkpoint/checkpoint-store.ts";
+import { type Checkpoint, findCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
 import { reportConsequences } from "./commit-log/damage-report.ts";
 import { openCommitLog } from "./commit-log/open-commit-log.ts";
 import type { BrokerConfig } from "./config.ts";
 import { IndexFiles } from "./consume-queue/index-files.ts";
+import { noteRelease, refuseForeignBase } from "./directory-release.ts";
 import type { BrokerTables } from "./dispatch/broker-tables.ts";
 import type { DamageConsequences } from "./dispatch/replay-damage.ts";
 import { StateImageError } from "./dispatch/state-image.ts";
@@ -95,15 +96,24 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     },
   };
   const begin = logBeginOf(storage);
+  refuseForeignBase(storage, begin);
+  const checkpoint = findCheckpoint(storage, log);
   const index = new IndexFiles({ storage, randomness, log });
+  // Until all that is there was read nobody knows whether it is of a newer release, which may want it as it is.
+  index.hold();
   const indexOptions = { ...options, indexPages: index, indexBytes: config.indexMemory };
-  const { state, position } = await restoreState(deps, handle, receives, indexOptions, begin);
+  const { state, position } = restoreState(deps, handle, receives, indexOptions, begin, checkpoint.newest);
   let disk: "sound" | "failed" = "sound";
   const { log: commitLog } = await openCommitLog({
     ...{ storage, clock, randomness, log, metrics, begin, from: state.replayFrom, durable: position },
     flush: config.flush,
     segmentBytes: config.segmentSize,
     visit: (record) => state.replay(record),
+    onRead: async () => {
+      await noteRelease(storage);
+      await checkpoint.tidy();
+      index.settle();
+    },
     damage: state,
     onFailure: (error) => {
       disk = "failed";
@@ -233,14 +243,14 @@ async function tellDamage(
 }
 
 /** A checkpoint of another release, or one that lies, is passed over: the log knows everything. */
-async function restoreState(
+function restoreState(
   { storage, log }: BrokerDeps,
   handle: LogHandle,
   receives: ReceiveTable,
   options: ConstructorParameters<typeof BrokerState>[2],
   begin: number,
-): Promise<{ readonly state: BrokerState; readonly position: number }> {
-  const checkpoint = await readNewestCheckpoint(storage, log);
+  checkpoint: Checkpoint | undefined,
+): { readonly state: BrokerState; readonly position: number } {
   if (checkpoint !== undefined && checkpoint.position >= begin) {
     try {
       const state = new BrokerState(handle, receives, options, checkpoint.bytes);
@@ -262,6 +272,6 @@ async function restoreState(
     return { state: new BrokerState(handle, receives, options, base), position: begin };
   } catch (error) {
     if (!(error instanceof StateImageError)) throw error;
-    throw new DataDirectoryError(`the base image at log position ${begin} is of another release: ${error.message}`);
+    throw new DataDirectoryError(`the base image at log position ${begin} cannot be read: ${error.message}`);
   }
 }

@@ -11,21 +11,27 @@ export interface Identity {
 /** The directory is not one this process may use: another broker's, or of a newer release. Exit code 78. */
 export class DataDirectoryError extends Error {
   override readonly name = "DataDirectoryError";
+  readonly isOfOtherRelease: boolean;
+
+  constructor(message: string, isOfOtherRelease = false) {
+    super(message);
+    this.isOfOtherRelease = isOfOtherRelease;
+  }
 }
 
 /** Version of the layout of the data directory; the files in it carry their own. */
 export const directoryFormat = 1;
-const formatPath = "format";
+export const formatPath = "format";
 const identityPath = "identity";
 const receiptKeyBytes = 32;
 const identityBytesMax = 4096;
 
 /**
- * Checks that the directory is of a format this release reads and belongs to `brokerName`; writes both files into a new one.
+ * Checks that the directory is of a format this release reads and belongs to `brokerName`; makes the identity of a new one.
  * Throws `DataDirectoryError`, or `StorageError` when the disk refuses.
  */
 export async function openIdentity(storage: Storage, randomness: Randomness, brokerName: string): Promise<Identity> {
-  await checkFormat(storage);
+  checkFormat(storage);
   if (!storage.exists(identityPath)) {
     if (storage.list("log").some((name) => name.endsWith(".log"))) {
       throw new DataDirectoryError(
@@ -33,7 +39,7 @@ export async function openIdentity(storage: Storage, randomness: Randomness, bro
       );
     }
     const key = randomness.bytes(receiptKeyBytes);
-    await writeFile(storage, identityPath, JSON.stringify({ brokerName, receiptKey: key.toString("base64url") }));
+    await writeSmallFile(storage, identityPath, JSON.stringify({ brokerName, receiptKey: key.toString("base64url") }));
   }
   const identity = readIdentity(storage);
   if (identity.brokerName !== brokerName) {
@@ -44,27 +50,26 @@ export async function openIdentity(storage: Storage, randomness: Randomness, bro
   return identity;
 }
 
-/** Of a directory that has one. Throws `DataDirectoryError` when it cannot be read. */
+/** Of a directory that has one. Throws `DataDirectoryError` when it cannot be read, or the directory is of another format. */
 export function readIdentity(storage: Storage): Identity {
+  checkFormat(storage);
   if (!storage.exists(identityPath)) {
     throw new DataDirectoryError(
       `there is no file "${identityPath}"; put it back from a copy: without its key all receipts out there are void`,
     );
   }
-  return parseIdentity(readFile(storage, identityPath));
+  return parseIdentity(readSmallFile(storage, identityPath));
 }
 
-async function checkFormat(storage: Storage): Promise<void> {
-  if (!storage.exists(formatPath)) {
-    await writeFile(storage, formatPath, `${directoryFormat}\n`);
-    return;
-  }
-  const found = readFile(storage, formatPath).trim();
-  if (found !== String(directoryFormat)) {
-    throw new DataDirectoryError(
-      `the data directory has format "${found}", this release reads ${directoryFormat}; start the release that wrote it`,
-    );
-  }
+/** A directory without the file is new, or of a process that died while it was made. */
+function checkFormat(storage: Storage): void {
+  if (!storage.exists(formatPath)) return;
+  const found = readSmallFile(storage, formatPath).trim();
+  if (found === String(directoryFormat)) return;
+  throw new DataDirectoryError(
+    `the data directory has format "${found}"; this release knows ${directoryFormat}; nothing was changed`,
+    true,
+  );
 }
 
 function parseIdentity(text: string): Identity {
@@ -82,7 +87,8 @@ function parseIdentity(text: string): Identity {
   );
 }
 
-function readFile(storage: Storage, path: string): string {
+/** The beginning of a file, as text. */
+export function readSmallFile(storage: Storage, path: string): string {
   const file = storage.open(path, { create: false });
   try {
     const bytes = Buffer.alloc(Math.min(file.sizeBytes(), identityBytesMax));
@@ -93,7 +99,7 @@ function readFile(storage: Storage, path: string): string {
 }
 
 /** There completely or not at all. */
-async function writeFile(storage: Storage, path: string, content: string): Promise<void> {
+export async function writeSmallFile(storage: Storage, path: string, content: string): Promise<void> {
   const draft = `${path}.tmp`;
   const file = storage.open(draft, { create: true });
   try {

@@ -7,6 +7,7 @@ import { type Broker, startBroker } from "./broker.ts";
 import { checkCommand } from "./check/check-command.ts";
 import { LogFormatError } from "./commit-log/log-format-error.ts";
 import { type BrokerConfig, brokerHelp, checkHelp, readBrokerConfig } from "./config.ts";
+import { namingRelease } from "./directory-release.ts";
 import { DataDirectoryError } from "./identity.ts";
 import { NodeStorage } from "./storage/node-storage.ts";
 import { StorageError } from "./storage/storage.ts";
@@ -37,8 +38,10 @@ try {
     log,
     onDiskFailure: () => clock.after(refusalMs, () => process.exit(ExitCode.Storage)),
   });
-} catch (error) {
+} catch (cause) {
+  const error = namingRelease(storage, cause);
   log.error({ err: error }, `the broker cannot start: ${error instanceof Error ? error.message : String(error)}`);
+  storage.unlock();
   process.exit(exitCodeOf(error));
 }
 runUntilStopped(

@@ -1,5 +1,6 @@
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { ExitCode } from "../../proto/runtime/process-lifecycle.ts";
+import { namingRelease } from "../directory-release.ts";
 import type { Storage } from "../storage/storage.ts";
 import { checkDirectory } from "./check-directory.ts";
 
@@ -25,6 +26,8 @@ export async function checkCommand(
       ...problems.map((problem) => `  PROBLEM: ${problem}`),
     ];
     return { text: `${lines.join("\n")}\n`, exitCode: problems.length === 0 ? ExitCode.Ok : problemsFound };
+  } catch (error) {
+    throw namingRelease(disk, error);
   } finally {
     disk.unlock();
   }

@@ -13,7 +13,8 @@ import { findDurable, replay } from "../commit-log/recovery.ts";
 import { type FoundSegments, findSegments } from "../commit-log/segment-finder.ts";
 import { IndexFiles } from "../consume-queue/index-files.ts";
 import { IndexDamage } from "../consume-queue/index-pages.ts";
-import { StateImageError } from "../dispatch/state-image.ts";
+import { refuseForeignBase } from "../directory-release.ts";
+import { StateImageError, StateImageVersionError } from "../dispatch/state-image.ts";
 import { DataDirectoryError, type Identity, readIdentity } from "../identity.ts";
 import { LogHandle } from "../log-handle.ts";
 import { RecordFault } from "../record/record-fault.ts";
@@ -41,26 +42,33 @@ export async function checkDirectory(disk: Storage, clock: Clock): Promise<Check
   const facts: string[] = [];
   const identity = identityOf(storage, problems);
   const begin = logBeginOf(storage);
+  refuseForeignBase(storage, begin);
   checkBase(storage, begin, problems);
 
   const checkpoints = inspectCheckpoints(storage);
-  const newest = checkpoints.findLast(({ checkpoint }) => checkpoint !== undefined)?.checkpoint;
-  for (const { path, checkpoint } of checkpoints) {
-    if (checkpoint === undefined) {
+  const newest = checkpoints.map(({ found }) => found).findLast((found) => typeof found === "object");
+  for (const { path, found } of checkpoints) {
+    if (found === "other release")
+      facts.push(`${path} is of another release: a start passes it over and reads the log`);
+    if (found === "unreadable") {
       problems.push(
         `${path} cannot be read: a start moves it aside and reads more of the log instead; nothing is lost`,
       );
     }
   }
 
-  const all = await findSegments(storage, tellingLog(problems));
+  const all = findSegments(storage, tellingLog(problems));
   const { found } = leaveOutRemoved(all, begin);
-  const mark = await DurableMark.open(storage);
+  const mark = DurableMark.open(storage);
   const floor = Math.max(mark.position, newest?.position ?? begin, begin);
   const durable = findDurable(found.live, floor);
 
   const options = stateOptions(identity, clock);
-  const known = await readKnownDamage(storage, tellingLog(problems));
+  const report = readKnownDamage(storage);
+  if (report === undefined) {
+    problems.push("damage.json cannot be read: a start moves it aside, and finds anew what is lost");
+  }
+  const known = report ?? [];
   const image = begin === 0 ? undefined : readBase(storage, begin);
   const whole = rebuild(found, () => begin, durable, options, image, known);
   const { end, damage, recordCount } = whole.replayed;
@@ -78,7 +86,8 @@ export async function checkDirectory(disk: Storage, clock: Clock): Promise<Check
     facts.push(`newest checkpoint: at position ${newest.position}`);
     const isWhole = damage.length === 0 && whole.fault === undefined;
     const digest = isWhole ? digestOf(whole.state) : undefined;
-    problems.push(...compare(storage, { found, begin, durable, known }, options, newest, digest));
+    const compared = compare(storage, { found, begin, durable, known }, options, newest, digest);
+    (compared.isOfOtherRelease ? facts : problems).push(...compared.told);
   }
   const aside = storage.list(quarantineDirectory).filter((name) => disk.exists(`${quarantineDirectory}/${name}`));
   if (aside.length > 0)
@@ -93,7 +102,7 @@ function identityOf(storage: Storage, problems: string[]): Identity {
   try {
     return readIdentity(storage);
   } catch (error) {
-    if (!(error instanceof DataDirectoryError)) throw error;
+    if (!(error instanceof DataDirectoryError) || error.isOfOtherRelease) throw error;
     problems.push(error.message);
     return { brokerName: "unknown", receiptKey: Buffer.alloc(32) };
   }
@@ -181,7 +190,7 @@ function compare(
   options: BrokerStateOptions,
   { position, bytes }: { readonly position: number; readonly bytes: Buffer },
   digest: string | undefined,
-): string[] {
+): { readonly told: readonly string[]; readonly isOfOtherRelease: boolean } {
   const problems: string[] = [];
   const indexPages = new IndexFiles({ storage, randomness: new SeededRandomness(0), log: tellingLog(problems) });
   try {
@@ -200,6 +209,9 @@ function compare(
       problems.push(
         `the index of the checkpoint at position ${position} cannot be used: ${error.message}; nothing is lost`,
       );
+    } else if (error instanceof StateImageVersionError) {
+      const told = `the checkpoint at position ${position} is of another release: a start passes it over and reads the log`;
+      return { told: [told], isOfOtherRelease: true };
     } else if (error instanceof StateImageError) {
       problems.push(
         `the checkpoint at position ${position} cannot be used (${error.message}); a start reads the log instead`,
@@ -208,7 +220,7 @@ function compare(
   } finally {
     indexPages.close();
   }
-  return problems;
+  return { told: problems, isOfOtherRelease: false };
 }
 
 function digestOf(state: BrokerState): string {

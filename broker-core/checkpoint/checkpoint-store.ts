@@ -55,33 +55,47 @@ export async function writeCheckpoint(
   for (const name of checkpointNames(storage).slice(0, -keptCount)) storage.unlink(`${checkpointDirectory}/${name}`);
 }
 
-/**
- * The newest checkpoint that proves itself, or undefined: then the log is replayed from its beginning. Unreadable ones are
- * moved to `quarantine/`, leftovers of an interrupted write are removed.
- */
-export async function readNewestCheckpoint(storage: Storage, log: Log): Promise<Checkpoint | undefined> {
-  for (const name of storage.list(checkpointDirectory)) {
-    if (name.endsWith(".tmp")) storage.unlink(`${checkpointDirectory}/${name}`);
-  }
-  for (const name of checkpointNames(storage).reverse()) {
-    const path = `${checkpointDirectory}/${name}`;
-    const checkpoint = tryRead(storage, path);
-    if (checkpoint !== undefined) return checkpoint;
-    const target = quarantine(storage, path);
-    await storage.syncDirectory(checkpointDirectory);
-    await storage.syncDirectory(quarantineDirectory);
-    log.warn({ path, target }, "a checkpoint cannot be read; it was moved and an older one or the log itself serves");
-  }
-  return undefined;
+export interface FoundCheckpoint {
+  /** The newest one that proves itself; undefined: the log is replayed from its beginning. */
+  readonly newest: Checkpoint | undefined;
+  /** Moves newer ones that cannot be read to `quarantine/`, and removes what an interrupted write has left. */
+  readonly tidy: () => Promise<void>;
 }
 
-/** Every checkpoint that is there, in order of position; undefined where it does not prove itself. Changes nothing. */
-export function inspectCheckpoints(
-  storage: Storage,
-): { readonly path: string; readonly checkpoint: Checkpoint | undefined }[] {
+/** Changes nothing before `tidy`. A checkpoint of another release is passed over, and stays. */
+export function findCheckpoint(storage: Storage, log: Log): FoundCheckpoint {
+  const unreadable: string[] = [];
+  let newest: Checkpoint | undefined;
+  for (const { path, found } of inspectCheckpoints(storage).reverse()) {
+    if (typeof found === "object") {
+      newest = found;
+      break;
+    }
+    if (found === "unreadable") unreadable.push(path);
+    else log.info({ path }, "a checkpoint of another release is passed over; the log serves");
+  }
+  const tidy = async (): Promise<void> => {
+    for (const name of storage.list(checkpointDirectory)) {
+      if (name.endsWith(".tmp")) storage.unlink(`${checkpointDirectory}/${name}`);
+    }
+    for (const path of unreadable) {
+      const target = quarantine(storage, path);
+      await storage.syncDirectory(checkpointDirectory);
+      await storage.syncDirectory(quarantineDirectory);
+      log.warn({ path, target }, "a checkpoint cannot be read; it was moved and an older one or the log itself serves");
+    }
+  };
+  return { newest, tidy };
+}
+
+/** "other release": it proves itself, and its format has a number that this release does not know. */
+type Inspected = Checkpoint | "unreadable" | "other release";
+
+/** Every checkpoint that is there, in order of position. Changes nothing. */
+export function inspectCheckpoints(storage: Storage): { readonly path: string; readonly found: Inspected }[] {
   return checkpointNames(storage).map((name) => {
     const path = `${checkpointDirectory}/${name}`;
-    return { path, checkpoint: tryRead(storage, path) };
+    return { path, found: inspect(storage, path) };
   });
 }
 
@@ -113,19 +127,20 @@ async function writeSlices(file: StorageFile, clock: Clock, bytes: Uint8Array): 
   return crc;
 }
 
-function tryRead(storage: Storage, path: string): Checkpoint | undefined {
+function inspect(storage: Storage, path: string): Inspected {
   let file: StorageFile | undefined;
   try {
     file = storage.open(path, { create: false });
     const all = Buffer.allocUnsafeSlow(file.sizeBytes());
-    if (file.read(all, 0, all.length, 0) !== all.length || all.length < headerBytes) return undefined;
-    if (all.readUInt32BE(0) !== magic || all.readUInt32BE(28) !== crc32(all, 0, 28)) return undefined;
-    if (all.readUInt32BE(4) !== version || readUint53(all, 16) !== all.length - headerBytes) return undefined;
-    if (path !== `${checkpointDirectory}/${String(readUint53(all, 8)).padStart(20, "0")}.ckpt`) return undefined;
-    if (all.readUInt32BE(24) !== crc32(all, headerBytes, all.length)) return undefined;
+    if (file.read(all, 0, all.length, 0) !== all.length || all.length < headerBytes) return "unreadable";
+    if (all.readUInt32BE(0) !== magic || all.readUInt32BE(28) !== crc32(all, 0, 28)) return "unreadable";
+    if (all.readUInt32BE(4) !== version) return "other release";
+    if (readUint53(all, 16) !== all.length - headerBytes) return "unreadable";
+    if (path !== `${checkpointDirectory}/${String(readUint53(all, 8)).padStart(20, "0")}.ckpt`) return "unreadable";
+    if (all.readUInt32BE(24) !== crc32(all, headerBytes, all.length)) return "unreadable";
     return { position: readUint53(all, 8), bytes: all.subarray(headerBytes) };
   } catch (error) {
-    if (error instanceof StorageError && error.kind === "io") return undefined;
+    if (error instanceof StorageError && error.kind === "io") return "unreadable";
     throw error;
   } finally {
     file?.close();

@@ -11,15 +11,14 @@ interface Report {
   readonly consequences?: readonly object[];
 }
 
-/** The lost parts that earlier starts have gone on without. A report that cannot be read is moved aside. */
-export async function readKnownDamage(storage: Storage, log: Log): Promise<readonly KnownDamage[]> {
-  const { ranges } = await readReport(storage, log);
-  return ranges.filter((range): range is KnownDamage => Number.isSafeInteger(range.knownFrom));
+/** The lost parts that earlier starts have gone on without; undefined: there is a report, and it cannot be read. */
+export function readKnownDamage(storage: Storage): readonly KnownDamage[] | undefined {
+  return parseReport(storage)?.ranges.filter((range): range is KnownDamage => Number.isSafeInteger(range.knownFrom));
 }
 
 /**
  * Adds what a start found to `damage.json`, the list of everything this log has ever lost. A range found before is not
- * listed twice. `end`: where the log goes on; what is written from there on is written in knowledge of the damage. Resolves
+ * listed twice; a report that cannot be read is moved aside. `end`: where the log goes on; what is written from there on is written in knowledge of the damage. Resolves
  * when the file is on disk, which must be before anything is written to the log.
  */
 export async function reportDamage(
@@ -72,8 +71,21 @@ async function writeReport(storage: Storage, report: Report): Promise<void> {
   await storage.syncDirectory("");
 }
 
+/** A report that cannot be read is moved aside. */
 async function readReport(storage: Storage, log: Log): Promise<Report> {
-  if (!storage.exists(damageReportPath)) return { ranges: [] };
+  const report = parseReport(storage);
+  if (report !== undefined) return report;
+  const target = quarantine(storage, damageReportPath);
+  await storage.syncDirectory(quarantineDirectory);
+  log.warn({ target }, "damage.json cannot be read; it was moved and is written anew");
+  return noReport;
+}
+
+const noReport: Report = { ranges: [] };
+
+/** Undefined when it cannot be read. */
+function parseReport(storage: Storage): Report | undefined {
+  if (!storage.exists(damageReportPath)) return noReport;
   const file = storage.open(damageReportPath, { create: false });
   const bytes = Buffer.alloc(file.sizeBytes());
   file.read(bytes, 0, bytes.length, 0);
@@ -84,10 +96,7 @@ async function readReport(storage: Storage, log: Log): Promise<Report> {
     const isRange = ({ from, to }: DamageRange) => Number.isSafeInteger(from) && Number.isSafeInteger(to);
     if (ranges.every(isRange) && Array.isArray(consequences)) return report;
   } catch {
-    // Not a report: handled below.
+    // Not a report.
   }
-  const target = quarantine(storage, damageReportPath);
-  await storage.syncDirectory(quarantineDirectory);
-  log.warn({ target }, "damage.json cannot be read; it was moved and is written anew");
-  return { ranges: [] };
+  return undefined;
 }

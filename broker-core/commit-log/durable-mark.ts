@@ -13,40 +13,41 @@ const magic = 0xf1504d6d;
  * in turn, so that a torn write leaves the other.
  */
 export class DurableMark {
-  readonly #file: StorageFile;
-  #count: number;
-  #position: number;
+  readonly #storage: Storage;
+  #file: StorageFile | undefined;
+  #count = 0;
+  #position = 0;
 
-  private constructor(file: StorageFile, count: number, position: number) {
-    this.#file = file;
-    this.#count = count;
-    this.#position = position;
+  private constructor(storage: Storage) {
+    this.#storage = storage;
   }
 
-  /** Opens or makes the file. */
-  static async open(storage: Storage): Promise<DurableMark> {
-    const isNew = !storage.exists(path);
-    const file = storage.open(path, { create: true });
-    const mark = isNew ? new DurableMark(file, 0, 0) : DurableMark.#read(file);
-    if (isNew) {
-      writeWhole(file, Buffer.alloc(2 * slotBytes), 0);
-      await file.sync();
-      await storage.syncDirectory(logDirectory);
-    }
+  /** Reads the file, if there is one. */
+  static open(storage: Storage): DurableMark {
+    const mark = new DurableMark(storage);
+    if (storage.exists(path)) mark.#read();
     return mark;
   }
 
-  static #read(file: StorageFile): DurableMark {
+  #read(): void {
+    this.#file = this.#storage.open(path, { create: false });
     const bytes = Buffer.alloc(2 * slotBytes);
-    let [count, position] = [0, 0];
-    file.read(bytes, 0, bytes.length, 0);
+    this.#file.read(bytes, 0, bytes.length, 0);
     for (const at of [0, slotBytes]) {
       if (bytes.readUInt32BE(at) !== magic || bytes.readUInt32BE(at + 24) !== crc32(bytes, at, at + 24)) continue;
-      if (readUint53(bytes, at + 8) <= count) continue;
-      count = readUint53(bytes, at + 8);
-      position = readUint53(bytes, at + 16);
+      if (readUint53(bytes, at + 8) <= this.#count) continue;
+      this.#count = readUint53(bytes, at + 8);
+      this.#position = readUint53(bytes, at + 16);
     }
-    return new DurableMark(file, count, position);
+  }
+
+  /** Makes the file where there is none. */
+  async make(): Promise<void> {
+    if (this.#file !== undefined) return;
+    this.#file = this.#storage.open(path, { create: true });
+    writeWhole(this.#file, Buffer.alloc(2 * slotBytes), 0);
+    await this.#file.sync();
+    await this.#storage.syncDirectory(logDirectory);
   }
 
   /** The highest position known from here; 0 when nothing is readable. */
@@ -54,21 +55,22 @@ export class DurableMark {
     return this.#position;
   }
 
-  /** Resolves when the mark is on disk. Throws or rejects with `StorageError`. */
+  /** Resolves when the mark is on disk. After `make`. Rejects with `StorageError`. */
   async write(position: number): Promise<void> {
+    const file = this.#file!;
     const slot = Buffer.alloc(slotBytes);
     const count = this.#count + 1;
     slot.writeUInt32BE(magic, 0);
     writeUint53(slot, count, 8);
     writeUint53(slot, position, 16);
     slot.writeUInt32BE(crc32(slot, 0, 24), 24);
-    writeWhole(this.#file, slot, (count % 2) * slotBytes);
+    writeWhole(file, slot, (count % 2) * slotBytes);
     this.#count = count;
-    await this.#file.sync();
+    await file.sync();
     this.#position = position;
   }
 
   close(): void {
-    this.#file.close();
+    this.#file?.close();
   }
 }

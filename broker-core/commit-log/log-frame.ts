@@ -1,4 +1,5 @@
 import { crc32 } from "./crc32.ts";
+import { LogFormatError } from "./log-format-error.ts";
 
 /**
  * The bytes of the log (docs/log-format.md): batch headers and record headers, big-endian. Every header proves itself with a
@@ -51,7 +52,10 @@ export function encodeBatchHeader(into: Buffer, at: number, header: Readonly<Bat
   into.writeUInt32BE(crc32(into, at, at + 52), at + 52);
 }
 
-/** Reads a batch header that must stand at log position `position`; false when the bytes are none. Fills `header`. */
+/**
+ * Reads a batch header that must stand at log position `position`; false when the bytes are none. Fills `header`. Throws
+ * `LogFormatError` for one of this very file that a newer release wrote: it is no damage, and must not be taken for it.
+ */
 export function decodeBatchHeader(
   bytes: Buffer,
   at: number,
@@ -61,6 +65,11 @@ export function decodeBatchHeader(
 ): boolean {
   const found = batchEpoch(bytes, at, position);
   if (found === undefined || found.ordinal !== epoch.ordinal || found.nonce !== epoch.nonce) return false;
+  const version = bytes.readUInt16BE(at + 4);
+  if (version !== logFormatVersion) {
+    const where = `log position ${position}`;
+    throw new LogFormatError(`the batch at ${where} has format ${version}; this release knows ${logFormatVersion}`);
+  }
   header.position = position;
   header.length = bytes.readUInt32BE(at + 24);
   header.recordCount = bytes.readUInt32BE(at + 28);
@@ -74,7 +83,6 @@ export function batchEpoch(bytes: Buffer, at: number, position: number): Epoch |
   if (at + batchHeaderBytes > bytes.length || bytes.readUInt32BE(at) !== batchMagic) return undefined;
   if (readUint53(bytes, at + 16) !== position) return undefined;
   if (bytes.readUInt32BE(at + 52) !== crc32(bytes, at, at + 52)) return undefined;
-  if (bytes.readUInt16BE(at + 4) !== logFormatVersion) return undefined;
   return { ordinal: bytes.readUInt32BE(at + 8), nonce: bytes.readUInt32BE(at + 12) };
 }
 

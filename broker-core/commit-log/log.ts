@@ -106,3 +106,11 @@ export const RecordType = {
   OrderKept: 41,
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
+
+/** Have their numbers, and no meaning to this release yet: a log that holds one is of a newer release. */
+const reservedTypes: readonly RecordType[] = [RecordType.LaneRule, RecordType.LaneSpilled, RecordType.LaneResumed];
+
+/** The types that this release reads and writes. */
+export const knownRecordTypes: ReadonlySet<number> = new Set(
+  Object.values(RecordType).filter((type) => !reservedTypes.includes(type)),
+);

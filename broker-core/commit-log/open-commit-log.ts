@@ -34,6 +34,10 @@ export interface OpenCommitLogOptions extends Partial<CommitLogConfig> {
   readonly durable?: number;
   /** Every record from there on, in order of position. Its body is valid during the call. What it throws ends the opening. */
   readonly visit: (record: LogRecord) => void;
+  /**
+   * All that is there was read, and this release knows it: from here on the directory is changed. Default: nothing else to do.
+   */
+  readonly onRead?: () => Promise<void>;
   /** Is told of damage between the records around it. */
   readonly damage?: DamageListener;
   /** The disk failed: nothing is acknowledged any more and the process must end with exit code 74. Called once. */
@@ -55,7 +59,7 @@ export interface RecoveryReport {
 /**
  * Opens the log of a data directory: finds what is there, replays it, repairs the end (docs/log-format.md), and only then
  * hands over a log for traffic. Never throws because of damaged data. Throws `LogFormatError` for a log of a newer
- * release and `StorageError` when the disk refuses.
+ * release, of which it has changed nothing, and `StorageError` when the disk refuses.
  */
 export async function openCommitLog(
   options: OpenCommitLogOptions,
@@ -64,20 +68,25 @@ export async function openCommitLog(
   const config = configOf(options);
   const metrics = options.metrics ?? new MetricRegistry();
   storage.makeDirectory(logDirectory);
-  storage.makeDirectory(quarantineDirectory);
   // A process before may have died between a rename and its sync: this one sees the name, a power cut would take it back.
   // Nothing may be cut or removed because of a file that is not certain to stay.
   await storage.syncDirectory(logDirectory);
-  const mark = await DurableMark.open(storage);
+  const mark = DurableMark.open(storage);
   const { begin = 0, from = begin } = options;
-  const { found, readableFrom } = leaveOutRemoved(await findSegments(storage, log), begin);
+  const { tidy, ...all } = findSegments(storage, log);
+  const { found, readableFrom } = leaveOutRemoved(all, begin);
   const durable = findDurable(found.live, Math.max(mark.position, options.durable ?? from));
-  const known = await readKnownDamage(storage, log);
+  const report = readKnownDamage(storage);
+  const known = report ?? [];
   const replayed = replay(found.live, from, durable, options.visit, options.damage, known);
+  storage.makeDirectory(quarantineDirectory);
+  await options.onRead?.();
+  await tidy();
+  await mark.make();
   metrics
     .gauge("popmesh_broker_log_damaged_ranges", "Lost ranges that the last start found.")
     .set(replayed.damage.length);
-  if (replayed.damage.length + known.length > 0) {
+  if (report === undefined || replayed.damage.length + known.length > 0) {
     await reportDamage(storage, log, replayed.damage, replayed.end, clock.wallMs());
   }
 

@@ -1,5 +1,5 @@
 import type { DamageListener, DamageRange, KnownDamage } from "./damage.ts";
-import { type LogRecord, RecordType } from "./log.ts";
+import { knownRecordTypes, type LogRecord, type RecordType } from "./log.ts";
 import { LogFormatError } from "./log-format-error.ts";
 import { type BatchHeader, batchHeaderBytes } from "./log-frame.ts";
 import { LogScanner } from "./log-scanner.ts";
@@ -39,8 +39,6 @@ export interface ReplayResult {
   readonly damage: readonly DamageRange[];
   readonly recordCount: number;
 }
-
-const knownTypes = new Set<number>(Object.values(RecordType));
 
 /**
  * Hands every record that is still there to `visit`, in order, and tells what is lost (recovery-table.ts). `known`: what earlier
@@ -89,7 +87,7 @@ export function replay(
         lose(scanner.position, scanner.nextPosition, segment.path, 1);
       } else if (item === "record") {
         memory.reach(scanner.position);
-        if (!knownTypes.has(scanner.type)) throw unknownType(scanner.type, scanner.position, segment);
+        if (!knownRecordTypes.has(scanner.type)) throw unknownType(scanner.type, scanner.position, segment);
         visit({
           position: scanner.position,
           type: scanner.type as RecordType,
@@ -209,5 +207,5 @@ class DamageTally {
 
 function unknownType(type: number, position: number, segment: Segment): LogFormatError {
   const where = `${segment.path}, log position ${position}`;
-  return new LogFormatError(`record of type ${type} (${where}) is unknown to this release: use a newer one`);
+  return new LogFormatError(`record of type ${type} (${where}) is unknown to this release`);
 }

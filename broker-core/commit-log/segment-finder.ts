@@ -26,35 +26,45 @@ export interface FoundSegments {
 
 const liveName = /^(\d{20})\.(?:log|moved)$/;
 
+/** The segments, and what a start does about files that are not as they should be. */
+export interface FoundLog extends FoundSegments {
+  /** Puts names right, removes drafts, moves aside what nothing identifies: once the log was read and this release knows it. */
+  readonly tidy: () => Promise<void>;
+}
+
 /**
- * Finds the segments of the log. A file is known by its header, not by its name: one under a wrong name gets its own back,
- * one that nothing identifies is quarantined. Files that were never finished (`.tmp`) are removed.
+ * Finds the segments of the log and changes nothing. A file is known by its header, not by its name: one under a wrong name is
+ * to get its own back, one that nothing identifies goes to quarantine. Files that were never finished (`.tmp`) are left out.
+ * Throws `LogFormatError`.
  */
-export async function findSegments(storage: Storage, log: Log): Promise<FoundSegments> {
-  let directoryChanged = false;
+export function findSegments(storage: Storage, log: Log): FoundLog {
+  const drafts: string[] = [];
+  const surplus: string[] = [];
   const found: FoundSegment[] = [];
   for (const name of storage.list(logDirectory)) {
     const path = `${logDirectory}/${name}`;
-    if (name.endsWith(".tmp")) {
-      storage.unlink(path);
-      directoryChanged = true;
-      continue;
-    }
+    if (name.endsWith(".tmp")) drafts.push(path);
     const match = liveName.exec(name);
     if (match === null) continue;
     const entry = identify(storage, path, Number(match[1]));
-    const surplus = entry === undefined ? path : takeIn(found, entry);
-    if (surplus === undefined) continue;
-    const target = quarantine(storage, surplus);
-    log.error({ path: surplus, target }, "a file of the log names no place of its own in it; it was moved");
-    directoryChanged = true;
+    const unplaced = entry === undefined ? path : takeIn(found, entry);
+    if (unplaced === undefined) continue;
+    surplus.push(unplaced);
+    log.error({ path: unplaced }, "a file of the log names no place of its own in it; it is moved to quarantine");
   }
-  const named = rightNames(storage, found, log);
-  if (directoryChanged || named !== found) {
+  const misnamed = found.map(({ segment }) => segment).filter(({ foundAt }) => foundAt !== undefined);
+  for (const { foundAt, base } of misnamed) {
+    log.warn({ path: foundAt, base }, "a file of the log has a wrong name; it gets its own back");
+  }
+  const tidy = async (): Promise<void> => {
+    for (const path of drafts) storage.unlink(path);
+    for (const path of surplus) quarantine(storage, path);
+    rightNames(storage, misnamed);
+    if (drafts.length + surplus.length + misnamed.length === 0) return;
     await storage.syncDirectory(logDirectory);
     await storage.syncDirectory(quarantineDirectory);
-  }
-  return supersede(named);
+  };
+  return { ...supersede(found), tidy };
 }
 
 function identify(storage: Storage, path: string, baseOfName: number): FoundSegment | undefined {
@@ -69,8 +79,10 @@ function identify(storage: Storage, path: string, baseOfName: number): FoundSegm
   const header = decodeSegmentHeader(headerBytes);
   file.close();
   if (header !== undefined) {
+    const segment = new Segment(storage, segmentPath(header.base), header);
+    if (path !== segment.path) segment.foundAt = path;
     return {
-      segment: new Segment(storage, path, header),
+      segment,
       durableUpTo: header.durableUpTo,
       headerIntact: true,
       isWhole: sizeBytes === segmentHeaderBytes + header.capacityBytes,
@@ -80,13 +92,14 @@ function identify(storage: Storage, path: string, baseOfName: number): FoundSegm
   const capacityBytes = Math.max(0, sizeBytes - segmentHeaderBytes);
   const epoch = findEpoch(storage, path, capacityBytes, baseOfName);
   if (epoch === undefined) return undefined;
-  const segment = new Segment(storage, path, { base: baseOfName, epoch, capacityBytes });
+  const segment = new Segment(storage, segmentPath(baseOfName), { base: baseOfName, epoch, capacityBytes });
+  if (path !== segment.path) segment.foundAt = path;
   return { segment, durableUpTo: 0, headerIntact: false, isWhole: false, reachesTo: segment.end };
 }
 
 /** Adds a file; of two copies of the same one, that under its own name stays, and the other's path is returned. */
 function takeIn(found: FoundSegment[], entry: FoundSegment): string | undefined {
-  const { epoch, path, base } = entry.segment;
+  const { epoch, foundAt } = entry.segment;
   const twinAt = found.findIndex(
     ({ segment }) => segment.epoch.ordinal === epoch.ordinal && segment.epoch.nonce === epoch.nonce,
   );
@@ -95,27 +108,22 @@ function takeIn(found: FoundSegment[], entry: FoundSegment): string | undefined 
     found.push(entry);
     return undefined;
   }
-  if (path !== segmentPath(base)) return path;
+  if (foundAt !== undefined) return foundAt;
   found[twinAt] = entry;
-  return twin.segment.path;
+  return twin.segment.foundAt;
 }
 
 /** Puts swapped files back. In two steps, so that a crash in between leaves names that the next start understands. */
-function rightNames(storage: Storage, found: FoundSegment[], log: Log): FoundSegment[] {
-  const misnamed = found.filter(({ segment }) => segment.path !== segmentPath(segment.base));
-  if (misnamed.length === 0) return found;
-  for (const { segment } of misnamed) {
-    log.warn({ path: segment.path, base: segment.base }, "a file of the log has a wrong name; it gets its own back");
-    if (segment.path !== asidePath(segment)) storage.rename(segment.path, asidePath(segment));
+function rightNames(storage: Storage, misnamed: readonly Segment[]): void {
+  for (const segment of misnamed) {
+    if (segment.foundAt !== asidePath(segment)) storage.rename(segment.foundAt!, asidePath(segment));
+    segment.foundAt = asidePath(segment);
   }
-  return found.map((entry) => {
-    const { segment } = entry;
-    const right = segmentPath(segment.base);
-    if (segment.path === right) return entry;
-    if (storage.exists(right)) quarantine(storage, right);
-    storage.rename(asidePath(segment), right);
-    return { ...entry, segment: new Segment(storage, right, segment) };
-  });
+  for (const segment of misnamed) {
+    if (storage.exists(segment.path)) quarantine(storage, segment.path);
+    storage.rename(segment.foundAt!, segment.path);
+    segment.foundAt = undefined;
+  }
 }
 
 function asidePath(segment: Segment): string {

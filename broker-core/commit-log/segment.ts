@@ -42,9 +42,7 @@ export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | undefined {
     if (bytes.readUInt32BE(at) !== segmentMagic || bytes.readUInt32BE(at + 52) !== crc32(bytes, at, at + 52)) continue;
     const version = bytes.readUInt16BE(at + 4);
     if (version !== logFormatVersion) {
-      throw new LogFormatError(
-        `the log has format ${version}; this release knows ${logFormatVersion}: use a newer one`,
-      );
+      throw new LogFormatError(`the log has format ${version}; this release knows ${logFormatVersion}`);
     }
     return {
       epoch: { ordinal: bytes.readUInt32BE(at + 8), nonce: bytes.readUInt32BE(at + 12) },
@@ -71,6 +69,8 @@ export class Segment {
   readonly createdWallMs: number;
   /** Position behind the last that this file answers for; less than its capacity where a later file took over. */
   end: number;
+  /** Where the file stands as long as it has not got its own name back (segment-finder.ts); undefined: at `path`. */
+  foundAt: string | undefined;
   readonly #storage: Storage;
   #file: StorageFile | undefined;
   #readers = 0;
@@ -94,7 +94,7 @@ export class Segment {
 
   /** Throws `StorageError`. */
   open(): StorageFile {
-    this.#file ??= this.#storage.open(this.path, { create: false });
+    this.#file ??= this.#storage.open(this.foundAt ?? this.path, { create: false });
     return this.#file;
   }
 

@@ -30,6 +30,9 @@ export interface IndexFilesOptions {
   readonly fileBytes?: number;
 }
 
+/** What `hold` keeps in memory at most. A replay that makes more of the index than this writes it. */
+const heldBytesMax = 16 * 1024 * 1024;
+
 interface IndexFile {
   readonly base: number;
   readonly path: string;
@@ -78,9 +81,29 @@ export class IndexFiles implements IndexPages {
   /** Files that are not needed, and the number of the youngest image that may name them. */
   #given: { readonly path: string; readonly lastImage: number; readonly file?: IndexFile }[] = [];
 
+  /** Set while nothing may be changed on disk: what is to be done then. */
+  #held: (() => void)[] | undefined;
+
   constructor(options: IndexFilesOptions) {
     this.#options = options;
     this.#fileBytes = options.fileBytes ?? fileBytesDefault;
+  }
+
+  /** Changes nothing on disk from now on: until the log was read, nobody knows whether the directory is one for this release. */
+  hold(): void {
+    this.#held = [];
+  }
+
+  /** Does what was put off since `hold`. */
+  settle(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const change of held) change();
+  }
+
+  #change(change: () => void): void {
+    if (this.#held === undefined) change();
+    else this.#held.push(change);
   }
 
   /** Files with blocks that are needed. */
@@ -172,7 +195,9 @@ export class IndexFiles implements IndexPages {
   clear(): void {
     const { storage } = this.#options;
     for (const file of this.#files.splice(0)) this.#close(file);
-    for (const name of fileNames(storage)) storage.unlink(`${indexDirectory}/${name}`);
+    this.#change(() => {
+      for (const name of fileNames(storage)) storage.unlink(`${indexDirectory}/${name}`);
+    });
     this.#buffered = 0;
     this.#given = [];
     this.#namesChanged = true;
@@ -210,10 +235,13 @@ export class IndexFiles implements IndexPages {
       const path = `${indexDirectory}/${name}`;
       if (this.#files.some((file) => file.path === path)) continue;
       // Ahead of the image: of a life that ended before its next checkpoint. Before it: an older checkpoint may name it.
-      if (Number(name.slice(0, 20)) >= end) storage.unlink(path);
+      if (Number(name.slice(0, 20)) >= end) this.#change(() => storage.unlink(path));
       else this.#given.push({ path, lastImage: -1 });
     }
-    if (last !== undefined) this.#opened(last).truncate(headerBytes + last.writtenBytes);
+    if (last !== undefined) {
+      const bytes = headerBytes + last.writtenBytes;
+      this.#change(() => this.#opened(last).truncate(bytes));
+    }
     this.#newestWritten = 0;
     return true;
   }
@@ -279,6 +307,10 @@ export class IndexFiles implements IndexPages {
   #flush(): boolean {
     const last = this.#files.at(-1);
     if (last === undefined || this.#buffered === 0) return true;
+    if (this.#held !== undefined) {
+      if (this.#buffered < heldBytesMax) return false;
+      this.settle();
+    }
     try {
       const file = last.isCreated ? this.#opened(last) : this.#created(last);
       for (let done = 0; done < this.#buffered; ) {

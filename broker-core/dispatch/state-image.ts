@@ -20,6 +20,9 @@ export class StateImageError extends Error {
   override readonly name = "StateImageError";
 }
 
+/** They are an image, of a version that this release does not know. */
+export class StateImageVersionError extends StateImageError {}
+
 // The columns of the index go into the image as they lie in memory.
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
@@ -229,6 +232,16 @@ function writeLocksOf({ locks, leases }: BrokerTables, rows: number[], into: Ima
   }
 }
 
+/** Of an image, or its first bytes; undefined: they are none. */
+export function stateImageVersion(image: Buffer): number | undefined {
+  return image.length >= 6 && image.readUInt32LE(0) === magic ? image.readUInt16LE(4) : undefined;
+}
+
+/** Whether this release reads it. A base image of a released version must be one for ever (docs/log-format.md). */
+export function knowsStateImageVersion(found: number): boolean {
+  return found === version;
+}
+
 /**
  * Fills empty tables from an image. Throws `StateImageError`. Where the index on disk is not as the image names it
  * (`tables.queues.isLost`), what refers to single messages is left out until the result is called.
@@ -237,8 +250,10 @@ export function readStateImage(image: Buffer, tables: BrokerTables): () => void 
   const from = new ImageReader(image);
   let boot = 0;
   reading(() => {
-    if (from.u32() !== magic || from.u16() !== version) {
-      throw new StateImageError("the checkpoint is no state image of this version; start from the log");
+    if (from.u32() !== magic) throw new StateImageError("this is no state image");
+    const found = from.u16();
+    if (found !== version) {
+      throw new StateImageVersionError(`the state image has version ${found}; this release knows ${version}`);
     }
     boot = from.f64();
     tables.appliedPosition = from.f64();

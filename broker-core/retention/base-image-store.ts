@@ -12,6 +12,8 @@ const copies = ["a", "b"] as const;
 const headerBytes = 40;
 const magic = 0xf1504d69;
 const version = 1;
+/** Of a state image, what its version stands in. */
+const imageHeadBytes = 6;
 /** Written per turn of the event loop. */
 const sliceBytes = 256 * 1024;
 
@@ -80,6 +82,48 @@ export function readBase(storage: Storage, position: number): Buffer | undefined
     if (found !== undefined) return found.bytes;
   }
   return undefined;
+}
+
+/**
+ * The first base image at or above `begin` that a newer release has written, by its own version or that of the state in it
+ * (`isKnown`), and the reason why this one cannot read it.
+ */
+export function findForeignBase(
+  storage: Storage,
+  begin: number,
+  imageVersion: (image: Buffer) => number | undefined,
+  isKnown: (imageVersion: number) => boolean,
+): string | undefined {
+  const beginning = Buffer.alloc(headerBytes + imageHeadBytes);
+  for (const position of basePositions(storage)) {
+    if (position < begin) continue;
+    for (const copy of copies) {
+      const path = basePath(position, copy);
+      if (!readBeginning(storage, path, beginning)) continue;
+      const found = beginning.readUInt32BE(4);
+      if (found !== version) return `${path} has format ${found}; this release knows ${version}`;
+      const ofImage = imageVersion(beginning.subarray(headerBytes));
+      if (ofImage !== undefined && !isKnown(ofImage)) {
+        return `${path} holds a state of version ${ofImage}, which this release does not know`;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** False when there is no base image that proves its header. */
+function readBeginning(storage: Storage, path: string, into: Buffer): boolean {
+  let file: StorageFile | undefined;
+  try {
+    file = storage.open(path, { create: false });
+    if (file.read(into, 0, into.length, 0) !== into.length) return false;
+    return into.readUInt32BE(0) === magic && into.readUInt32BE(36) === crc32(into, 0, 36);
+  } catch (error) {
+    if (error instanceof StorageError && (error.kind === "io" || error.kind === "missing")) return false;
+    throw error;
+  } finally {
+    file?.close();
+  }
 }
 
 /** Which copies of a base image prove themselves. */

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { apache } from "#codec/rocketmq-v2";
 import { answered, type HandOut, type Now } from "../../broker-core/broker-port.ts";
 import { BrokerState } from "../../broker-core/broker-state.ts";
-import { readNewestCheckpoint } from "../../broker-core/checkpoint/checkpoint-store.ts";
+import { findCheckpoint } from "../../broker-core/checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "../../broker-core/checkpoint/checkpointer.ts";
 import { openCommitLog } from "../../broker-core/commit-log/open-commit-log.ts";
 import { IndexFiles } from "../../broker-core/consume-queue/index-files.ts";
@@ -71,7 +71,7 @@ class Bench {
 
   async open(): Promise<void> {
     const startedMs = performance.now();
-    const checkpoint = await readNewestCheckpoint(this.storage, silentLog);
+    const checkpoint = findCheckpoint(this.storage, silentLog).newest;
     const handle = new LogHandle();
     this.index = new IndexFiles({ storage: this.storage, randomness: new NodeRandomness(), log: silentLog });
     const options = {

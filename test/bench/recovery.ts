@@ -85,7 +85,7 @@ async function restarted(): Promise<string> {
 async function verify(): Promise<number> {
   const storage = new NodeStorage(broker.dataDirectory, "bench", false);
   const startedMs = performance.now();
-  const found = await findSegments(storage, silentLog);
+  const found = findSegments(storage, silentLog);
   const { end, damage } = replay(found.live, 0, findDurable(found.live, 0), () => {});
   const rate = end / mib / ((performance.now() - startedMs) / 1_000);
   if (damage.length > 0) throw new Error("the log is damaged");

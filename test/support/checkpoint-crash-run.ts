@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readNewestCheckpoint } from "../../broker-core/checkpoint/checkpoint-store.ts";
+import { findCheckpoint } from "../../broker-core/checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "../../broker-core/checkpoint/checkpointer.ts";
 import type { CommitLog } from "../../broker-core/commit-log/commit-log.ts";
 import { RecordType } from "../../broker-core/commit-log/log.ts";
@@ -122,7 +122,8 @@ class Life {
     });
     // Hardly any memory, so that most of it is on disk.
     const table = new ConsumeQueueTable(files, 0);
-    const checkpoint = await readNewestCheckpoint(this.#disk, silentLog);
+    const { newest: checkpoint, tidy } = findCheckpoint(this.#disk, silentLog);
+    await tidy();
     if (checkpoint === undefined) {
       table.clearPages();
       for (let queue = 0; queue < queueCount; queue++) table.add(1 + queue, 0);

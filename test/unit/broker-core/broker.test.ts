@@ -202,7 +202,7 @@ describe("A broker over a disk that breaks", () => {
     };
     await refusal(/belongs to broker "broker-a", this one is called "broker-z"/, { name: "broker-z" });
     disk.alter("format", (bytes) => bytes.fill("9", 0, 1));
-    await refusal(/format "9", this release reads 1/);
+    await refusal(/format "9"; this release knows 1/);
     disk.alter("format", (bytes) => bytes.fill("1", 0, 1));
     disk.alter("identity", (bytes) => bytes.fill("x", 0, 1));
     await refusal(/"identity" of the data directory cannot be read/);

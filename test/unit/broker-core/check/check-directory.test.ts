@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { checkDirectory } from "../../../../broker-core/check/check-directory.ts";
-import { readNewestCheckpoint, writeCheckpoint } from "../../../../broker-core/checkpoint/checkpoint-store.ts";
+import { findCheckpoint, writeCheckpoint } from "../../../../broker-core/checkpoint/checkpoint-store.ts";
 import { silentLog } from "../../../../proto/runtime/log.ts";
 import { NodeClock } from "../../../../proto/runtime/node-clock.ts";
 import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
@@ -188,7 +188,7 @@ describe(`the check of a data directory (seed ${testSeed})`, () => {
     const broker = await SimulatedBroker.start(other, randomness);
     await broker.client.store(topic, "of another broker");
     await broker.stop();
-    const [mine, its] = [await readNewestCheckpoint(disk, silentLog), await readNewestCheckpoint(other, silentLog)];
+    const [mine, its] = [findCheckpoint(disk, silentLog).newest, findCheckpoint(other, silentLog).newest];
     assert.ok(mine !== undefined && its !== undefined);
     // The state of another log, under the right position.
     its.bytes.copyWithin(0, 0);

@@ -1,10 +1,16 @@
 import assert from "node:assert/strict";
-import { readNewestCheckpoint, writeCheckpoint } from "../../../../broker-core/checkpoint/checkpoint-store.ts";
+import { findCheckpoint, writeCheckpoint } from "../../../../broker-core/checkpoint/checkpoint-store.ts";
 import { StorageError } from "../../../../broker-core/storage/storage.ts";
 import { silentLog } from "../../../../proto/runtime/log.ts";
 import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 import { SimulatedDisk } from "../../../support/simulated-disk.ts";
+
+async function readNewest(disk: SimulatedDisk) {
+  const { newest, tidy } = findCheckpoint(disk, silentLog);
+  await tidy();
+  return newest;
+}
 
 describe("The checkpoint store", () => {
   const clock = new ManualClock();
@@ -13,9 +19,9 @@ describe("The checkpoint store", () => {
 
   it("gives back the newest and keeps one more", async () => {
     const disk = new SimulatedDisk();
-    assert.equal(await readNewestCheckpoint(disk, silentLog), undefined);
+    assert.equal(await readNewest(disk), undefined);
     for (const position of [7, 99, 100_000]) await write(disk, position);
-    const newest = await readNewestCheckpoint(disk, silentLog);
+    const newest = await readNewest(disk);
     assert.deepEqual(newest, { position: 100_000, bytes: stateOf(100_000) });
     assert.equal(disk.list("checkpoint").length, 2);
   });
@@ -31,7 +37,7 @@ describe("The checkpoint store", () => {
       for (let step = seed % 4; step > 0; step--) await (disk.clock as ManualClock).advanceAndSettle(1);
       disk.crash(new SeededRandomness(seed));
       disk.syncDelayMs = undefined;
-      const found = await readNewestCheckpoint(disk, silentLog);
+      const found = await readNewest(disk);
       assert.ok(found?.position === 10 || found?.position === 20, `seed ${seed}`);
       assert.deepEqual(found.bytes, stateOf(found.position));
       assert.deepEqual(disk.list("quarantine"), [], `seed ${seed}`);
@@ -48,7 +54,7 @@ describe("The checkpoint store", () => {
     const assertFallsBack = async (what: string, damage: (disk: SimulatedDisk) => void) => {
       const disk = pristine.copy();
       damage(disk);
-      assert.deepEqual(await readNewestCheckpoint(disk, silentLog), { position: 10, bytes: stateOf(10) }, what);
+      assert.deepEqual(await readNewest(disk), { position: 10, bytes: stateOf(10) }, what);
       assert.equal(disk.list("quarantine").length, 1, what);
     };
     for (let bit = 0; bit < 8 * size; bit++) {
@@ -67,7 +73,7 @@ describe("The checkpoint store", () => {
     await write(disk, 10);
     await write(disk, 20);
     disk.swap("checkpoint/00000000000000000010.ckpt", "checkpoint/00000000000000000020.ckpt");
-    assert.equal(await readNewestCheckpoint(disk, silentLog), undefined);
+    assert.equal(await readNewest(disk), undefined);
   });
 
   it("leaves nothing behind when the disk is full", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readNewestCheckpoint } from "../../../../broker-core/checkpoint/checkpoint-store.ts";
+import { findCheckpoint } from "../../../../broker-core/checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "../../../../broker-core/checkpoint/checkpointer.ts";
 import { silentLog } from "../../../../proto/runtime/log.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
@@ -28,7 +28,7 @@ describe("Checkpoints while a broker runs", () => {
       },
       { storage: disk, clock, log: silentLog, everyBytes: 1_000, lastPosition: 0 },
     );
-    const newest = async () => (await readNewestCheckpoint(disk, silentLog))?.bytes.toString();
+    const newest = async () => findCheckpoint(disk, silentLog).newest?.bytes.toString();
     return { clock, disk, source, index, checkpointer, newest };
   };
 
