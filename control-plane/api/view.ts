@@ -1,7 +1,7 @@
 import type { ReadonlyCatalogTables } from "../catalog/catalog-table.ts";
 import type { BrokerRecord } from "../resource/broker.ts";
 import { type Backoff, type ConsumerGroupRecord, consumerGroupDefaults } from "../resource/consumer-group.ts";
-import { manifestApiVersion } from "../resource/manifest.ts";
+import { manifestApiVersion } from "../resource/manifest-version.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 

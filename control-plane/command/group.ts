@@ -3,7 +3,7 @@ import { stringify } from "yaml";
 import { defaultNamespace } from "../../proto/resource-name.ts";
 import type { GroupStatus } from "../operation/group-status.ts";
 import type { FromAll } from "../operation/order-to-all.ts";
-import { manifestApiVersion } from "../resource/manifest.ts";
+import { manifestApiVersion } from "../resource/manifest-version.ts";
 import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
 import { positionOf, wholeNumber } from "./argument.ts";
 import { formatted, type OutputOption, tableText, withOutput } from "./format.ts";

@@ -3,7 +3,7 @@ import { stringify } from "yaml";
 import { defaultNamespace } from "../../proto/resource-name.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import type { FromAll } from "../operation/order-to-all.ts";
-import { manifestApiVersion } from "../resource/manifest.ts";
+import { manifestApiVersion } from "../resource/manifest-version.ts";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
 import { print, printError } from "./output.ts";
 import { type ExportedItem, type ExportLine, ExportReader, ExportWriter } from "./topic-export.ts";

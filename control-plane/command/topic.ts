@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
 import { defaultNamespace } from "../../proto/resource-name.ts";
-import { manifestApiVersion } from "../resource/manifest.ts";
+import { manifestApiVersion } from "../resource/manifest-version.ts";
 import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
 import { print } from "./output.ts";
 

@@ -4,6 +4,7 @@ import { defaultNamespace, groupNameProblem, namespaceProblem, topicNameProblem 
 import { parseDurationMs } from "../../proto/runtime/settings.ts";
 import type { Backoff, ConsumerGroupSpec } from "./consumer-group.ts";
 import { consumerGroupLimits, deliveryModes } from "./consumer-group.ts";
+import { manifestApiVersion } from "./manifest-version.ts";
 import type { NamespaceSpec } from "./namespace.ts";
 import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
 
@@ -47,8 +48,6 @@ export interface ManifestMistake extends Place {
 export type ManifestReading =
   | { readonly ok: true; readonly manifests: readonly Manifest[] }
   | { readonly ok: false; readonly mistakes: readonly ManifestMistake[] };
-
-export const manifestApiVersion = "popmesh.io/v1";
 
 /** Documents of one text: a guard against a file that is no manifest. */
 const documentsMax = 10_000;
