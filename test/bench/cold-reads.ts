@@ -9,11 +9,11 @@ import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import { NodeRandomness } from "../../proto/runtime/node-randomness.ts";
 import { BrokerCoreUpstream } from "../../sidecar/upstream/broker-core/broker-core-upstream.ts";
 import { freePorts } from "../support/free-port.ts";
+import { residentMiB } from "../support/process-usage.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
 import { deadline, encodedMessage, groupRef, topicRef } from "../support/upstream-client.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { machineFacts } from "./broker/machine.ts";
-import { residentMiB } from "./process-usage.ts";
 
 /**
  * Whether readers of a cold backlog harm hot sends (item 10 of the broker's plan): sends of 1 KiB at a held rate, open loop, alone

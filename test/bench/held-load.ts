@@ -6,11 +6,11 @@ import { parseArgs } from "node:util";
 import type { HistoryEvent } from "../support/history.ts";
 import { HistoryLoad } from "../support/history-load.ts";
 import { LeanV2Client } from "../support/lean-v2-client.ts";
+import { cpuMicros } from "../support/process-usage.ts";
 import { RunningProcess } from "../support/running-process.ts";
 import { MeshParts } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { machineFacts } from "./broker/machine.ts";
-import { cpuMicros } from "./process-usage.ts";
 
 /**
  * T19: how long a send takes at a rate that is held, while everything is received and acked, through the sidecar. Open loop:

@@ -3,12 +3,12 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { residentMiB } from "../support/process-usage.ts";
 import type { IndexStore, OpenStore } from "./index-store/contender.ts";
 import { openFilePerQueue } from "./index-store/file-per-queue.ts";
 import { openIndexLog } from "./index-store/index-log.ts";
 import { openLmdb } from "./index-store/lmdb-tree.ts";
 import { openSharedBlocks } from "./index-store/shared-blocks.ts";
-import { residentMiB } from "./process-usage.ts";
 
 /**
  * Where index entries could be kept: the same entries over 1, 1 000, 100 000 and 1 000 000 queues, each store in a process of its

@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
+import { cpuMicros, residentMiB } from "../support/process-usage.ts";
 import { BrokerProcess, connectUpstream } from "../support/start-broker.ts";
 import { encodedMessage, groupRef, topicRef, UpstreamClient } from "../support/upstream-client.ts";
-import { cpuMicros, residentMiB } from "./process-usage.ts";
 
 /**
  * What queues cost a whole broker: its process behind its frame port, the same number of messages over 1, 1 000, 100 000 and 1 000 000

@@ -15,7 +15,7 @@ import { NodeStorage } from "../../broker-core/storage/node-storage.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import { NodeRandomness } from "../../proto/runtime/node-randomness.ts";
-import { residentMiB } from "./process-usage.ts";
+import { residentMiB } from "../support/process-usage.ts";
 
 /**
  * What queues cost: the state machine over a real log on a real disk, the same number of messages over 1, 1 000, 100 000 and

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { apache } from "#codec/rocketmq-v2";
+import { cpuMicros, residentMiB } from "../support/process-usage.ts";
 import { RunningProcess } from "../support/running-process.ts";
 import { connectUpstream } from "../support/start-broker.ts";
 import { childPid, type Mesh, startMesh } from "../support/start-mesh.ts";
 import { generateLoad, type LoadResult } from "./h2-generator.ts";
-import { cpuMicros, residentMiB } from "./process-usage.ts";
 
 /**
  * What a send costs: application → sidecar → broker with 1 KiB bodies and a sync before each answer, next to (a) the same

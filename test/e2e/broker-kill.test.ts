@@ -5,7 +5,7 @@ import { BrokerProcess } from "../support/start-broker.ts";
 describe("A broker process killed under load", function () {
   this.timeout(90_000);
 
-  it("loses nothing, doubles nothing that was acked, and is ready again within 2 s", async () => {
+  it("loses nothing, doubles nothing that was acked, and is soon ready again", async () => {
     const broker = await BrokerProcess.start();
     try {
       const report = await killBrokerUnderLoad(broker, 5, 200);

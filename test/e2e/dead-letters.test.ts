@@ -59,6 +59,8 @@ describe("an operator of dead letters and positions", function () {
     const poison = await Promise.all(["poison 1", "poison 2"].map(send));
     const dead = async () =>
       JSON.parse(await popmesh("dlq", "list", "billing", "-o", "json")) as { messageId: string; attempts: number }[];
+    // Asked from then on only: each question is a process.
+    await waitUntil("both have failed twice", () => broken.failed.length >= 2 * poison.length, 30_000);
     await waitUntil("both are dead letters", async () => (await dead()).length === 2, 30_000);
     assert.deepEqual((await dead()).map(({ messageId }) => messageId).sort(), [...poison].sort());
     assert.deepEqual([...new Set(broken.failed)].sort(), [...poison].sort());

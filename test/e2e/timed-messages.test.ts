@@ -74,17 +74,13 @@ describe("timed messages of the official SDK", function () {
     keeper.onMessage = (body) => {
       if (wanted.has(body) && Date.now() < dueMs) early.push(body);
     };
-    for (let i = 0; i < 20; i++) {
-      wanted.add(`survivor ${i}`);
-      await producer.send({
-        ...{ topic: "alarms", body: Buffer.from(`survivor ${i}`) },
-        deliveryTimestamp: new Date(dueMs + i),
-      });
-    }
-    const taken = await producer.send({
-      ...{ topic: "alarms", body: Buffer.from("taken before the kill") },
-      deliveryTimestamp: new Date(dueMs),
-    });
+    const sendDue = (body: string, dueAtMs: number) =>
+      producer.send({ topic: "alarms", body: Buffer.from(body), deliveryTimestamp: new Date(dueAtMs) });
+    for (let i = 0; i < 20; i++) wanted.add(`survivor ${i}`);
+    const [taken] = await Promise.all([
+      sendDue("taken before the kill", dueMs),
+      ...[...wanted].map((body, i) => sendDue(body, dueMs + i)),
+    ]);
     await producer.recallMessage("alarms", taken.recallHandle);
     assert.match(await metrics(), /popmesh_broker_delayed_messages\{topic="default\/alarms"\} 20\n/);
     assert.ok(Date.now() < dueMs, "the machine is too slow for this test");

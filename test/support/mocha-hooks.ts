@@ -6,8 +6,18 @@ export function mochaGlobalSetup(): void {
 }
 
 export const mochaHooks = {
+  // Before each file: mocha's workers drop all listeners behind one.
+  beforeAll(): void {
+    process.removeListener("unhandledRejection", failTest);
+    process.on("unhandledRejection", failTest);
+  },
   afterEach(this: Mocha.Context): void {
     const error: unknown = this.currentTest?.err;
     if (error instanceof Error && !error.message.includes("POPMESH_TEST_SEED=")) error.message += againWithSeed();
   },
 };
+
+/** Mocha passes over what nobody handles; thrown here, it fails the test that runs. */
+function failTest(reason: unknown): void {
+  throw reason;
+}

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { cpuMicros, residentMiB } from "../process-usage.ts";
+import { cpuMicros, residentMiB } from "../../support/process-usage.ts";
 import type { Server, Session, Workload, WriteCounters } from "./contender.ts";
 
 /**

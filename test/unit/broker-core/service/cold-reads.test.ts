@@ -54,7 +54,7 @@ describe("Reads of old messages over the frame port", () => {
 
   /** Lets one fetch end and what follows from it be on disk. */
   async function fetched(): Promise<void> {
-    await waitUntil("a fetch", () => fetches.length > 0, 5_000);
+    await waitUntil("a fetch", () => fetches.length > 0);
     fetches.shift()!();
     await client.heard();
     broker.log.sync();
@@ -99,7 +99,7 @@ describe("Reads of old messages over the frame port", () => {
     receive(other);
     await other.heard();
     other.close();
-    await waitUntil("it is gone", () => broker.metric("popmesh_broker_connections") === 1, 5_000);
+    await waitUntil("it is gone", () => broker.metric("popmesh_broker_connections") === 1);
     await fetched();
     const mine = receive(client, 4);
     await fetched();
@@ -111,7 +111,7 @@ describe("Reads of old messages over the frame port", () => {
     const pull = client.say(FrameKind.Pull, v1.PullRequest.encode(request).finish());
     await client.heard();
     const drained = broker.server.drain(10_000);
-    await waitUntil("a fetch", () => fetches.length > 0, 5_000);
+    await waitUntil("a fetch", () => fetches.length > 0);
     fetches.shift()!();
     const answer = v1.PullAnswer.decode((await client.answered(pull)).body);
     assert.deepEqual(

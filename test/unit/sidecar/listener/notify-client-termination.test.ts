@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Code } from "../../../../proto/code.ts";
 import { message, receiveRequest } from "../../../support/raw-v2-client.ts";
 import { SidecarUnderTest } from "../../../support/start-sidecar.ts";
+import { Stopwatch } from "../../../support/stopwatch.ts";
 import { waitUntil } from "../../../support/wait-until.ts";
 
 describe("NotifyClientTermination and Heartbeat", () => {
@@ -30,9 +31,10 @@ describe("NotifyClientTermination and Heartbeat", () => {
     await leaving.call("NotifyClientTermination", { group: { name: "g" } });
     const { code, tookMs } = await ended;
     assert.equal(code, Code.MessageNotFound);
-    assert.ok(tookMs < 1_500);
     assert.equal(mesh.upstream().parkedCount, 1);
-    assert.ok((await kept).tookMs > 2_500);
+    const { tookMs: wholeMs } = await kept;
+    assert.ok(wholeMs > 2_500);
+    assert.ok(tookMs < wholeMs / 2, `ended after ${tookMs} of ${wholeMs} ms`);
   });
 
   it("[28] lets what the client held come back after about a second", async () => {
@@ -41,13 +43,14 @@ describe("NotifyClientTermination and Heartbeat", () => {
     const { messages } = await leaving.receive(receiveRequest("t", "g", { autoRenew: true }));
     assert.equal(messages.length, 1);
     const startedMs = performance.now();
+    const watch = new Stopwatch();
     await leaving.call("NotifyClientTermination", { group: { name: "g" } });
     const again = await mesh
       .client()
       .receive(receiveRequest("t", "g", { longPollingTimeout: { seconds: 5, nanos: 0 } }));
     assert.equal(again.messages.length, 1);
     const tookMs = performance.now() - startedMs;
-    assert.ok(tookMs > 800 && tookMs < 2_500, `came back after ${tookMs} ms`);
+    assert.ok(tookMs > 800 && watch.stop() < 2_500, `came back after ${tookMs} ms`);
   });
 
   it("[34] takes heartbeats of clients it does not know, whatever they say about themselves", async () => {

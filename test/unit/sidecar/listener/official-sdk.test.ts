@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { ConsumeResult, type MessageView, Producer, PushConsumer, SimpleConsumer } from "rocketmq-client-nodejs";
 import { freePorts } from "../../../support/free-port.ts";
 import { SidecarUnderTest } from "../../../support/start-sidecar.ts";
+import { Stopwatch } from "../../../support/stopwatch.ts";
 import { waitUntil } from "../../../support/wait-until.ts";
 
 /** Keeps the SDK's log off the home directory. */
@@ -70,35 +71,36 @@ describe("the official Node.js SDK", function () {
     assert.equal(new Set(seen).size, 50);
     await waitUntil("all acked", () => mesh.upstream().leasedCount("default/parcels", "default/shipping") === 0);
     await producer.shutdown();
-    const startedMs = performance.now();
+    const watch = new Stopwatch();
     await consumer.shutdown();
-    assert.ok(performance.now() - startedMs < 5_000);
+    assert.ok(watch.stop() < 5_000);
     assert.equal(mesh.upstream().parkedCount, 0);
     assert.equal(seen.length, 50);
   });
 
   it("[9, trap 3] starts a producer of 0, 1, 2, 3 and 10 topics in under 5 s, ten times in a row", async () => {
-    for (let round = 0; round < 10; round++) {
-      for (const count of [0, 1, 2, 3, 10]) {
+    const tenTimes = async (count: number): Promise<void> => {
+      for (let round = 0; round < 10; round++) {
         const producer = producerOf(Array.from({ length: count }, (_, i) => `start-${count}-${i}`));
-        const startedMs = performance.now();
+        const watch = new Stopwatch();
         await producer.startup();
-        assert.ok(performance.now() - startedMs < 5_000, `${count} topics, round ${round}`);
+        assert.ok(watch.stop() < 5_000, `${count} topics, round ${round}`);
         await producer.shutdown();
       }
-    }
+    };
+    await Promise.all([0, 1, 2, 3, 10].map(tenTimes));
   });
 
   it("[10] rejects its start in under 5 s when a topic does not exist, and nothing hangs", async () => {
     mesh.plane.setNamespace("strict", false, false);
     const producer = new Producer({ endpoints: mesh.address, namespace: "strict", topics: ["missing"], logger });
-    const startedMs = performance.now();
+    const watch = new Stopwatch();
     await assert.rejects(producer.startup(), (error: Error) => {
       const causes = [error.message, String(error.cause), String((error.cause as Error | undefined)?.cause)].join(" ");
       assert.match(causes, /40402.*does not exist/);
       return true;
     });
-    assert.ok(performance.now() - startedMs < 5_000);
+    assert.ok(watch.stop() < 5_000);
     await producer.shutdown();
   });
 
@@ -160,7 +162,7 @@ describe("the official Node.js SDK", function () {
     await waitUntil("it works", () => seen.has("before"));
     await sidecar.stop({ abruptly: true });
     sidecar = await SidecarUnderTest.start({ argv, plane, upstreams });
-    const restartedMs = performance.now();
+    const watch = new Stopwatch();
     await waitUntil("a send works", async () =>
       producer.send({ topic: "back", body: Buffer.from("after") }).then(
         () => true,
@@ -168,7 +170,7 @@ describe("the official Node.js SDK", function () {
       ),
     );
     await waitUntil("the push consumer works", () => seen.has("after"));
-    assert.ok(performance.now() - restartedMs < 10_000);
+    assert.ok(watch.stop() < 10_000);
     await Promise.all([producer.shutdown(), consumer.shutdown()]);
     await sidecar.stop();
   });

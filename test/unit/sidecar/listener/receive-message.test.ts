@@ -5,6 +5,7 @@ import { Code } from "../../../../proto/code.ts";
 import { failed } from "../../../support/fake-upstream.ts";
 import { message, type RawV2Client, receiveRequest } from "../../../support/raw-v2-client.ts";
 import { SidecarUnderTest } from "../../../support/start-sidecar.ts";
+import { Stopwatch } from "../../../support/stopwatch.ts";
 import { waitUntil } from "../../../support/wait-until.ts";
 
 describe("ReceiveMessage", () => {
@@ -40,7 +41,6 @@ describe("ReceiveMessage", () => {
       assert.deepEqual(received.order, ["status", "deliveryTimestamp"]);
       const expectedMs = Math.min(pollSeconds * 1000, deadlineMs - 200);
       assert.ok(received.tookMs >= expectedMs - 50, `after ${received.tookMs} ms, too early: a loop would spin`);
-      assert.ok(received.tookMs < deadlineMs - 50, `after ${received.tookMs} ms, too close to the deadline`);
     });
   }
 
@@ -48,10 +48,10 @@ describe("ReceiveMessage", () => {
     const name = fresh();
     const receiving = client.receive(receiveRequest(name, name, poll(10)));
     await waitUntil("the poll is parked", () => mesh.upstream().parkedCount > 0);
-    const sentMs = performance.now();
+    const watch = new Stopwatch();
     await send(name, "now");
     const received = await receiving;
-    assert.ok(performance.now() - sentMs < 5_000, "long before the poll of 10 s is over");
+    assert.ok(watch.stop() < 5_000, "long before the poll of 10 s is over");
     assert.deepEqual(received.order, ["status", "message", "deliveryTimestamp"]);
     assert.equal(received.code, Code.Ok);
   });

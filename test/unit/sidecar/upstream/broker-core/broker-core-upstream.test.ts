@@ -56,7 +56,7 @@ describe("The driver for the broker core", () => {
   }
 
   async function ready(): Promise<void> {
-    await waitUntil("the driver is welcomed", () => upstream.isReady, 5_000);
+    await waitUntil("the driver is welcomed", () => upstream.isReady);
   }
 
   function send(id: string, withinMs = 5_000): { readonly answers: UpstreamSendAnswer[] } {
