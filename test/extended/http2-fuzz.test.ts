@@ -72,9 +72,10 @@ describe("the HTTP/2 engine under fuzz", () => {
           // One in four is damaged by one byte.
           if (randomIndex(randomness, 4) === 0)
             bytes[randomIndex(randomness, bytes.length)] = randomness.uint32() & 0xff;
-          const startedMs = performance.now();
+          const before = process.cpuUsage();
           wired.read(bytes);
-          slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+          const { user, system } = process.cpuUsage(before);
+          slowestMs = Math.max(slowestMs, (user + system) / 1_000);
         }
         if (wired.connection.isOver) ended++;
         if (wired.written.includes("application/grpc") || wired.connection.lastStreamId > 0) answered++;
@@ -88,7 +89,7 @@ describe("the HTTP/2 engine under fuzz", () => {
       // The fuzz got beyond the first frame, and met the engine's refusals.
       assert.ok(answered > conversations / 3, `only ${answered} conversations opened a call`);
       assert.ok(ended > conversations / 10, `only ${ended} conversations were ended by the engine`);
-      assert.ok(slowestMs < readMsMax, `a read took ${slowestMs.toFixed(0)} ms`);
+      assert.ok(slowestMs < readMsMax, `a read took ${slowestMs.toFixed(0)} ms of the processor`);
     }, testSeed);
   });
 });
