@@ -1,3 +1,4 @@
+import type { MeshError } from "../proto/runtime/mesh-error.ts";
 import type { CommitLog } from "./commit-log/commit-log.ts";
 import type { LogReader, LogRecord, LogWriter, RecordType } from "./commit-log/log.ts";
 
@@ -27,6 +28,10 @@ export class LogHandle implements LogWriter, LogReader {
 
   get takesReleases(): boolean {
     return this.#open.takesReleases;
+  }
+
+  refusal(): MeshError {
+    return this.#open.refusal();
   }
 
   get youngPosition(): number {

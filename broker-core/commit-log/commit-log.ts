@@ -306,7 +306,7 @@ export class CommitLog implements LogWriter, LogReader {
     this.#admit(type, total);
     if (this.#batch.isOpen && this.#batch.bytes + total > batchBytesMax) this.#writeBatch(false);
     if (this.#end + framed > this.#current.end) {
-      if (this.#preparer.ready === undefined) throw this.#refusal();
+      if (this.#preparer.ready === undefined) throw this.refusal();
       if (this.#end < this.#current.end) this.#writeBatch(true);
       if (this.#unwritten === undefined) this.#roll();
     }
@@ -316,10 +316,10 @@ export class CommitLog implements LogWriter, LogReader {
   /** A message that begins before its limit may reach into the reserve, which is larger than any record. */
   #admit(type: RecordType, total: number): void {
     const refused = !(this.#end < limitOf(type, this.#limits));
-    if (refused || this.#end + total + batchHeaderBytes > this.#limits.others) throw this.#refusal();
+    if (refused || this.#end + total + batchHeaderBytes > this.#limits.others) throw this.refusal();
   }
 
-  #refusal(): MeshError {
+  refusal(): MeshError {
     this.#preparer.hurry();
     if (this.#fault !== undefined || this.#closed) {
       const why = this.#fault?.message ?? "it is closed";

@@ -1,3 +1,5 @@
+import type { MeshError } from "../../proto/runtime/mesh-error.ts";
+
 /**
  * What the rest of the broker sees of the commit log (docs/log-format.md). Positions are byte offsets from the beginning of
  * the log's life, below 2^53; they never repeat. `commit-log.ts` implements both interfaces over the storage door.
@@ -14,6 +16,11 @@ export interface LogWriter {
   readonly takesMessages: boolean;
   /** False when there is no room even for records that make visible what is stored: on a disk that is short there is. */
   readonly takesReleases: boolean;
+  /**
+   * Why nothing, or not everything, is taken now: what `append` throws. TOO_MANY_REQUESTS while there is no room,
+   * INTERNAL_SERVER_ERROR on a read-only disk.
+   */
+  refusal(): MeshError;
   /** Position behind the last appended record. */
   readonly endPosition: number;
   /** Everything below is in the page cache: it survives `kill -9`, not a power cut. */

@@ -1,4 +1,4 @@
-import type { ChangeKind, Now } from "../broker-port.ts";
+import type { ChangeKind, Now, Refused } from "../broker-port.ts";
 import { type LogWriter, RecordType } from "../commit-log/log.ts";
 import type { PopPlan } from "../pop/pop-plan.ts";
 import type { Subscription } from "../pop/subscription.ts";
@@ -62,6 +62,12 @@ export class Journal {
 
   get takesMessages(): boolean {
     return this.#log.takesMessages;
+  }
+
+  /** Why not. */
+  refusal(): Refused {
+    const { code, message } = this.#log.refusal();
+    return { ok: false, code, message };
   }
 
   get takesReleases(): boolean {

@@ -51,9 +51,7 @@ export class Sender {
   send(call: SendCall, now: Now): Sent {
     const topic = this.#tables.topics.lend(call.topicId);
     if (topic === undefined) return refused(Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
-    if (!this.#journal.takesMessages) {
-      return refused(Code.TooManyRequests, "the disk of the broker is full: free space, or try another broker");
-    }
+    if (!this.#journal.takesMessages) return this.#journal.refusal();
     if (call.messages.length === 0) return refused(Code.MessageCorrupted, "no message to send");
     let isAhead = false;
     for (let i = 0; i < call.messages.length; i++) {
@@ -80,8 +78,7 @@ export class Sender {
   restore(call: SendCall, queueId: number, now: Now): Sent {
     const topic = this.#tables.topics.byId(call.topicId);
     if (topic === undefined) return refused(Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
-    if (!this.#journal.takesMessages)
-      return refused(Code.TooManyRequests, "the disk of the broker is full: free space");
+    if (!this.#journal.takesMessages) return this.#journal.refusal();
     return this.#read(call.messages[0]!, 0) ?? this.#store(topic, call, queueId, now);
   }
 
@@ -89,8 +86,7 @@ export class Sender {
   restoreTimed(call: SendCall, now: Now): Sent {
     const topic = this.#tables.topics.byId(call.topicId);
     if (topic === undefined) return refused(Code.TopicNotFound, `topic ${call.topicId} is not open; open it again`);
-    if (!this.#journal.takesMessages)
-      return refused(Code.TooManyRequests, "the disk of the broker is full: free space");
+    if (!this.#journal.takesMessages) return this.#journal.refusal();
     const failure = this.#read(call.messages[0]!, 0) ?? checkType(topic, this.#facts[0]!);
     return failure ?? this.#sendTimed(topic, call, now);
   }

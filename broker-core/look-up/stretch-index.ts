@@ -93,11 +93,24 @@ export class StretchIndex {
     this.#count = count;
   }
 
-  /** Undefined when there is none, or none of exactly this stretch. */
+  /** Undefined when there is none that can be read, or none of exactly this stretch. */
   static open(storage: Storage, stretch: LogStretch): StretchIndex | undefined {
     const path = indexPath(stretch);
     if (!storage.exists(path)) return undefined;
-    const file = storage.open(path, { create: false });
+    let file: StorageFile | undefined;
+    try {
+      file = storage.open(path, { create: false });
+      const index = StretchIndex.#whole(file, stretch);
+      if (index === undefined) file.close();
+      return index;
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      file?.close();
+      return undefined;
+    }
+  }
+
+  static #whole(file: StorageFile, stretch: LogStretch): StretchIndex | undefined {
     const header = Buffer.alloc(headerBytes);
     const isWhole =
       file.read(header, 0, headerBytes, 0) === headerBytes &&
@@ -107,9 +120,7 @@ export class StretchIndex {
       header.readDoubleLE(8) === stretch.from &&
       header.readDoubleLE(16) === stretch.to &&
       file.sizeBytes() === headerBytes + header.readUInt32LE(24) * entryBytes;
-    if (isWhole) return new StretchIndex(file, stretch.from, header.readUInt32LE(24));
-    file.close();
-    return undefined;
+    return isWhole ? new StretchIndex(file, stretch.from, header.readUInt32LE(24)) : undefined;
   }
 
   /** Reads everything and compares: true when the entries are those that were written. For a check of the directory. */

@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { LogHistory, LogStretch } from "../commit-log/log-history.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
-import type { Storage } from "../storage/storage.ts";
+import { type Storage, StorageError } from "../storage/storage.ts";
 import { eachKey } from "./index-key.ts";
 import { indexDirectory, indexPath, StretchIndex, StretchIndexBuilder } from "./stretch-index.ts";
 
@@ -89,9 +89,19 @@ export class StretchIndexer {
   #forgetGone(stretches: readonly LogStretch[]): void {
     const wanted = new Set(stretches.map((stretch) => indexPath(stretch)));
     for (const name of this.#storage.list(indexDirectory)) {
-      if (!wanted.has(`${indexDirectory}/${name}`)) this.#storage.unlink(`${indexDirectory}/${name}`);
+      if (!wanted.has(`${indexDirectory}/${name}`)) this.#remove(`${indexDirectory}/${name}`);
     }
     const [first] = stretches;
     for (const from of this.#done) if (first === undefined || from < first.from) this.#done.delete(from);
+  }
+
+  /** On a read-only disk it stays, and is tried again. */
+  #remove(path: string): void {
+    try {
+      this.#storage.unlink(path);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.#log.debug({ err: error, path }, "an index of a part of the log that is gone cannot be removed yet");
+    }
   }
 }

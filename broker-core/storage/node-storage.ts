@@ -41,8 +41,7 @@ export class NodeStorage implements Storage {
   open(path: string, options: { readonly create: boolean }): StorageFile {
     const full = join(this.#root, path);
     return attempt(`open ${full}`, () => {
-      const fd = openOrCreate(full, options.create);
-      return new NodeFile(path, full, fd, this.#written);
+      return new NodeFile(path, full, openOrCreate(full, options.create), this.#written);
     });
   }
 
@@ -117,19 +116,23 @@ export class NodeStorage implements Storage {
 class NodeFile implements StorageFile {
   readonly path: string;
   readonly #full: string;
-  readonly #fd: number;
+  #fd: number;
+  /** The medium was read-only when it was opened. */
+  #isForReading: boolean;
   /** Of the storage, over all its files. */
   readonly #written: { bytes: number };
 
-  constructor(path: string, full: string, fd: number, written: { bytes: number }) {
+  constructor(path: string, full: string, { fd, isForReading }: Opened, written: { bytes: number }) {
     this.path = path;
     this.#full = full;
     this.#fd = fd;
+    this.#isForReading = isForReading;
     this.#written = written;
   }
 
   write(bytes: Uint8Array, start: number, end: number, position: number): number {
     try {
+      this.#openForWriting();
       const count = writeSync(this.#fd, bytes, start, end - start, position);
       this.#written.bytes += count;
       return count;
@@ -175,22 +178,44 @@ class NodeFile implements StorageFile {
   }
 
   truncate(sizeBytes: number): void {
-    attempt(`truncate ${this.#full} to ${sizeBytes}`, () => ftruncateSync(this.#fd, sizeBytes));
+    attempt(`truncate ${this.#full} to ${sizeBytes}`, () => {
+      this.#openForWriting();
+      ftruncateSync(this.#fd, sizeBytes);
+    });
   }
 
   close(): void {
     attempt(`close ${this.#full}`, () => closeSync(this.#fd));
   }
+
+  /** The medium may be writable again. Throws as the system does while it is not. */
+  #openForWriting(): void {
+    if (!this.#isForReading) return;
+    const fd = openSync(this.#full, "r+");
+    closeSync(this.#fd);
+    this.#fd = fd;
+    this.#isForReading = false;
+  }
 }
 
-/** Node has no flag for "read and write, create, do not truncate" but the numeric ones; two tries say the same. */
-function openOrCreate(full: string, create: boolean): number {
+interface Opened {
+  readonly fd: number;
+  readonly isForReading: boolean;
+}
+
+/**
+ * Node has no flag for "read and write, create, do not truncate" but the numeric ones; two tries say the same. What a read-only
+ * medium holds can be read all the same.
+ */
+function openOrCreate(full: string, create: boolean): Opened {
   try {
-    return openSync(full, "r+");
+    return { fd: openSync(full, "r+"), isForReading: false };
   } catch (error) {
-    if (!create || (error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EROFS" && existsSync(full)) return { fd: openSync(full, "r"), isForReading: true };
+    if (!create || code !== "ENOENT") throw error;
     mkdirSync(dirname(full), { recursive: true });
-    return openSync(full, "wx+", 0o600);
+    return { fd: openSync(full, "wx+", 0o600), isForReading: false };
   }
 }
 

@@ -229,9 +229,7 @@ export class TransactionCoordinator {
     const messagePosition = transactions.position[slot]!;
     let carried: Uint8Array = nothing;
     if (messagePosition < this.#log.youngPosition) {
-      if (!this.#journal.takesReleases) {
-        return refused(Code.TooManyRequests, "the disk of the broker is full: free space, then end the transaction");
-      }
+      if (!this.#journal.takesReleases) return this.#journal.refusal();
       // Its send is not answered yet, so this is an id of before a power cut whose number came again, or a guess.
       if (messagePosition >= this.#log.writtenPosition) {
         return refused(Code.TooManyRequests, "the half message is about to be written: end the transaction again");

@@ -59,8 +59,12 @@ export class MemoryLog implements LogWriter, LogReader {
   // As the real log does, a record is handed out of a buffer that the next read overwrites.
   #readBuffer = Buffer.alloc(1024);
 
+  refusal(): MeshError {
+    return new MeshError(Code.TooManyRequests, "the disk takes no more; free space");
+  }
+
   append(type: RecordType, length: number, fill: (into: Buffer, at: number) => void): number {
-    if (this.isFull) throw new MeshError(Code.TooManyRequests, "the disk takes no more; free space");
+    if (this.isFull) throw this.refusal();
     const slab = Buffer.alloc(length + 7, 0xee);
     fill(slab, 5);
     if (slab[4] !== 0xee || slab[length + 5] !== 0xee)

@@ -64,6 +64,26 @@ export class SmallDisk {
     rmSync(this.#filler);
   }
 
+  /**
+   * From now on whoever opens something here finds a read-only file system (EROFS), as of a volume that was remounted; what is open
+   * for writing stays so, because the system refuses to remount under a writer.
+   */
+  shield(): void {
+    this.#run("mount", "--bind", this.directory, this.directory);
+    this.#run("mount", "-o", "remount,ro,bind", this.directory);
+  }
+
+  /** Ends that. */
+  unshield(): void {
+    this.#run("umount", "--lazy", this.directory);
+  }
+
+  #run(...command: readonly string[]): void {
+    const [inside, ...argv] = [...this.within, ...command];
+    const { status, stderr } = spawnSync(inside!, argv);
+    if (status !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
+  }
+
   async unmount(): Promise<void> {
     await this.#holder.stop("SIGKILL");
     rmSync(this.directory, { recursive: true, force: true });

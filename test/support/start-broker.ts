@@ -163,6 +163,12 @@ export class BrokerProcess {
     return this.isReady();
   }
 
+  /** Starts it again where it is expected to end by itself. Resolves with what it ended with. */
+  async startAgain(): Promise<number | string> {
+    this.process = this.#spawn();
+    return this.process.exited();
+  }
+
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | string> {
     return this.process.stop(signal);
   }

@@ -120,6 +120,37 @@ describe("A broker over a disk that breaks", () => {
     await broker.stop();
   });
 
+  it("says that its disk is read-only, holds back what it was asked meanwhile, and goes on when it can be written", async () => {
+    const disk = new SimulatedDisk();
+    const broker = await SimulatedBroker.start(disk, randomness);
+    const { client } = broker;
+    for (const id of ["first", "second"]) await client.store(topic, id);
+    const [delivery] = await client.take(topic, group, { batch: 1 });
+    for (const call of ["write", "open", "rename", "unlink", "truncate"] as const) {
+      disk.fail({ call, at: 1, kind: "read-only", sticky: true });
+    }
+    // Neither is answered before it is on disk.
+    const ack = client.ack(group, delivery!.receipt);
+    const held = client.send(topic, [encodedMessage("held")]);
+    let refused: { code: number; reach: string } | undefined;
+    await waitUntil("sends are refused", async () => {
+      const late = client.send(topic, [encodedMessage("late")]);
+      const answer = await Promise.race([
+        late,
+        new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 50)),
+      ]);
+      refused = answer === undefined || answer.ok ? undefined : answer;
+      return refused !== undefined;
+    });
+    assert.deepEqual([refused?.code, refused?.reach], [Code.InternalServerError, "refused"]);
+    disk.heal();
+    assert.deepEqual(UpstreamClient.codes(await ack), [Code.Ok]);
+    assert.ok((await held).ok);
+    await waitUntil("sends are taken again", async () => (await client.send(topic, [encodedMessage("x")])).ok);
+    assert.equal(broker.diskFailures.length, 0);
+    await broker.stop();
+  });
+
   it("starts from its last checkpoint after a clean stop, and from the log when there is none it can read", async () => {
     const disk = new SimulatedDisk();
     const first = await SimulatedBroker.start(disk, randomness);
