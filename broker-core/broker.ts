@@ -110,7 +110,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     segmentBytes: config.segmentSize,
     visit: (record) => state.replay(record),
     onRead: async () => {
-      await noteRelease(storage);
+      await noteRelease(storage, log);
       await checkpoint.tidy();
       index.settle();
     },

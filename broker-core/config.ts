@@ -83,7 +83,7 @@ export function readBrokerConfig(argv: readonly string[], environment = process.
 export function checkHelp(): string {
   const what =
     "popmesh broker check: reads the data directory of a stopped broker and says what is wrong with it; changes nothing.\n" +
-    "Exit code 0: sound; 1: something is lost or damaged; 75: a broker has the directory.";
+    "Exit code 0: sound; 1: something is lost or damaged; 75: a broker has the directory; 78: a newer release has written it.";
   return `${what}\n\n${describeSettings("broker", { dataDir: table.dataDir })}`;
 }
 

