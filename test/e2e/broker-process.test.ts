@@ -190,7 +190,7 @@ describe("The broker process", function () {
       writeFileSync(join(directory, "format"), "2\n");
       const older = RunningProcess.node(main, [...flags, "--listen", "127.0.0.1:0"]);
       assert.equal(await older.exited(), ExitCode.Config);
-      assert.match(older.output, /format \\?"2\\?", this release reads 1/);
+      assert.match(older.output, /format \\?"2\\?"; this release knows 1;/);
     } finally {
       taken.close();
       rmSync(directory, { recursive: true, force: true });

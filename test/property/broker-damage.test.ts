@@ -7,5 +7,5 @@ describe("a broker that starts on a damaged log (B10, T02)", () => {
     for (const [what, count] of Object.entries(done)) {
       assert.ok(count >= 10, `only ${count} ${what}: the histories did too little`);
     }
-  }).timeout(120_000);
+  }).timeout(240_000);
 });

@@ -7,5 +7,5 @@ describe("the broker state machine against its model (T06)", () => {
     for (const [what, count] of Object.entries(done)) {
       assert.ok(count >= 100, `only ${count} ${what}: the histories did too little`);
     }
-  }).timeout(120_000);
+  }).timeout(240_000);
 });
