@@ -6,6 +6,12 @@ import { writeCheckpoint } from "./checkpoint-store.ts";
 /** How often it is looked whether a checkpoint is due. */
 const lookMs = 1_000;
 
+/**
+ * A large state (a million queues, millions of waiting messages) is written when the log has grown by so many times its size: what
+ * checkpoints add to the bytes that are written stays below a half, and what a start replays below two images.
+ */
+const imagesPerStretch = 2;
+
 /** What a checkpoint is made of. */
 export interface CheckpointSource {
   /** Log position behind the last record the state contains. */
@@ -29,7 +35,7 @@ export interface CheckpointerOptions {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly log: Log;
-  /** Bytes of log between two checkpoints, or as many as the last one had: what a start replays at most. */
+  /** Bytes of log between two checkpoints, or twice as many as the last one had: what a start replays at most. */
   readonly everyBytes: number;
   /** Position of the checkpoint this process started from. */
   readonly lastPosition: number;
@@ -81,8 +87,8 @@ export class Checkpointer {
     if (this.#running !== undefined) return;
     if (this.#taken === undefined) {
       const position = this.#source.appliedPosition();
-      // A large state (millions of waiting messages) is not written more often than the log grows by as much.
-      if (position - this.#lastPosition < Math.max(this.#options.everyBytes, this.#lastBytes)) return;
+      const stretchBytes = Math.max(this.#options.everyBytes, imagesPerStretch * this.#lastBytes);
+      if (position - this.#lastPosition < stretchBytes) return;
       this.#taken = { position, bytes: this.#source.snapshot() };
     }
     // A checkpoint ahead of the log would contain records that a power cut takes away.

@@ -398,7 +398,7 @@ export class ConsumeQueueTable {
     } else if (count > 0) blockClass = queueRow.blockClass(this.#rows, slot) + 1;
     if (this.#tails.isFull(blockClass)) {
       this.#tails.takeOldest(this.#touch, this.#spill);
-      if (count > 0 && queueRow.tailCount(this.#rows, slot) === 0) blockClass = Math.min(blockClass, 1);
+      if (count > 0 && queueRow.tailCount(this.#rows, slot) === 0) blockClass = 0;
     }
     count = queueRow.tailCount(this.#rows, slot);
     const tail = this.#tails.take(blockClass, slot);
@@ -417,7 +417,11 @@ export class ConsumeQueueTable {
     let touched = 0;
     for (let i = 0; i < count; i++) {
       const slot = owners[i]! - 1;
-      if (slot >= 0) touched ^= this.#halves[slot >>> rowShift]![(slot & rowMask) * halfWords]!;
+      if (slot < 0) continue;
+      const halves = this.#halves[slot >>> rowShift]!;
+      const at = (slot & rowMask) * halfWords;
+      // Half of the rows lie in two cache lines.
+      touched ^= halves[at]! ^ halves[at + halfWords - 1]!;
     }
     this.#touched[0] = touched;
   };

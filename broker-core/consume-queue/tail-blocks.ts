@@ -1,8 +1,12 @@
 import { type EntrySlabs, slabEntries } from "./entry-slabs.ts";
 import { blockEntriesMax, entryBytes } from "./index-entry.ts";
 
-/** Entries of a block, by class: a queue with few messages costs little, one with many is copied four times at most. */
-export const blockClassEntries = [4, 16, 64, blockEntriesMax] as const;
+/**
+ * Entries of a block, by class: a queue with few messages costs little, one with many is copied five times at most. Where memory is
+ * too short for all queues, a block is written out when as much memory as there is was given to others: the smaller the first one
+ * is, the later that is, and the more entries it has by then.
+ */
+export const blockClassEntries = [2, 4, 16, 64, blockEntriesMax] as const;
 export const blockClassMax = blockClassEntries.length - 1;
 
 /** The blocks of one slab: of one class, given out from front to back. */

@@ -46,15 +46,15 @@ describe("Checkpoints while a broker runs", () => {
     await checkpointer.stop();
   });
 
-  it("of a large state wait until the log has grown by as much", async () => {
+  it("of a large state wait until the log has grown by twice as much", async () => {
     const { clock, source, checkpointer, newest } = setUp({ stateBytes: 5_000 });
     source.applied = source.synced = 1_000;
     await clock.advanceAndSettle(1_000);
     assert.equal(source.snapshots, 1);
-    source.applied = source.synced = 5_999;
+    source.applied = source.synced = 10_999;
     await clock.advanceAndSettle(5_000);
     assert.equal(source.snapshots, 1);
-    source.applied = source.synced = 6_000;
+    source.applied = source.synced = 11_000;
     await clock.advanceAndSettle(1_000);
     assert.equal((await newest())?.length, 5_000);
     assert.equal(source.snapshots, 2);
