@@ -1,8 +1,8 @@
 import { recordHeaderBytes } from "../commit-log/log-frame.ts";
 import type { LogPlaces } from "../commit-log/log-places.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
-import { isPriorityTopic } from "../topic/topic.ts";
-import { batchMax, scanReadsMax } from "./pop-plan.ts";
+import { isPriorityTopic, type Topic } from "../topic/topic.ts";
+import { batchMax, scanAheadMax } from "./pop-plan.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** What a record has beside the client's message: header, fixed fields, names. */
@@ -11,7 +11,7 @@ const aroundMessageBytes = recordHeaderBytes + 512;
 /** Messages that a call may look at: a filter looks at more than it takes. */
 export function placesCount({ filter, batch }: { readonly filter: string; readonly batch: number }): number {
   const takesAll = filter === "" || filter === "*";
-  return takesAll ? Math.min(Math.max(batch, 1), batchMax) : scanReadsMax;
+  return takesAll ? Math.min(Math.max(batch, 1), batchMax) : scanAheadMax;
 }
 
 /**
@@ -42,6 +42,12 @@ export function nextPlaces(
     queuePlaces(queues, topic.queues[queueId]!, begin, count, into);
     return;
   }
+}
+
+/** The same for a group that is new to the topic and begins with the oldest message there is. */
+export function firstPlaces({ queues }: BrokerTables, topic: Topic, count: number, into: LogPlaces): void {
+  const queue = topic.queues.find((slot) => queues.beginOffset(slot) < queues.visibleEnd(slot));
+  if (queue !== undefined) queuePlaces(queues, queue, queues.beginOffset(queue), count, into);
 }
 
 /** The same for one queue from an offset on. */

@@ -15,7 +15,7 @@ import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
 import { attemptKey } from "./attempt-key.ts";
 import { LeasedHandOut } from "./hand-out.ts";
 import { LeaseState, none } from "./lease-table.ts";
-import { nextPlaces, placesCount } from "./next-places.ts";
+import { firstPlaces, nextPlaces, placesCount } from "./next-places.ts";
 import { batchMax, PopPlan, type PopView, planPop } from "./pop-plan.ts";
 import { laneBytesMax, type ReceiptSealer } from "./receipt.ts";
 import { invisibleMsMax } from "./settler.ts";
@@ -129,9 +129,11 @@ export class Receiver {
 
   /** Where a receive would look now. */
   places(call: ReceiveCall, into: LogPlaces): void {
-    const subscription = this.#tables.subscription(call.groupId, call.topicId);
-    if (subscription === undefined) return;
-    nextPlaces(this.#tables, subscription, placesCount(call), into);
+    const topic = this.#tables.topics.byId(call.topicId);
+    if (topic === undefined) return;
+    const subscription = topic.subscriptions.get(call.groupId);
+    if (subscription !== undefined) nextPlaces(this.#tables, subscription, placesCount(call), into);
+    else if (this.#readsFromBeginning(topic, call.groupId)) firstPlaces(this.#tables, topic, placesCount(call), into);
   }
 
   cancel(handle: number): boolean {
@@ -371,13 +373,19 @@ export class Receiver {
    * stored but not yet visible belongs to that. A dead-letter topic is read from its beginning: whoever looks at it wants
    * what is there. And so is one whose position may be lost with a damaged part of the log.
    */
-  #openCursor(topic: Topic, groupId: number, now: Now): Subscription {
-    const { queues, damage } = this.#tables;
-    const mayHaveRead = groupId < damage.groupsBelow;
+  /** Where a group begins that is new to a topic. */
+  #readsFromBeginning(topic: Topic, groupId: number): boolean {
+    const mayHaveRead = groupId < this.#tables.damage.groupsBelow;
     const group = this.#tables.groups.byId(groupId);
     // An instance of a broadcast group gets what comes from its first receive on.
     const isAsSet = group?.policy.broadcast === undefined && this.#options.groupStart === "beginning";
-    const fromBeginning = isAsSet || isDeadLetterTopic(topic.name) || mayHaveRead;
+    return isAsSet || isDeadLetterTopic(topic.name) || mayHaveRead;
+  }
+
+  #openCursor(topic: Topic, groupId: number, now: Now): Subscription {
+    const { queues } = this.#tables;
+    const group = this.#tables.groups.byId(groupId);
+    const fromBeginning = this.#readsFromBeginning(topic, groupId);
     this.#journal.cursorOpened({
       groupId,
       topicId: topic.id,

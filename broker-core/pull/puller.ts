@@ -21,7 +21,7 @@ import { MessageFilters } from "../filter/message-filter.ts";
 import { offsetAtTime } from "../operation/group-reset.ts";
 import { storeMsAt } from "../operation/stored-message.ts";
 import { placesCount, queuePlaces } from "../pop/next-places.ts";
-import { batchMax, scanEntriesMax, scanReadsMax } from "../pop/pop-plan.ts";
+import { batchMax, scanEntriesMax, scanReadBytesMax, scanReadsMax } from "../pop/pop-plan.ts";
 import type { Receiver } from "../pop/receiver.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { messageBodyStart, messageBornHost, messageLaneMark } from "../record/message-record.ts";
@@ -67,7 +67,7 @@ export class Puller {
     let bytes = 0;
     let scans = 0;
     for (; offset < end && messages.length < batch; offset++) {
-      if (scans++ === scanEntriesMax || count.reads >= scanReadsMax || count.readBytes >= answerBytesMax) break;
+      if (scans++ === scanEntriesMax || count.reads >= scanReadsMax || count.readBytes >= scanReadBytesMax) break;
       const entry = queues.entry(queue, offset);
       if (!entryMatches(queues, this.#log, filter, entry, count)) continue;
       if (messages.length > 0 && bytes + queues.bytes(entry) > bytesMax) break;

@@ -22,6 +22,10 @@ export interface ColdRead {
 
 /** Messages that cold reads bring in one turn of the event loop: about 0.3 ms, and then others come first. */
 const messagesPerTurn = 32;
+/** A turn that has taken so long ends with the read at hand: large messages and filters take longer. */
+const turnMsMax = 0.25;
+/** Bytes of messages that one read brings: copying more takes longer than a turn should. One message may have more. */
+export const coldBytesMax = 256 * 1024;
 /** Each occupies a thread of the system's four; the log's sync and the next segment's need theirs. */
 const fetchesMax = 2;
 
@@ -40,10 +44,13 @@ export class ColdLane {
   #fetched: ColdRead[] = [];
   #fetching = 0;
   #isArmed = false;
+  readonly #turnTook: (ms: number) => void;
 
-  constructor(reader: PlaceReader, clock: Clock) {
+  /** `turnTook` is told how long each turn with reads took. */
+  constructor(reader: PlaceReader, clock: Clock, turnTook: (ms: number) => void = () => {}) {
     this.#reader = reader;
     this.#clock = clock;
+    this.#turnTook = turnTook;
     this.#places = new LogPlaces((position) => reader.isCold(position));
   }
 
@@ -70,25 +77,40 @@ export class ColdLane {
 
   readonly #turn = (): void => {
     this.#isArmed = false;
+    const startedMs = this.#clock.monotonicMs();
     let left = messagesPerTurn;
-    while (left > 0) {
+    let tookMs = 0;
+    while (left > 0 && tookMs < turnMsMax) {
+      const read = this.#next();
+      if (read === undefined) break;
+      left -= read.batch;
+      read.run();
+      tookMs = this.#clock.monotonicMs() - startedMs;
+    }
+    if (left === messagesPerTurn) return;
+    this.#turnTook(tookMs);
+    this.#arm();
+  };
+
+  /** The next read whose bytes are at hand; those that are not are fetched on the way. Undefined: none for now. */
+  #next(): ColdRead | undefined {
+    for (;;) {
       const fetched = this.#fetched.shift();
-      const read = fetched ?? this.#queue[this.#head];
-      if (read === undefined) return;
-      if (fetched === undefined && !read.isGone && !this.#isAtHand(read)) {
+      if (fetched !== undefined && !fetched.isGone) return fetched;
+      if (fetched !== undefined) continue;
+      const read = this.#queue[this.#head];
+      if (read === undefined) return undefined;
+      if (!read.isGone && !this.#isAtHand(read)) {
         // A fetch that ends goes on here.
-        if (this.#fetching === fetchesMax) return;
+        if (this.#fetching === fetchesMax) return undefined;
         this.#takeFirst();
         this.#fetch(read);
         continue;
       }
-      if (fetched === undefined) this.#takeFirst();
-      if (read.isGone) continue;
-      left -= read.batch;
-      read.run();
+      this.#takeFirst();
+      if (!read.isGone) return read;
     }
-    this.#arm();
-  };
+  }
 
   #isAtHand(read: ColdRead): boolean {
     this.#places.clear();

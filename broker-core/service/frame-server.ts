@@ -50,7 +50,11 @@ export class FrameServer {
 
   constructor(receives: ReceiveTable, options: FrameServerOptions) {
     const { port, log, clock } = options;
-    const coldLane = new ColdLane(options.readAhead ?? nothingIsCold, clock);
+    const coldTurns = options.metrics.histogram(
+      "popmesh_broker_cold_turn_seconds",
+      "Turns of the event loop that served reads of old messages.",
+    );
+    const coldLane = new ColdLane(options.readAhead ?? nothingIsCold, clock, (ms) => coldTurns.observe(ms / 1000));
     const now = (): Now => ({ monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() });
     const core: ServiceCore = {
       port,

@@ -3,7 +3,7 @@ import { Code } from "../../proto/code.ts";
 import { FrameKind } from "../../proto/frame/frame.ts";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { BrokerPort, PullCall, Pulled } from "../broker-port.ts";
-import type { ColdLane, ColdRead } from "./cold-lane.ts";
+import { type ColdLane, type ColdRead, coldBytesMax } from "./cold-lane.ts";
 import type { Connection } from "./connection.ts";
 
 /** Pulls that wait, of all connections; more are answered at once. Each costs a look after every sync. */
@@ -44,7 +44,10 @@ export class PullTable {
         return connection.isClosed;
       },
       places: (into) => port.pullPlaces(call, into),
-      run: () => this.#serve(connection, correlation, call, waitMs),
+      run: () => {
+        const bytesMax = Math.min(call.bytesMax || coldBytesMax, coldBytesMax);
+        this.#serve(connection, correlation, { ...call, bytesMax }, waitMs);
+      },
     };
     if (!this.#coldLane.takes(cold)) this.#serve(connection, correlation, call, waitMs);
   }
@@ -85,11 +88,21 @@ export class PullTable {
 
   /** A scan ended at its budget: the rest in the next turns. */
   #goOn(pull: ParkedPull): void {
-    this.#clock.atTurnEnd(() => {
+    const run = (): void => {
       if (!this.#parked.has(pull)) return;
       const pulled = this.#look(pull);
       if (pulled !== undefined && !pulled.isAtEnd) this.#goOn(pull);
-    });
+    };
+    const parked = this.#parked;
+    const cold: ColdRead = {
+      batch: Math.max(1, pull.call.batch),
+      get isGone() {
+        return !parked.has(pull);
+      },
+      places: (into) => this.#port.pullPlaces(pull.call, into),
+      run,
+    };
+    if (!this.#coldLane.takes(cold)) this.#clock.atTurnEnd(run);
   }
 
   #answer(pull: ParkedPull, pulled: Pulled): void {

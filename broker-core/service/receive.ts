@@ -1,7 +1,7 @@
 import { ReceiveRequestReader } from "../../proto/codec/frame-body.ts";
 import { answered, type ReceiveCall } from "../broker-port.ts";
 import type { LogPlaces } from "../commit-log/log-places.ts";
-import type { ColdRead } from "./cold-lane.ts";
+import { type ColdRead, coldBytesMax } from "./cold-lane.ts";
 import type { Connection } from "./connection.ts";
 import type { ServiceCore } from "./service-core.ts";
 
@@ -71,6 +71,7 @@ export class ColdReceive implements ColdRead {
   run(): void {
     const waitedMs = this.#core.clock.monotonicMs() - this.cameMs;
     this.#core.receives.delayIsOver(this.#ticket);
-    receiveNow(this.#core, this.#ticket, this.#call, Math.max(0, this.#call.waitMs - waitedMs));
+    const bytesMax = Math.min(this.#call.bytesMax || coldBytesMax, coldBytesMax);
+    receiveNow(this.#core, this.#ticket, { ...this.#call, bytesMax }, Math.max(0, this.#call.waitMs - waitedMs));
   }
 }

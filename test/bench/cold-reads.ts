@@ -18,7 +18,9 @@ import { machineFacts } from "./broker/machine.ts";
 /**
  * Whether readers of a cold backlog harm hot sends (item 10 of the broker's plan): sends of 1 KiB at a held rate, open loop, alone
  * and beside groups that read a backlog from disk as fast as they can, in turn. Before each of the latter the kernel forgets the
- * files of the log and the index (`dd iflag=nocache`). Then the memory that slow consumers cost: groups that have taken one
+ * files of the log and the index (`dd iflag=nocache`). "Elsewhere": the same readers read the same backlog from another broker on
+ * the same machine and disk. That is what their work costs everybody here; what goes beyond is the doing of the broker that serves
+ * both. Then the memory that slow consumers cost: groups that have taken one
  * message each and stay behind by the whole backlog.
  *
  *     node dist/test/bench/cold-reads.js --help
@@ -149,6 +151,37 @@ function forgetFiles(directory: string): void {
   }
 }
 
+interface Subject {
+  readonly process: RunningProcess;
+  readonly port: number;
+  readonly adminPort: number;
+  readonly directory: string;
+}
+
+/** A broker of the build that is measured, ready to be used. */
+async function startSubject(build: string, within: string): Promise<Subject> {
+  const directory = mkdtempSync(join(within, "popmesh-cold-"));
+  const [port = 0, adminPort = 0] = await freePorts(2);
+  const process_ = new RunningProcess(process.execPath, [
+    join(build, "broker-core/main.js"),
+    ...["--listen", `127.0.0.1:${port}`, "--admin", `127.0.0.1:${adminPort}`, "--data-dir", directory],
+    ...["--control-plane", "", "--group-start", "beginning", "--name", brokerName, "--log-level", "warn"],
+  ]);
+  const isReady = async () => (await fetch(`http://127.0.0.1:${adminPort}/ready`).catch(() => undefined))?.ok === true;
+  await waitUntil("the broker is ready", isReady, 30_000);
+  return { process: process_, port, adminPort, directory };
+}
+
+/** How long turns with cold reads took, as the broker counts them; "" when the build does not. */
+async function coldTurns(adminPort: number): Promise<string> {
+  const text = await (await fetch(`http://127.0.0.1:${adminPort}/stats/prometheus`)).text();
+  const buckets = [...text.matchAll(/^popmesh_broker_cold_turn_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm)];
+  const total = Number(buckets.at(-1)?.[2] ?? 0);
+  const below = (share: number) => buckets.find(([, , count]) => Number(count) >= share * total)?.[1];
+  if (total === 0) return "";
+  return `turns with cold reads: ${total}, p50 <= ${below(0.5)} s, p99 <= ${below(0.99)} s, all <= ${below(1)} s`;
+}
+
 function row(what: string, latencies: Float64Array, seconds: number, read: number): string {
   const at = (share: number) => (latencies[Math.floor(latencies.length * share)] ?? Number.NaN).toFixed(2);
   const mib = ((read * 1.0) / 1024 / seconds).toFixed(0);
@@ -183,34 +216,31 @@ async function main(): Promise<void> {
     return;
   }
   const [messages, rate, seconds] = [Number(flags.messages), Number(flags.rate), Number(flags.seconds)];
-  const directory = mkdtempSync(join(flags.directory, "popmesh-cold-"));
-  const [port = 0, adminPort = 0] = await freePorts(2);
-  const broker = new RunningProcess(process.execPath, [
-    join(flags.build, "broker-core/main.js"),
-    ...["--listen", `127.0.0.1:${port}`, "--admin", `127.0.0.1:${adminPort}`, "--data-dir", directory],
-    ...["--control-plane", "", "--group-start", "beginning", "--name", brokerName, "--log-level", "warn"],
-  ]);
+  const broker = await startSubject(flags.build, flags.directory);
+  const elsewhere = await startSubject(flags.build, flags.directory);
+  const { port, directory } = broker;
+  const pid = broker.process.child.pid!;
   try {
-    const isReady = async () =>
-      (await fetch(`http://127.0.0.1:${adminPort}/ready`).catch(() => undefined))?.ok === true;
-    await waitUntil("the broker is ready", isReady, 30_000);
     for (const fact of machineFacts(directory)) console.log(fact);
     await fill(port, messages);
-    const residentAfterFill = residentMiB(broker.child.pid!);
+    await fill(elsewhere.port, messages);
+    const residentAfterFill = residentMiB(pid);
     console.log(`backlog: ${messages} messages of 1 KiB; hot sends: ${rate} per second of 1 KiB; ms`);
     console.log(`${"".padEnd(28)}      sent       p50       p99     p99.9  read msg/s    MiB/s`);
     const alone: Float64Array[] = [];
-    const beside: Record<"cold" | "cached", Float64Array[]> = { cold: [], cached: [] };
+    const beside: Record<"elsewhere" | "cold" | "cached", Float64Array[]> = { elsewhere: [], cold: [], cached: [] };
     for (let round = 0; round < Number(flags.rounds); round++) {
-      for (const kind of ["alone", "cold", "cached"] as const) {
+      for (const kind of ["alone", "elsewhere", "cold", "cached"] as const) {
         forgetFiles(directory);
+        forgetFiles(elsewhere.directory);
         if (kind === "cached")
           for (const name of readdirSync(join(directory, "log")).filter(isComplete)) warm(join(directory, "log", name));
         const group = `reads-${kind}-${round}`;
+        const from = kind === "elsewhere" ? elsewhere.port : port;
         const readers =
           kind === "alone"
             ? undefined
-            : runRole<number>({ role: "readers", port, count: Number(flags.readers), group });
+            : runRole<number>({ role: "readers", port: from, count: Number(flags.readers), group });
         const sent = await runRole<Float64Array>({ role: "sender", port, rate, seconds }).result;
         readers?.stop();
         const read = (await readers?.result) ?? 0;
@@ -219,21 +249,26 @@ async function main(): Promise<void> {
         (kind === "alone" ? alone : beside[kind]).push(sent);
       }
     }
-    for (const kind of ["cold", "cached"] as const) {
+    for (const kind of ["elsewhere", "cold", "cached"] as const) {
       const [with_, without] = [joined(beside[kind]), joined(alone)];
       const ratios = [0.5, 0.99, 0.999].map((share) => ratio(with_, without, share));
-      console.log(`beside ${kind} readers over alone: p50 ${ratios[0]}, p99 ${ratios[1]}, p99.9 ${ratios[2]}`);
+      console.log(`beside readers (${kind}) over alone: p50 ${ratios[0]}, p99 ${ratios[1]}, p99.9 ${ratios[2]}`);
     }
-    const before = residentMiB(broker.child.pid!);
+    const own = [0.5, 0.99, 0.999].map((share) => ratio(joined(beside.cold), joined(beside.elsewhere), share));
+    console.log(`the broker's own part, cold over elsewhere: p50 ${own[0]}, p99 ${own[1]}, p99.9 ${own[2]}`);
+    console.log(await coldTurns(broker.adminPort));
+    const before = residentMiB(pid);
     await beSlow(port, Number(flags.slow));
-    const after = residentMiB(broker.child.pid!);
+    const after = residentMiB(pid);
     console.log(
       `memory of the broker: ${residentAfterFill.toFixed(0)} MiB with the backlog, ${before.toFixed(0)} MiB after the load, ` +
         `${after.toFixed(0)} MiB with ${flags.slow} groups behind by all of it`,
     );
   } finally {
-    await broker.stop("SIGKILL");
-    rmSync(directory, { recursive: true, force: true });
+    for (const { process, directory } of [broker, elsewhere]) {
+      await process.stop("SIGKILL");
+      rmSync(directory, { recursive: true, force: true });
+    }
   }
 }
 

@@ -12,20 +12,30 @@ class Fixture {
   /** Fetches under way, by position. */
   readonly fetching = new Map<number, () => void>();
   readonly served: string[] = [];
-  readonly lane = new ColdLane(
-    {
-      isCold: (position) => position < coldBelow,
-      isAtHand: ({ positions }) => this.atHand.has(positions[0]!),
-      fetch: ({ positions }, done) => void this.fetching.set(positions[0]!, done),
-    },
-    this.clock,
-  );
+  /** What each read takes. */
+  readMs = 0;
+  readonly lane: ColdLane;
+
+  constructor(turnTook?: (ms: number) => void) {
+    this.lane = new ColdLane(
+      {
+        isCold: (position) => position < coldBelow,
+        isAtHand: ({ positions }) => this.atHand.has(positions[0]!),
+        fetch: ({ positions }, done) => void this.fetching.set(positions[0]!, done),
+      },
+      this.clock,
+      turnTook,
+    );
+  }
 
   read(name: string, position: number, batch = 32): ColdRead & { isGone: boolean } {
     return {
       ...{ isGone: false, batch },
       places: (into: LogPlaces) => void into.add(position, 100),
-      run: () => void this.served.push(name),
+      run: () => {
+        this.served.push(name);
+        this.clock.advance(this.readMs);
+      },
     };
   }
 
@@ -77,6 +87,25 @@ describe("ColdLane", () => {
     }
     f.clock.endTurn();
     assert.equal(f.served.length, 32);
+  });
+
+  it("ends a turn that has taken its time, whatever was brought", () => {
+    const tookMs: number[] = [];
+    const f = new Fixture((ms) => tookMs.push(ms));
+    for (let i = 0; i < 4; i++) {
+      f.atHand.add(i);
+      f.take(`${i}`, i, 1);
+    }
+    f.readMs = 0.2;
+    f.clock.endTurn();
+    assert.deepEqual(f.served, ["0", "1"]);
+    f.readMs = 3;
+    f.clock.endTurn();
+    assert.deepEqual(f.served, ["0", "1", "2"]);
+    assert.deepEqual(
+      tookMs.map((ms) => ms.toFixed(1)),
+      ["0.4", "3.0"],
+    );
   });
 
   it("fetches two at a time, serves what has come first, and then goes on", () => {

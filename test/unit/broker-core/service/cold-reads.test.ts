@@ -106,6 +106,53 @@ describe("Reads of old messages over the frame port", () => {
     assert.deepEqual(await idsOf(mine), ["m0", "m1", "m2", "m3"]);
   });
 
+  it("wait for the disk also when the group is new to the topic", async () => {
+    const group = client.say(FrameKind.OpenGroup, v1.OpenGroup.encode({ name: "default/new", generation: 1 }).finish());
+    await client.heard();
+    broker.log.sync();
+    ({ groupId } = v1.OpenGroupAnswer.decode((await client.answered(group)).body));
+    const first = receive(client);
+    await client.heard();
+    assert.equal(fetches.length, 1);
+    await fetched();
+    assert.deepEqual(await idsOf(first), ["m0", "m1"]);
+  });
+
+  it("bring few large messages at a time, and one that is larger than that by itself", async () => {
+    const sizes = [100, 100, 100, 400, 1].map((kib) => "x".repeat(kib * 1024));
+    const body = (i: number) => encodedMessage(`large${i}`, { body: sizes[i]! });
+    for (let i = 0; i < sizes.length; i++) {
+      const sent = client.say(FrameKind.Send, v1.SendRequest.encode({ topicId, message: [body(i)] }).finish());
+      await client.heard();
+      broker.log.sync();
+      await client.answered(sent);
+    }
+    const got: string[][] = [];
+    for (let i = 0; i < 4; i++) {
+      const asked = receive(client, 8);
+      await fetched();
+      got.push(await idsOf(asked));
+    }
+    const [small, ...large] = [["m0", "m1", "m2", "m3", "large0", "large1"], ["large2"], ["large3"], ["large4"]];
+    assert.deepEqual(got, [small, ...large]);
+    const request = { topicId, groupId, queueId: 0, offset: 4, batch: 8 };
+    const pull = client.say(FrameKind.Pull, v1.PullRequest.encode(request).finish());
+    await fetched();
+    assert.deepEqual(await idsOf(pull), ["large0", "large1"]);
+  });
+
+  it("of a pull that looks for what matches wait again for each stretch of it", async () => {
+    await store(...Array.from({ length: 300 }, (_, i) => `other${i}`));
+    const request = { topicId, groupId, queueId: 0, offset: 0, batch: 2, waitMs: 5_000 };
+    const filter = { filterType: 2, filter: "origin = 'nowhere'" };
+    const pull = client.say(FrameKind.Pull, v1.PullRequest.encode({ ...request, ...filter }).finish());
+    for (let stretch = 0; stretch < 3; stretch++) await fetched();
+    await client.heard();
+    assert.deepEqual([fetches.length, client.answerTo(pull)], [0, undefined]);
+    await broker.clock.advanceAndSettle(5_000);
+    assert.equal(v1.PullAnswer.decode((await client.answered(pull)).body).nextOffset?.toString(), "304");
+  });
+
   it("are answered while the broker drains", async () => {
     const request = { topicId, groupId, queueId: 0, offset: 1, batch: 2, waitMs: 60_000 };
     const pull = client.say(FrameKind.Pull, v1.PullRequest.encode(request).finish());
