@@ -40,6 +40,8 @@ export interface BrokerDeps {
   readonly log: Log;
   /** Where connections come from. Left out: the TCP port of the configuration, with the admin port beside it. */
   readonly sockets?: SocketSource;
+  /** Of the youngest part of the log in memory; left out: 8 MiB. What is older waits in the cold lane (service/cold-lane.ts). */
+  readonly tailRingBytes?: number;
   /** The disk failed: what is open was refused, nothing more is acknowledged, and the process must end with code 74. */
   readonly onDiskFailure: (error: StorageError) => void;
 }
@@ -108,6 +110,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     ...{ storage, clock, randomness, log, metrics, begin, from: state.replayFrom, durable: position },
     flush: config.flush,
     segmentBytes: config.segmentSize,
+    ...(deps.tailRingBytes === undefined ? {} : { tailRingBytes: deps.tailRingBytes }),
     visit: (record) => state.replay(record),
     onRead: async () => {
       await noteRelease(storage, log);

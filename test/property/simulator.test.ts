@@ -14,6 +14,7 @@ describe("A whole broker and its sidecars under one seed", () => {
     console.log(`      ${runsSummary(report)}`);
     assert.ok(report.sendsOk >= 1_000 && report.acksOk >= 1_000, runsSummary(report));
     assert.ok(report.comparisons >= 5, runsSummary(report));
+    assert.ok(report.coldReads >= 10, runsSummary(report));
   }).timeout(240_000);
 
   it(`keep timed messages longer than the log (seed ${testSeed})`, async () => {

@@ -21,6 +21,10 @@ export const simulatedBrokerName = "broker-a";
 
 /** How a disk behaves while nothing is wrong with it. */
 const syncMs = { least: 0.1, spread: 0.5 };
+/** A read off the event loop is mostly served from memory. */
+const readMs = { least: 0.02, spread: 2 };
+/** Of the log in memory: nothing, less than what is in flight, all of a run. A smaller ring makes more reads cold. */
+const tailRingSizes = [0, 8 * 1024, 8 * 1024 * 1024] as const;
 /** From the failure of the disk to the end of the process, as `broker-core/main.ts` has it. */
 const refusalMs = 200;
 
@@ -34,6 +38,8 @@ export interface BrokerNodeCounts {
   comparisons: number;
   /** How far the log's beginning has moved, bytes. */
   removedBytes: number;
+  /** Reads of old messages that were brought from the disk off the event loop. */
+  coldReads: number;
 }
 
 /** A machine with a disk on which a supervisor keeps the real broker running, whatever is done to it. */
@@ -49,11 +55,14 @@ export class BrokerNode {
     diskFailures: 0,
     comparisons: 0,
     removedBytes: 0,
+    coldReads: 0,
   };
   readonly #world: World;
   readonly #network: SimulatedNetwork;
   readonly #randomness: Randomness;
   readonly #config: BrokerConfig;
+  /** A stream of its own, so that the others are as they were without it. */
+  readonly #reads: Randomness;
   #process: SimulatedProcess | undefined;
   #broker: Broker | undefined;
   /** A sync takes so much longer. */
@@ -74,6 +83,11 @@ export class BrokerNode {
     } as const;
     this.#config = { ...readBrokerConfig(argv, {}), ...small, ...config };
     this.disk.syncDelayMs = () => this.#syncDelayMs();
+    this.#reads = new SeededRandomness((world.seed ^ 0x0c01_dead) >>> 0);
+    this.disk.readDelayMs = () => {
+      this.counts.coldReads++;
+      return readMs.least + this.#reads.fraction() * readMs.spread;
+    };
   }
 
   #duringSync: (() => void) | undefined;
@@ -113,6 +127,7 @@ export class BrokerNode {
       randomness: new SeededRandomness(this.#randomness.uint32()),
       log: silentLog,
       sockets: this.#network.source(process),
+      tailRingBytes: tailRingSizes[randomIndex(this.#reads, tailRingSizes.length)]!,
       onDiskFailure: () => {
         this.counts.diskFailures++;
         process.after(refusalMs, () => this.#world.after(0, undefined, () => this.#exited(process)));

@@ -19,6 +19,8 @@ export interface RunsReport {
   comparisons: number;
   powerCuts: number;
   removedBytes: number;
+  /** Reads of old messages off the event loop. */
+  coldReads: number;
   virtualMs: number;
   readonly faults: Record<string, number>;
 }
@@ -40,6 +42,7 @@ export async function simulateMany(
       comparisons: 0,
       powerCuts: 0,
       removedBytes: 0,
+      coldReads: 0,
       virtualMs: 0,
       faults: {},
     },
@@ -65,7 +68,7 @@ export function runsSummary(report: RunsReport): string {
     `${report.runs} runs, ${report.operations} operations, ${Math.round(report.virtualMs / 1000)} s of their time, ` +
     `${report.sendsOk} sends acknowledged (${report.sendsOkInFaults} in fault windows), ${report.deliveries} handed out ` +
     `(${report.redeliveries} again), ${report.acksOk} acked, ${report.deadLetters} dead letters, ${report.transactionEnds} ends of transactions, ` +
-    `${report.timed} timed (${report.recalled} taken back), ` +
+    `${report.timed} timed (${report.recalled} taken back), ${report.coldReads} cold reads, ` +
     `${faults} faults of ${Object.keys(report.faults).length} kinds, ${report.comparisons} rebuilt states compared`
   );
 }
@@ -86,6 +89,7 @@ function add(total: RunsReport, { operations, counts, history, node, virtualMs }
   total.recovered += history.counts.recovered;
   total.comparisons += node.comparisons;
   total.removedBytes += node.removedBytes;
+  total.coldReads += node.coldReads;
   total.powerCuts += node.powerCuts;
   for (const [name, count] of Object.entries(counts.faults)) total.faults[name] = (total.faults[name] ?? 0) + count;
 }
