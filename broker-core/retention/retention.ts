@@ -7,6 +7,7 @@ import type { CommitLog } from "../commit-log/commit-log.ts";
 import type { Unconsumed } from "../dispatch/log-trimming.ts";
 import { TrimReason } from "../record/log-trimmed-record.ts";
 import { type Storage, StorageError } from "../storage/storage.ts";
+import { AgeClock } from "./age-clock.ts";
 import { type BaseMark, removeBasesBelow, writeBase } from "./base-image-store.ts";
 import { decideRetention, type RetentionDecision, type RetentionSettings, removalFloor } from "./retention-policy.ts";
 
@@ -51,11 +52,7 @@ export class Retention {
   readonly #options: RetentionOptions;
   readonly #timer: Timer;
   readonly #bases: BaseMark[];
-  /**
-   * The wall clock of the start plus the time since: a jump of the wall clock while the broker runs must not make messages old.
-   */
-  readonly #startMs: number;
-  readonly #startMonotonicMs: number;
+  readonly #age: AgeClock;
   #seenSegment: number;
   #running: Promise<void> | undefined;
   #isStopped = false;
@@ -65,8 +62,7 @@ export class Retention {
     this.#commitLog = commitLog;
     this.#options = options;
     this.#bases = [...options.bases];
-    this.#startMs = Math.max(options.clock.wallMs(), options.bases.at(-1)?.takenMs ?? 0);
-    this.#startMonotonicMs = options.clock.monotonicMs();
+    this.#age = new AgeClock(options.clock, options.settings.ageMs);
     this.#seenSegment = commitLog.segments.at(-1)?.base ?? 0;
     options.metrics.gaugeOf("popmesh_broker_log_begin_position", "Where the log begins.", () => state.logBegin);
     this.#timer = options.clock.every(lookMs, () => this.#look());
@@ -77,10 +73,6 @@ export class Retention {
     this.#isStopped = true;
     this.#timer.cancel();
     await this.#running;
-  }
-
-  get #nowMs(): number {
-    return this.#startMs + this.#options.clock.monotonicMs() - this.#startMonotonicMs;
   }
 
   #look(): void {
@@ -106,14 +98,14 @@ export class Retention {
     const { storage, settings } = this.#options;
     const decision = decideRetention(
       {
-        nowMs: this.#nowMs,
+        nowMs: this.#age.nowMs,
         logBegin: this.#state.logBegin,
         segments: this.#commitLog.segments,
         bases: this.#bases,
         freeBytes: storage.freeBytes(),
         totalBytes: storage.totalBytes(),
       },
-      settings,
+      this.#age.isSettled ? settings : { ...settings, ageMs: 0 },
     );
     if (decision !== undefined) await this.#trim(decision);
   }
@@ -126,7 +118,7 @@ export class Retention {
     if (2 * this.#state.baseBytesMin > baseShare * since) return true;
     const bytes = this.#state.baseImage(position);
     if (2 * bytes.length > baseShare * since) return true;
-    const mark = { position, takenMs: this.#nowMs };
+    const mark = { position, takenMs: this.#age.nowMs };
     await this.#durable(position - 1);
     if (this.#isStopped) return false;
     await writeBase(storage, clock, mark, bytes);
