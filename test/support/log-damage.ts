@@ -113,7 +113,7 @@ export async function assertContained(
   try {
     // A cut through trailing zeros, or a copy of equal bytes, harms nothing: what is missing reads as zeros.
     const isLost = (record: StoredRecord): boolean =>
-      gone.some(({ from, to }) => record.position < to && from < record.end) && !isUnharmed(rest, disk, record);
+      gone.some(({ from, to }) => record.position < to && from < record.end) && !isUnharmed(rest, disk, record, gone);
     const expectedLost = rest.records.filter(isLost);
     const first = await openOn(disk, 1);
     const lost = assertExactlyLost(rest.records, first.visited, new Set(expectedLost));
@@ -176,7 +176,12 @@ function assertExactlyLost(
   return lost;
 }
 
-function isUnharmed(rest: LogAtRest, damaged: SimulatedDisk, { position, end }: StoredRecord): boolean {
+function isUnharmed(
+  rest: LogAtRest,
+  damaged: SimulatedDisk,
+  { position, end }: StoredRecord,
+  gone: readonly Damaged[],
+): boolean {
   const segment = rest.segments.findLast(({ base }) => base <= position);
   if (segment === undefined || !damaged.exists(segment.path)) return false;
   const bytesOn = (disk: SimulatedDisk): Buffer => {
@@ -185,10 +190,15 @@ function isUnharmed(rest: LogAtRest, damaged: SimulatedDisk, { position, end }: 
     file.read(bytes, 0, bytes.length, segmentHeaderBytes + position - segment.base);
     return bytes;
   };
+  const whole = bytesOn(rest.disk);
   try {
-    return bytesOn(damaged).equals(bytesOn(rest.disk));
+    return bytesOn(damaged).equals(whole);
   } catch {
-    return false; // Unreadable.
+    // What cannot be read counts as zeros, and the bytes there may have been some.
+    const read = Buffer.from(whole);
+    const within = (at: number): number => Math.min(Math.max(0, at - position), read.length);
+    for (const { from, to } of gone) read.fill(0, within(from), within(to));
+    return read.equals(whole);
   }
 }
 
