@@ -117,7 +117,11 @@ export class MeshParts {
       "data-dir": join(this.directory, `sidecar-${++this.#sidecarCount}`),
       tls: "off",
     });
-    await ready(String(admin));
+    try {
+      await ready(String(admin));
+    } catch (error) {
+      throw new Error(`${error instanceof Error ? error.message : String(error)}\n${process.output}`);
+    }
     return { process, address: String(listen), admin: String(admin) };
   }
 
