@@ -2,6 +2,7 @@ import { type AdminServer, jsonAnswer, textAnswer } from "../proto/runtime/admin
 import type { Gauge, MetricRegistry } from "../proto/runtime/metric.ts";
 import type { BrokerPort } from "./broker-port.ts";
 import type { BrokerConfig } from "./config.ts";
+import { LaneMetrics } from "./lane-metrics.ts";
 
 /** What the admin port tells of. */
 export interface AdminSubject {
@@ -19,6 +20,7 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
   const delayedTopics = new Set<string>();
   /** Of the last look, by their text: instances of broadcast groups and deleted topics go. */
   const lagLabels = new Map<string, { readonly group: string; readonly topic: string }>();
+  const lanes = new LaneMetrics();
   server.route("GET", "/ready", () => {
     const reason = subject.notReadyBecause();
     return reason === undefined ? textAnswer(200, "ready") : textAnswer(503, reason);
@@ -27,6 +29,7 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
   server.route("GET", "/stats/prometheus", () => {
     refreshLag(subject, transactionTopics, lagLabels);
     refreshDelayed(subject, delayedTopics);
+    lanes.refresh(subject.metrics, subject.port.subscriptions());
     return {
       status: 200,
       contentType: "text/plain; version=0.0.4; charset=utf-8",

@@ -46,6 +46,11 @@ export interface BrokerPort {
   carryBefore(position: number, now: Now): Carried;
   /** Says to which lite topics of a parent topic a consumer subscribes; its receives of the parent are answered from those. */
   syncLite(call: LiteSync, now: Now): LiteSynced;
+  /**
+   * A sidecar says of the consumers behind it whether any is there in a lane of a group. It keeps a lane live whose consumers are busy,
+   * and ends one at once whose consumers are gone; it never makes one live: only a receive does (F18).
+   */
+  lanePresence(groupId: number, topicId: number, lane: string, isThere: boolean, now: Now): void;
   /** Reads a queue from an offset on; grants no lease and changes nothing. */
   pull(call: PullCall): Pulled;
   /** An offset of a queue, or a group's offset in it. */
@@ -246,6 +251,7 @@ export interface ReceiveCall {
   readonly clientId: string;
   /** Same (client, group, topic, attempt id) within the lease: same batch. "": never. */
   readonly attemptId: string;
+  /** Lane of the consumer. It gets what the group's lane of that name owns; base's, where the group has no such lane. */
   readonly lane: string;
   /** Stop adding messages beyond this; the first one always fits. 0: `answerBytesMax`. */
   readonly bytesMax: number;
@@ -416,6 +422,17 @@ export interface SubscriptionFigures {
   readonly deadLetters: number;
   /** Parked receives. */
   readonly waiting: number;
+  /** Lanes beside the base lane; left out where no lane rule names one. */
+  readonly lanes?: readonly LaneFigures[];
+}
+
+export interface LaneFigures {
+  readonly lane: string;
+  readonly inFlight: number;
+  /** Nobody consumes in it: base consumers are given its messages too. */
+  readonly isSpilled: boolean;
+  /** No rule names it any more. */
+  readonly isClosing: boolean;
 }
 
 export interface TopicFigures {

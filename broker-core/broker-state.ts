@@ -43,13 +43,16 @@ import {
   writeStateDump,
   writeStateImage,
 } from "./dispatch/state-image.ts";
+import { LaneKeeper } from "./lane/lane-keeper.ts";
 import { isLiteParent, liteTopicName } from "./lite/lite-name.ts";
 import { LiteReceiver } from "./lite/lite-receiver.ts";
 import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupAdoption } from "./operation/group-adoption.ts";
 import { groupReset } from "./operation/group-reset.ts";
+import { laneRuleOperations } from "./operation/lane-rules.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
+import { subscriptionFigures } from "./operation/subscription-figures.ts";
 import { topicFigures } from "./operation/topic-figures.ts";
 import { topicTransfer } from "./operation/topic-transfer.ts";
 import { LeaseEnds } from "./pop/lease-ends.ts";
@@ -120,6 +123,7 @@ export class BrokerState implements BrokerPort {
   readonly #sender: Sender;
   readonly #burier: Burier;
   readonly #receiver: Receiver;
+  readonly #keeper: LaneKeeper;
   readonly #settler: Settler;
   readonly #puller: Puller;
   readonly #lite: LiteReceiver;
@@ -170,18 +174,32 @@ export class BrokerState implements BrokerPort {
     this.#burier = new Burier(this.#tables, log, this.#journal, this.#opener);
     this.#leaseEnds = new LeaseEnds(this.#tables, this.#burier, (of) => this.#woken.add(of));
     this.#settler = new Settler(this.#tables, this.#journal, this.#burier, sealer);
-    this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, {
-      inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
-      groupStart: options.groupStart ?? "end",
-    });
+    const wake = (subscription: Subscription): void => this.#woken.add(subscription);
+    this.#receiver = new Receiver(
+      this.#tables,
+      log,
+      this.#journal,
+      this.#burier,
+      sealer,
+      sink,
+      {
+        inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
+        groupStart: options.groupStart ?? "end",
+      },
+      wake,
+    );
+    this.#keeper = new LaneKeeper(this.#tables, this.#journal, wake, (lane, now) => this.#receiver.release(lane, now));
+    this.#receiver.keeper = this.#keeper;
     this.#lite = new LiteReceiver(this.#tables, log, this.#journal, this.#opener, this.#receiver, sink);
     this.#receiver.lite = this.#lite;
     this.#puller = new Puller(this.#tables, log, this.#journal, this.#receiver);
-    const wake = (subscription: Subscription): void => this.#woken.add(subscription);
     this.#operations = new Operations([
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
       groupAdoption(this.#tables, this.#journal),
+      ...laneRuleOperations(this.#tables, log, this.#journal, (topic, now) =>
+        this.#keeper.ruled(topic, this.#receiver, now),
+      ),
       ...deadLetterOperations(this.#tables, log, this.#journal, wake),
       ...topicTransfer(this.#tables, log, this.#sender, (opening, now) => this.openTopic(opening, now)),
       ...(options.lookUps?.(this.#tables) ?? []),
@@ -228,6 +246,7 @@ export class BrokerState implements BrokerPort {
     while (undurable.take(Number.POSITIVE_INFINITY) >= 0);
     queues.showAll();
     this.#expiry.begin(now);
+    this.#keeper.begin(now);
     this.advance(now);
   }
 
@@ -264,7 +283,10 @@ export class BrokerState implements BrokerPort {
 
   receive(call: ReceiveCall, ticket: number, now: Now): number {
     this.#expiry.saw(call.groupId, now);
-    return this.#receiver.receive(call, ticket, now);
+    const handle = this.#receiver.receive(call, ticket, now);
+    if (this.#woken.isEmpty) this.#keeper.settle(now);
+    else this.#serveWoken(now);
+    return handle;
   }
 
   receivePlaces(call: ReceiveCall, into: LogPlaces): void {
@@ -295,7 +317,7 @@ export class BrokerState implements BrokerPort {
 
   /** A full group has room again, or a message group is unlocked: calls that wait for that are served. */
   readonly #onAcked = (subscription: Subscription): void => {
-    const hadNoRoom = subscription.inFlight + 1 >= this.#receiver.inFlightMax(subscription);
+    const hadNoRoom = subscription.inFlightOfAll + 1 >= this.#receiver.inFlightMax(subscription);
     if (hadNoRoom || subscription.hasTurn) this.#woken.add(subscription);
   };
 
@@ -330,6 +352,13 @@ export class BrokerState implements BrokerPort {
     return this.#lite.sync(call, now);
   }
 
+  lanePresence(groupId: number, topicId: number, lane: string, isThere: boolean, now: Now): void {
+    const found = this.#tables.subscription(groupId, topicId)?.lanes?.byName(lane);
+    if (found !== undefined) this.#keeper.presence(found, isThere, now);
+    this.#keeper.advance(now);
+    this.#serveWoken(now);
+  }
+
   pull(call: PullCall): Pulled {
     return this.#puller.pull(call);
   }
@@ -362,8 +391,10 @@ export class BrokerState implements BrokerPort {
     this.#tables.topics.putAwayIdle(now.monotonicMs);
     this.#leaseEnds.end(now);
     this.#timed.advance(now);
+    this.#keeper.advance(now);
     this.#serveWoken(now);
     this.#receiver.advance(now);
+    this.#keeper.settle(now);
     this.#lite.advance(now);
     this.#expiry.advance(now);
     this.#transactions.advance(now);
@@ -377,6 +408,7 @@ export class BrokerState implements BrokerPort {
       this.#transactions.nextTimerMs(),
       this.#lite.nextTimerMs(),
       this.#expiry.nextTimerMs(),
+      this.#keeper.nextTimerMs(),
     );
   }
 
@@ -397,6 +429,7 @@ export class BrokerState implements BrokerPort {
   operate(method: string, parameters: unknown, now: Now): Operated | Promise<Operated> {
     const operated = this.#operations.run(method, parameters, now);
     this.#leaseEnds.end(now);
+    this.#keeper.advance(now);
     this.#serveWoken(now);
     return operated;
   }
@@ -437,16 +470,7 @@ export class BrokerState implements BrokerPort {
   }
 
   subscriptions(): SubscriptionFigures[] {
-    return Array.from(this.#tables.subscriptions.all(), (subscription) => ({
-      group: subscription.group.name,
-      topic: subscription.topic.name,
-      ready: subscription.readyCount(this.#tables.queues),
-      blocked: subscription.blockedCount,
-      inFlight: subscription.inFlight,
-      inFlightMax: this.#receiver.inFlightMax(subscription),
-      deadLetters: subscription.deadLetters,
-      waiting: subscription.waitCount,
-    }));
+    return subscriptionFigures(this.#tables, (of) => this.#receiver.inFlightMax(of));
   }
 
   topics(): TopicFigures[] {
@@ -466,6 +490,7 @@ export class BrokerState implements BrokerPort {
   #serveWoken(now: Now): void {
     this.#now = now;
     this.#woken.serve(this.#serveSubscription, this.#serveLite);
+    this.#keeper.settle(now);
   }
 
   /** Of the call at hand, for the functions below: no closure per call. */

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { type Log, silentLog } from "../../proto/runtime/log.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
+import type { LaneFigures } from "../broker-port.ts";
 import { BrokerState, type BrokerStateOptions } from "../broker-state.ts";
 import { inspectCheckpoints } from "../checkpoint/checkpoint-store.ts";
 import type { DamageRange, KnownDamage } from "../commit-log/damage.ts";
@@ -262,7 +263,15 @@ function stateFacts(state: BrokerState): string[] {
     `groups: ${new Set(subscriptions.map(({ group }) => group)).size}, with ` +
       `${sum(subscriptions.map(({ inFlight }) => inFlight))} messages in flight and ` +
       `${sum(subscriptions.map(({ deadLetters }) => deadLetters))} dead letters`,
+    ...laneFacts(subscriptions.flatMap(({ lanes = [] }) => lanes)),
   ];
+}
+
+function laneFacts(lanes: readonly LaneFigures[]): string[] {
+  if (lanes.length === 0) return [];
+  const spilled = lanes.filter(({ isSpilled }) => isSpilled).length;
+  const closing = lanes.filter(({ isClosing }) => isClosing).length;
+  return [`lanes: ${lanes.length} beside the base lanes, ${spilled} of them spilled, ${closing} about to end`];
 }
 
 const names = new Map<number, string>(Object.entries(RecordType).map(([name, type]) => [type, name]));

@@ -104,9 +104,14 @@ export const RecordType = {
   /** A message leaves its group for the dead-letter queue: one record does both. */
   DeadLetter: 25,
   Redrive: 26,
+  /** Which lane handles which message of a topic, from here on. */
   LaneRule: 30,
+  /** Nobody consumes in a lane of a group: the base lane hands its messages out too. */
   LaneSpilled: 31,
+  /** Somebody does again. */
   LaneResumed: 32,
+  /** No rule names a lane of a group any more, and nothing of it is left to be handled. */
+  LaneClosed: 33,
   /** The log begins at a later position from now on. */
   LogTrimmed: 40,
   /** The order of message groups that outlives a trim of the log; right before its LogTrimmed. */
@@ -114,10 +119,5 @@ export const RecordType = {
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
-/** Have their numbers, and no meaning to this release yet: a log that holds one is of a newer release. */
-const reservedTypes: readonly RecordType[] = [RecordType.LaneRule, RecordType.LaneSpilled, RecordType.LaneResumed];
-
-/** The types that this release reads and writes. */
-export const knownRecordTypes: ReadonlySet<number> = new Set(
-  Object.values(RecordType).filter((type) => !reservedTypes.includes(type)),
-);
+/** The types that this release reads and writes: a log that holds another one is of a newer release. */
+export const knownRecordTypes: ReadonlySet<number> = new Set(Object.values(RecordType));

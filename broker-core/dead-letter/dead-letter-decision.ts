@@ -1,6 +1,7 @@
 import { type LogReader, type LogWriter, RecordType } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import { ruleFor } from "../lane/rule-for.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type DeadLetterRecord, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { messageId } from "../record/message-record.ts";
@@ -36,6 +37,8 @@ export function decideDeadLetter(
     tagHash: queues.tagHash(entry),
     groupHash: queues.groupHash(entry),
   };
+  const outcome = subscription.topic.laneRules?.outcome(queues.lane(entry));
+  const rule = outcome === undefined ? undefined : ruleFor(outcome.set, subscription.group);
   const original = readOriginal(log, queues.position(entry));
   const deadQueueId = 0;
   const record: DeadLetterRecord = {
@@ -58,7 +61,9 @@ export function decideDeadLetter(
     originTopic: subscription.topic.name,
     messageId: original.messageId,
     lastHolder: holders.text(leases.holder[slot]!),
-    lane: lanes.text(leases.lane[slot]!),
+    lane:
+      subscription.lanes === undefined ? lanes.text(leases.lane[slot]!) : subscription.laneAt(leases.owner[slot]!).lane,
+    ...(rule === undefined ? {} : { laneRule: { name: rule.name, number: rule.number } }),
   };
   return { record, messageRecord: original.messageRecord };
 }

@@ -1,6 +1,7 @@
 import { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import type { IndexPages } from "../consume-queue/index-pages.ts";
 import { UndurableEntries } from "../consume-queue/undurable-entries.ts";
+import type { LaneRuleTable } from "../lane/lane-rule-table.ts";
 import { GroupLockTable } from "../pop/group-locks.ts";
 import type { LeaseClock } from "../pop/lease-clock.ts";
 import { LeaseTable } from "../pop/lease-table.ts";
@@ -57,6 +58,10 @@ export class BrokerTables {
     this.subscriptions = new SubscriptionTable(this.topics, this.groups, this.leases, this.locks, this.queues);
     this.leaseTimers = new TimerWheel(clock.startMonotonicMs);
     this.transactionTimers = new TimerWheel(clock.startMonotonicMs);
+  }
+
+  get laneRules(): LaneRuleTable {
+    return this.topics.laneRules;
   }
 
   subscription(groupId: number, topicId: number): Subscription | undefined {

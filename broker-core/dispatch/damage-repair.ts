@@ -127,8 +127,10 @@ export class DamageRepair {
     }
     // What was lost may have gone with the beginning of the log before it was missed.
     if (queues.beginOffset(queue) > begin) {
-      for (const { cursors } of topic.subscriptions.values()) {
-        cursors[queueId] = Math.max(cursors[queueId]!, queues.beginOffset(queue));
+      for (const subscription of topic.subscriptions.values()) {
+        for (const { cursors } of [subscription, ...(subscription.lanes?.all() ?? [])]) {
+          cursors[queueId] = Math.max(cursors[queueId]!, queues.beginOffset(queue));
+        }
       }
     }
     return true;

@@ -2,6 +2,7 @@ import { ChangeKind } from "../broker-port.ts";
 import { RecordType } from "../commit-log/log.ts";
 import { EntryFlag } from "../consume-queue/index-entry.ts";
 import { attemptKey } from "../pop/attempt-key.ts";
+import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import * as ack from "../record/ack-record.ts";
@@ -11,6 +12,8 @@ import { readCursorReset } from "../record/cursor-reset-record.ts";
 import { type DeadLetterRecord, deadLetterMessageStart, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import { readShortText } from "../record/fixed-bytes.ts";
 import { readGroupDropped, readGroupRecord } from "../record/group-record.ts";
+import { readLaneEvent } from "../record/lane-event-record.ts";
+import { readLaneRuleRecord } from "../record/lane-rule-record.ts";
 import { readLogTrimmed } from "../record/log-trimmed-record.ts";
 import { readOrderKept } from "../record/order-kept-record.ts";
 import * as pop from "../record/pop-record.ts";
@@ -20,7 +23,9 @@ import { deadLetterGroup } from "../topic/consumer-group.ts";
 import { deadLetterTopicName, groupOfDeadLetterTopic } from "../topic/topic.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { DamageRepair } from "./damage-repair.ts";
+import { dropGroup } from "./group-dropping.ts";
 import { GroupOrder } from "./group-order.ts";
+import { LaneFollower } from "./lane-follower.ts";
 import { LeaseFollower } from "./lease-follower.ts";
 import { LeaseRepair } from "./lease-repair.ts";
 import { LogTrimmer } from "./log-trimmer.ts";
@@ -41,6 +46,7 @@ export class Dispatcher {
   readonly #order: GroupOrder;
   readonly #leases: LeaseFollower;
   readonly #trimmer: LogTrimmer;
+  readonly #lanes: LaneFollower;
   readonly #pop = pop.popReadBlank();
   readonly #change = changeReadBlank();
   readonly #queues: QueueFollower;
@@ -58,6 +64,7 @@ export class Dispatcher {
     );
     this.#order = new GroupOrder(tables);
     this.#leases = new LeaseFollower(tables, this.#order);
+    this.#lanes = new LaneFollower(tables, (subscription) => this.#repair.laneMissed(subscription));
     this.#queues = new QueueFollower(tables, this.#order, this.#leases, (topic) => this.#unseen.topicDropped(topic));
     this.#names = this.#queues.names;
     this.#repair = new LeaseRepair(tables, this.#order, this.#leases);
@@ -84,6 +91,7 @@ export class Dispatcher {
       this.#orderRepair.doubtAll();
       this.#order.endPartial();
     }
+    this.#lanes.known();
     this.#repair.end();
     damage.close(this.#tables.groups.nextId);
   }
@@ -130,7 +138,15 @@ export class Dispatcher {
         this.#tables.groups.put(readGroupRecord(bytes, start, end), position);
         break;
       case RecordType.GroupDropped:
-        this.#groupDropped(bytes, start, end);
+        dropGroup(this.#tables, this.#order, this.#leases, readGroupDropped(bytes, start, end));
+        break;
+      case RecordType.LaneRule:
+        this.#lanes.rule(position, readLaneRuleRecord(bytes, start, end), this.#names);
+        break;
+      case RecordType.LaneSpilled:
+      case RecordType.LaneResumed:
+      case RecordType.LaneClosed:
+        this.#lanes.event(type, readLaneEvent(bytes, start, end));
         break;
       case RecordType.OrderKept:
         this.#trimmer.orderKept(readOrderKept(bytes, start, end));
@@ -142,25 +158,6 @@ export class Dispatcher {
         if (this.#unseen.apply(type, position, bytes, start, end)) break;
         throw new RecordFault(`record type ${type} at log position ${position} is of a newer version of popmesh`);
     }
-  }
-
-  #groupDropped(bytes: Buffer, start: number, end: number): void {
-    const { groups, subscriptions, leases, damage } = this.#tables;
-    const groupId = readGroupDropped(bytes, start, end);
-    const group = groups.byId(groupId);
-    if (group === undefined) {
-      if (damage.isOpen) return;
-      throw new RecordFault(`the end of the unknown group ${groupId}`);
-    }
-    for (const subscription of subscriptions.ofGroup(groupId)) {
-      this.#order.dropped(subscription);
-      for (let slot = 0; slot < leases.end; slot++) {
-        if (leases.state[slot] === LeaseState.Free || leases.subscription[slot] !== subscription.slot) continue;
-        this.#leases.forget(slot, subscription);
-      }
-      subscriptions.remove(subscription);
-    }
-    groups.remove(group);
   }
 
   #cursorOpened(bytes: Buffer, start: number, end: number): void {
@@ -178,9 +175,10 @@ export class Dispatcher {
     if (topic === undefined || (damage.isOpen && topic.subscriptions.get(group.id) !== undefined)) return;
     const subscription = subscriptions.add(group, topic);
     for (let i = 0; i < subscription.cursors.length; i++) {
-      this.#moveCursor(subscription, i, opened.offsets[i] ?? 0);
+      this.#moveCursor(subscription, subscription, i, opened.offsets[i] ?? 0);
       damage.follow(subscription.slot, i);
     }
+    this.#lanes.opened(subscription);
   }
 
   #cursorReset(bytes: Buffer, start: number, end: number): void {
@@ -197,9 +195,12 @@ export class Dispatcher {
   #reset(subscription: Subscription, offsets: ReadonlyMap<number, number>): void {
     const { leases, damage } = this.#tables;
     for (const [queueId, offset] of offsets) {
-      this.#moveCursor(subscription, queueId, offset);
+      this.#moveCursor(subscription, subscription, queueId, offset);
+      this.#lanes.reset(subscription, queueId);
       this.#order.dropped(subscription, queueId);
       damage.follow(subscription.slot, queueId);
+      if (damage.isOpen)
+        for (const lane of subscription.lanes?.all() ?? []) damage.follow(subscription.slot, queueId, lane.laneNumber);
     }
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free || leases.subscription[slot] !== subscription.slot) continue;
@@ -242,8 +243,12 @@ export class Dispatcher {
     const subscription = this.#subscriptionOf(read.groupId, read.topicId);
     if (subscription === undefined) return;
     const { isOpen } = this.#tables.damage;
-    if (isOpen) this.#beforePop(subscription, bytes);
-    if (read.deliveryCount > 0) this.#delivered(subscription, bytes);
+    const owner = read.ownerAt < 0 ? subscription : this.#lanes.named(subscription, readShortText(bytes, read.ownerAt));
+    if (isOpen) this.#beforePop(subscription, owner, bytes);
+    if (read.deliveryCount > 0) this.#delivered(subscription, owner, bytes);
+    for (let i = 0, at = read.keptAt; i < read.keptCount; i++, at += pop.popKeptBytes) {
+      this.#kept(subscription, pop.popEntryQueueId(bytes, at), pop.popEntryOffset(bytes, at));
+    }
     for (let i = 0, at = read.passesAt; i < read.passCount; i++, at += pop.popPassBytes) {
       this.#passed(
         subscription,
@@ -257,32 +262,31 @@ export class Dispatcher {
       const end = pop.popEntryOffset(bytes, at);
       if (isOpen) {
         if (subscription.topic.queues[queueId] === undefined) continue;
-        this.#repair.cursorMoved(subscription, queueId, end);
-        this.#moveCursor(subscription, queueId, end);
+        this.#repair.cursorMoved(subscription, owner, queueId, end);
+        this.#moveCursor(subscription, owner, queueId, end);
         continue;
       }
-      // Without a lock and without a delivery nothing can have been passed by.
-      if (subscription.topic.isOrdered && subscription.lockCount + read.deliveryCount > 0) {
-        this.#order.cursorMoved(subscription, queueId, end);
-      }
-      this.#moveCursor(subscription, queueId, end);
+      // Without a lock, a delivery and other lanes nothing can have been passed by.
+      const mayPass = subscription.lockCount + read.deliveryCount > 0 || subscription.lanes !== undefined;
+      if (subscription.topic.isOrdered && mayPass) this.#order.cursorMoved(subscription, owner, queueId, end);
+      this.#moveCursor(subscription, owner, queueId, end);
     }
-    if (isOpen) this.#afterPop(subscription, bytes);
+    if (isOpen) this.#afterPop(subscription, owner, bytes);
   }
 
   /** After damage: what was handed out lies below the group's position, whatever hand-outs are missing. */
-  #afterPop(subscription: Subscription, bytes: Buffer): void {
+  #afterPop(subscription: Subscription, owner: LaneCursor, bytes: Buffer): void {
     const read = this.#pop;
     const last = new Map<number, number>();
     for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
       const queueId = pop.popEntryQueueId(bytes, at);
       last.set(queueId, Math.max(last.get(queueId) ?? 0, pop.popEntryOffset(bytes, at)));
     }
-    for (const [queueId, offset] of last) this.#repair.raiseThrough(subscription, queueId, offset);
+    for (const [queueId, offset] of last) this.#repair.raiseThrough(subscription, owner, queueId, offset);
   }
 
   /** After damage: the offsets that a hand-out speaks of were given out, and where a position falls, a reset is lost. */
-  #beforePop(subscription: Subscription, bytes: Buffer): void {
+  #beforePop(subscription: Subscription, owner: LaneCursor, bytes: Buffer): void {
     const read = this.#pop;
     const { damage, nextGeneration } = this.#tables;
     const { topic } = subscription;
@@ -302,19 +306,27 @@ export class Dispatcher {
     for (let i = 0, at = read.cursorsAt; i < read.cursorCount; i++, at += pop.popCursorBytes) {
       const queueId = pop.popEntryQueueId(bytes, at);
       const end = pop.popEntryOffset(bytes, at);
-      if (!this.#queues.reach(topic, queueId, end, false) || end >= subscription.cursors[queueId]!) continue;
+      if (!this.#queues.reach(topic, queueId, end, false) || end >= owner.cursors[queueId]!) continue;
       damage.note(`a reset of group ${subscription.group.name} in ${topic.name}`);
       this.#reset(subscription, new Map([[queueId, Math.min(first.get(queueId) ?? end, end)]]));
     }
   }
 
   /** A record from before the log began where it does may put a position where nothing is left. */
-  #moveCursor({ cursors, topic }: Subscription, queueId: number, offset: number): void {
+  #moveCursor({ topic }: Subscription, { cursors }: LaneCursor, queueId: number, offset: number): void {
     const queue = topic.queues[queueId];
     if (queue !== undefined) cursors[queueId] = Math.max(offset, this.#tables.queues.beginOffset(queue));
   }
 
-  #delivered(subscription: Subscription, bytes: Buffer): void {
+  /** A message waits for a consumer of its own lane, with no attempt made. */
+  #kept(subscription: Subscription, queueId: number, offset: number): void {
+    if (isTrimmed(this.#tables, subscription, queueId, offset)) return;
+    if (this.#tables.leases.find(subscription.slot, queueId, offset) !== none) return;
+    if (this.#tables.damage.isOpen && !this.#queues.reach(subscription.topic, queueId, offset + 1, false)) return;
+    this.#leases.bringBack(subscription, queueId, offset);
+  }
+
+  #delivered(subscription: Subscription, owner: LaneCursor, bytes: Buffer): void {
     const read = this.#pop;
     const clientId = readShortText(bytes, read.clientAt);
     const key = attemptKey(read.groupId, read.topicId, clientId, readShortText(bytes, read.attemptAt));
@@ -329,11 +341,11 @@ export class Dispatcher {
       let slot: number;
       if (damage.isOpen) {
         if (subscription.topic.queues[queueId] === undefined) continue;
-        slot = this.#repair.handedOut(subscription, queueId, offset);
+        slot = this.#repair.handedOut(subscription, owner, queueId, offset);
         if (slot === none) continue;
       } else slot = leases.find(subscription.slot, queueId, offset);
       if (slot === none) {
-        slot = this.#leases.add(subscription, queueId, offset);
+        slot = this.#leases.add(subscription, queueId, offset, owner);
         if (isOrdered) this.#order.handedOut(subscription, slot, queueId, offset);
       }
       if (isOrdered && isPartial) this.#order.outWhilePartial(subscription, queueId, offset);
@@ -455,6 +467,7 @@ export class Dispatcher {
       dead.messageBytes,
       dead.tagHash,
       dead.groupHash,
+      0,
       EntryFlag.DeadLetter,
     );
   }

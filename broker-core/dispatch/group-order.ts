@@ -1,6 +1,8 @@
 import { freeRow } from "../pop/group-locks.ts";
+import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
-import type { Subscription } from "../pop/subscription.ts";
+import { orderHash } from "../pop/order-hash.ts";
+import { type Subscription, unplaced } from "../pop/subscription.ts";
 import { type KeptRow, noHolder } from "../record/order-kept-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import type { BrokerTables } from "./broker-tables.ts";
@@ -67,7 +69,7 @@ export class GroupOrder {
           "which has looked further, and whose message group has nothing waiting",
       );
     }
-    subscription.unlocked.remove(row);
+    subscription.turnHeap(locks.owner[row]!).remove(row);
     locks.settle(row, offset, 1);
     subscription.skipped--;
     locks.holder[row] = slot;
@@ -75,24 +77,32 @@ export class GroupOrder {
   }
 
   /**
-   * The group has looked at a queue's messages from its cursor up to `end`. Those handed out have a lease by now and lock their
-   * message group; those of a locked group were passed by; the others did not match the filter.
+   * The group has looked at a queue's messages from its cursor up to `end`, for consumers of the lane `scanner`. Those handed out
+   * have a lease by now and lock their message group; those of a locked group were passed by; those of another lane are next in
+   * their message group, and wait for a consumer of that lane; the others did not match the filter.
    */
-  cursorMoved(subscription: Subscription, queueId: number, end: number): void {
+  cursorMoved(subscription: Subscription, scanner: LaneCursor, queueId: number, end: number): void {
     if (this.#tables.isPartial) return;
     const { queues, locks, leases } = this.#tables;
     const queue = subscription.topic.queues[queueId]!;
+    const { lanes } = subscription;
     for (let offset = subscription.cursors[queueId]!; offset < end; offset++) {
-      const groupHash = queues.groupHash(queues.entry(queue, offset));
+      const entry = queues.entry(queue, offset);
+      const outcome = queues.lane(entry);
+      const groupHash = orderHash(queues, subscription, entry, offset);
       if (groupHash === 0) continue;
       const slot = leases.find(subscription.slot, queueId, offset);
       let row = locks.find(subscription.slot, queueId, groupHash);
       if (slot === none) {
-        if (row === none) continue;
-        locks.skip(row, offset);
+        const owner = lanes === undefined ? scanner : lanes.owner(outcome, queueId, offset);
+        if (row !== none) locks.skip(row, offset);
+        else if (owner === scanner) continue;
+        else this.#waitFor(subscription, owner, queueId, groupHash, offset);
         subscription.skipped++;
         continue;
       }
+      // Without a message group it is free: only where it waits for another lane it is counted with others.
+      if (lanes !== undefined && queues.groupHash(queues.entry(queue, offset)) === 0) continue;
       // A log of an early version may hold hand-outs of several messages of one group: the first has the lock.
       if (row !== none) continue;
       row = locks.add(subscription.slot, queueId, groupHash);
@@ -100,6 +110,17 @@ export class GroupOrder {
       locks.holder[row] = slot;
       leases.lock[slot] = row;
     }
+  }
+
+  /** A message of a lane that nobody of is looking now: it is the next of its message group. */
+  #waitFor(subscription: Subscription, owner: LaneCursor, queueId: number, groupHash: number, offset: number): void {
+    const { queues, locks } = this.#tables;
+    const row = locks.add(subscription.slot, queueId, groupHash);
+    subscription.lockCount++;
+    locks.skip(row, offset);
+    locks.owner[row] = owner.laneNumber;
+    locks.position[row] = queues.position(queues.entry(subscription.topic.queues[queueId]!, offset));
+    owner.unlocked.push(row);
   }
 
   /** `count` messages that had been passed by, the last of them at `offset`, do not match the filter. */
@@ -116,7 +137,7 @@ export class GroupOrder {
     locks.settle(row, offset, count);
     subscription.skipped -= count;
     if (locks.holder[row] !== none) return;
-    subscription.unlocked.remove(row);
+    subscription.turnHeap(locks.owner[row]!).remove(row);
     this.nextTurn(subscription, row);
   }
 
@@ -139,7 +160,7 @@ export class GroupOrder {
     locks.holder[row] = next;
     leases.lock[next] = row;
     leases.state[next] = LeaseState.Ready;
-    subscription.ready.push(next);
+    subscription.laneAt(leases.owner[next]!).ready.push(next);
   }
 
   /**
@@ -161,7 +182,7 @@ export class GroupOrder {
     if (row === none) {
       row = locks.add(subscription.slot, queueId, groupHash);
       subscription.lockCount++;
-    } else subscription.unlocked.remove(row);
+    } else subscription.turnHeap(locks.owner[row]!).remove(row);
     locks.holder[row] = slot;
     leases.lock[slot] = row;
     return true;
@@ -202,7 +223,7 @@ export class GroupOrder {
       if (queueId !== everyQueue && locks.queueId[row] !== queueId) continue;
       const holder = locks.holder[row]!;
       if (holder !== none) leases.lock[holder] = none;
-      else subscription.unlocked.remove(row);
+      else subscription.turnHeap(locks.owner[row]!).remove(row);
       for (let slot = locks.queuedHead[row]!; slot !== none; ) {
         const next = leases.nextQueued[slot]!;
         leases.nextQueued[slot] = none;
@@ -228,7 +249,7 @@ export class GroupOrder {
     for (const offset of kept.queued) {
       const slot = leases.find(subscription.slot, queueId, offset);
       if (slot === none) throw new RecordFault("a message waits for its message group that was not handed out before");
-      if (leases.heapAt[slot] !== none) subscription.ready.remove(slot);
+      if (leases.heapAt[slot] !== none) subscription.laneAt(leases.owner[slot]!).ready.remove(slot);
       this.enqueue(subscription, row, slot);
     }
     if (kept.holderOffset !== noHolder) {
@@ -243,7 +264,7 @@ export class GroupOrder {
       throw new RecordFault("a message group waits behind no message");
     }
     locks.position[row] = queues.position(queues.entry(queue, kept.skippedFrom));
-    subscription.unlocked.push(row);
+    this.#takesTurn(subscription, row);
   }
 
   /** Forgets all rows, or those of one subscription; redriven messages that waited are ready, like others that came back. */
@@ -255,12 +276,12 @@ export class GroupOrder {
       const subscription = subscriptions.at(locks.subscription[row]!)!;
       const holder = locks.holder[row]!;
       if (holder !== none) leases.lock[holder] = none;
-      else subscription.unlocked.remove(row);
+      else subscription.turnHeap(locks.owner[row]!).remove(row);
       for (let slot = locks.queuedHead[row]!; slot !== none; ) {
         const next = leases.nextQueued[slot]!;
         leases.nextQueued[slot] = none;
         leases.state[slot] = LeaseState.Ready;
-        subscription.ready.push(slot);
+        subscription.laneAt(leases.owner[slot]!).ready.push(slot);
         subscription.queued--;
         slot = next;
       }
@@ -280,12 +301,19 @@ export class GroupOrder {
     }
     const queue = subscription.topic.queues[locks.queueId[row]!]!;
     locks.position[row] = queues.position(queues.entry(queue, locks.skippedFrom[row]!));
-    subscription.unlocked.push(row);
+    this.#takesTurn(subscription, row);
+  }
+
+  /** Which lane the next message is of is looked up when somebody receives: that may be a long look. */
+  #takesTurn(subscription: Subscription, row: number): void {
+    const owner = subscription.lanes === undefined ? 0 : unplaced;
+    this.#tables.locks.owner[row] = owner;
+    subscription.turnHeap(owner).push(row);
   }
 
   rowOf(subscription: Subscription, queueId: number, offset: number): number {
     const { queues, locks } = this.#tables;
     const queue = subscription.topic.queues[queueId]!;
-    return locks.find(subscription.slot, queueId, queues.groupHash(queues.entry(queue, offset)));
+    return locks.find(subscription.slot, queueId, orderHash(queues, subscription, queues.entry(queue, offset), offset));
   }
 }

@@ -78,6 +78,8 @@ export class ImageWriter {
 export class ImageReader {
   readonly #bytes: Buffer;
   #at = 0;
+  /** The image is of a version that knows lanes. */
+  hasLanes = true;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;

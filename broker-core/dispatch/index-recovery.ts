@@ -1,7 +1,9 @@
 import { type LogRecord, RecordType } from "../commit-log/log.ts";
 import { EntryFlag } from "../consume-queue/index-entry.ts";
+import { outcomeOf } from "../lane/message-lane.ts";
 import { freeRow } from "../pop/group-locks.ts";
 import { none } from "../pop/lease-table.ts";
+import { orderHash } from "../pop/order-hash.ts";
 import { readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import * as message from "../record/message-record.ts";
 import { readReleaseRecord } from "../record/release-record.ts";
@@ -73,14 +75,21 @@ export class IndexRecovery {
     this.#sendParts.forget();
     this.#isInSend = false;
     if (type === RecordType.Commit || type === RecordType.Due) {
-      const { topicId, queueId, offset, messageBytes, tagHash, groupHash } = readReleaseRecord(body, 0, body.length);
-      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, EntryFlag.Reference);
+      const { topicId, queueId, offset, messageBytes, tagHash, groupHash, laneKey } = readReleaseRecord(
+        body,
+        0,
+        body.length,
+      );
+      const rules = this.#tables.laneRules.of(topicId);
+      const set = rules?.setAt(position);
+      const lane = rules === undefined || set === undefined ? 0 : rules.numberOf(set, laneKey);
+      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane, EntryFlag.Reference);
     } else if (type === RecordType.DeadLetter) {
       const dead = readDeadLetterRecord(body, 0, body.length);
       const { deadTopicId, deadQueueId, deadOffset, messageBytes, tagHash, groupHash } = dead;
       this.#recover(
         ...([deadTopicId, deadQueueId, deadOffset, position] as const),
-        ...([messageBytes, tagHash, groupHash, EntryFlag.DeadLetter] as const),
+        ...([messageBytes, tagHash, groupHash, 0, EntryFlag.DeadLetter] as const),
       );
     }
   }
@@ -93,24 +102,27 @@ export class IndexRecovery {
     const tagHash = message.messageTagHash(body, 0);
     const groupHash = message.messageGroupHash(body, 0);
     const sendPart = message.messageSendPart(body, 0);
+    const rules = this.#tables.laneRules.of(topicId);
+    const set = rules?.setAt(position);
+    const lane = rules === undefined || set === undefined ? 0 : outcomeOf(rules, set, body, 0, body.length);
     if (sendPart === 0) {
       this.#sendParts.forget();
       this.#isInSend = false;
-      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, 0);
+      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0);
       return;
     }
     if ((sendPart & message.SendPart.GoesOn) === 0) this.#isInSend = true;
     if (!this.#isInSend) return;
     const isWhole = this.#sendParts.add(
       ...([sendPart, position, topicId, queueId, offset] as const),
-      ...([messageBytes, tagHash, groupHash, this.#hasLost] as const),
+      ...([messageBytes, tagHash, groupHash, lane, this.#hasLost] as const),
     );
     if (isWhole) this.#sendParts.take(this.#recoverPart);
   }
 
   readonly #recoverPart = (part: SendPartEntry): void => {
-    const { topicId, queueId, offset, position, messageBytes, tagHash, groupHash } = part;
-    this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, 0);
+    const { topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane } = part;
+    this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0);
   };
 
   #recover(
@@ -121,6 +133,7 @@ export class IndexRecovery {
     bytes: number,
     tagHash: number,
     groupHash: number,
+    lane: number,
     flags: number,
   ): void {
     const { topics, queues } = this.#tables;
@@ -128,7 +141,7 @@ export class IndexRecovery {
     const queue = topics.byId(topicId)?.queues[queueId];
     if (queue === undefined) return;
     if (this.#hasLost) this.#sendParts.judge(topicId, queueId, offset, true, this.#recoverPart);
-    queues.recover(queue, offset, position, bytes, tagHash, groupHash, 0, flags);
+    queues.recover(queue, offset, position, bytes, tagHash, groupHash, lane, flags);
   }
 }
 
@@ -141,12 +154,12 @@ function recountWaiting({ queues, subscriptions, locks }: BrokerTables): void {
     const queue = subscription.topic.queues[queueId]!;
     let count = 0;
     for (let offset = locks.skippedFrom[row]!; offset < subscription.cursors[queueId]!; offset++) {
-      if (queues.groupHash(queues.entry(queue, offset)) === locks.groupHash[row]) count++;
+      if (orderHash(queues, subscription, queues.entry(queue, offset), offset) === locks.groupHash[row]) count++;
     }
     subscription.skipped -= locks.skippedCount[row]! - count;
     locks.skippedCount[row] = count;
     if (count > 0 || locks.holder[row] !== none) continue;
-    subscription.unlocked.remove(row);
+    subscription.turnHeap(locks.owner[row]!).remove(row);
     locks.remove(row);
     subscription.lockCount--;
   }

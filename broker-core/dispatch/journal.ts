@@ -1,5 +1,6 @@
 import type { ChangeKind, Now, Refused } from "../broker-port.ts";
 import { type LogWriter, RecordType } from "../commit-log/log.ts";
+import type { LaneCursor } from "../pop/lane-cursor.ts";
 import type { PopPlan } from "../pop/pop-plan.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import type { PopRequest } from "../pop/waiter-table.ts";
@@ -16,6 +17,8 @@ import {
   writeGroupDropped,
   writeGroupRecord,
 } from "../record/group-record.ts";
+import { type LaneEvent, laneEventBytes, writeLaneEvent } from "../record/lane-event-record.ts";
+import { type LaneRuleRecord, laneRuleRecordBytes, writeLaneRuleRecord } from "../record/lane-rule-record.ts";
 import { type LogTrimmedRecord, logTrimmedBytes, writeLogTrimmed } from "../record/log-trimmed-record.ts";
 import { type MessageFacts, messageRecordBytes, writeMessageRecord } from "../record/message-record.ts";
 import { type OrderKept, orderKeptBytes, writeOrderKept } from "../record/order-kept-record.ts";
@@ -25,6 +28,8 @@ import {
   writePopCursor,
   writePopDelivery,
   writePopHead,
+  writePopKept,
+  writePopOwner,
   writePopPass,
 } from "../record/pop-record.ts";
 import { type RedriveRecord, redriveRecordBytes, writeRedriveRecord } from "../record/redrive-record.ts";
@@ -37,6 +42,11 @@ import {
 } from "../record/topic-record.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { Dispatcher } from "./dispatcher.ts";
+
+export type LaneEventType =
+  | typeof RecordType.LaneSpilled
+  | typeof RecordType.LaneResumed
+  | typeof RecordType.LaneClosed;
 
 /**
  * Writes decisions down: each function appends one record and applies it at once, from the very bytes that went into the
@@ -98,6 +108,7 @@ export class Journal {
   #bornHost = "";
   #plan: PopPlan | undefined;
   #request: PopRequest | undefined;
+  #owner = "";
 
   message(
     topicId: number,
@@ -135,7 +146,9 @@ export class Journal {
     );
   };
 
-  pop(subscription: Subscription, request: PopRequest, plan: PopPlan, now: Now): number {
+  /** `owner`: the lane whose messages are handed out. */
+  pop(subscription: Subscription, owner: LaneCursor, request: PopRequest, plan: PopPlan, now: Now): number {
+    this.#owner = owner.laneNumber === 0 ? "" : owner.lane;
     this.#groupId = subscription.group.id;
     this.#topicId = subscription.topic.id;
     this.#request = request;
@@ -149,6 +162,8 @@ export class Journal {
       plan.cursorCount,
       plan.count,
       plan.passCount,
+      this.#owner,
+      plan.keptCount,
     );
     return this.#commit(RecordType.Pop, length, this.#fillPop);
   }
@@ -180,6 +195,9 @@ export class Journal {
     for (let i = 0; i < plan.passCount; i++) {
       at = writePopPass(into, at, plan.passQueueIds[i]!, plan.passOffsets[i]!, plan.passedCounts[i]!);
     }
+    if (this.#owner === "") return;
+    at = writePopOwner(into, at, this.#owner, plan.keptCount);
+    for (let i = 0; i < plan.keptCount; i++) at = writePopKept(into, at, plan.keptQueueIds[i]!, plan.keptOffsets[i]!);
   };
 
   ack(groupId: number, topicId: number, queueId: number, offset: number, generation: number, now: Now): number {
@@ -278,6 +296,16 @@ export class Journal {
 
   redrive(record: RedriveRecord): number {
     return this.#commit(RecordType.Redrive, redriveRecordBytes, (into, at) => writeRedriveRecord(record, into, at));
+  }
+
+  laneRule(record: LaneRuleRecord): number {
+    return this.#commit(RecordType.LaneRule, laneRuleRecordBytes(record), (into, at) =>
+      writeLaneRuleRecord(record, into, at),
+    );
+  }
+
+  laneEvent(type: LaneEventType, event: LaneEvent): number {
+    return this.#commit(type, laneEventBytes(event), (into, at) => writeLaneEvent(event, into, at));
   }
 
   logTrimmed(record: LogTrimmedRecord): number {

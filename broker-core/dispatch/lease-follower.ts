@@ -1,3 +1,4 @@
+import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { leaseEndMs } from "../pop/lease-clock.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
@@ -15,15 +16,16 @@ export class LeaseFollower {
     this.#order = order;
   }
 
-  /** The row of a message that the group is handed for the first time. */
-  add(subscription: Subscription, queueId: number, offset: number): number {
+  /** The row of a message of a lane that the group is handed for the first time. */
+  add(subscription: Subscription, queueId: number, offset: number, owner: LaneCursor): number {
     const { leases, queues } = this.#tables;
     const queue = subscription.topic.queues[queueId];
     if (queue === undefined || offset >= queues.endOffset(queue)) {
       throw new RecordFault(`${subscription.topic.name}, queue ${queueId}: a hand-out of the unknown offset ${offset}`);
     }
     const slot = leases.add(subscription.slot, queueId, offset);
-    subscription.inFlight++;
+    leases.owner[slot] = owner.laneNumber;
+    owner.inFlight++;
     leases.position[slot] = queues.position(queues.entry(queue, offset));
     leases.firstPopMs[slot] = 0;
     leases.holder[slot] = 0;
@@ -34,14 +36,15 @@ export class LeaseFollower {
   /** A message that may not have been settled and that nobody is known to hold: it comes back as if for the first time. */
   bringBack(subscription: Subscription, queueId: number, offset: number): number {
     const { leases } = this.#tables;
-    const slot = this.add(subscription, queueId, offset);
-    subscription.inFlight--;
+    const owner = subscription.ownerOf(this.#tables.queues, queueId, offset);
+    const slot = this.add(subscription, queueId, offset, owner);
+    owner.inFlight--;
     leases.generation[slot] = 0;
     leases.run[slot] = 0;
     leases.copies[slot] = 0;
     this.#beginAnew(slot);
     leases.state[slot] = LeaseState.Ready;
-    subscription.ready.push(slot);
+    owner.ready.push(slot);
     return slot;
   }
 
@@ -70,9 +73,10 @@ export class LeaseFollower {
     const tables = this.#tables;
     const { leases } = tables;
     if (leases.state[slot] === LeaseState.Ready) {
-      subscription.ready.remove(slot);
+      const owner = subscription.laneAt(leases.owner[slot]!);
+      owner.ready.remove(slot);
       leases.state[slot] = LeaseState.InFlight;
-      subscription.inFlight++;
+      owner.inFlight++;
     }
     leases.generation[slot] = generation;
     leases.run[slot] = run;
@@ -105,10 +109,13 @@ export class LeaseFollower {
   revive(slot: number, subscription: Subscription): void {
     const { leases } = this.#tables;
     subscription.deadLetters--;
+    // The lane that it died in may be gone.
+    const owner = subscription.ownerOf(this.#tables.queues, leases.queueId[slot]!, leases.offset[slot]!);
+    leases.owner[slot] = owner.laneNumber;
     this.#beginAnew(slot);
     if (!this.#order.redriven(subscription, slot)) return;
     leases.state[slot] = LeaseState.Ready;
-    subscription.ready.push(slot);
+    owner.ready.push(slot);
   }
 
   /** The lease's message is in the dead-letter queue; the row stays, for late acks and a redrive. */
@@ -158,8 +165,8 @@ export class LeaseFollower {
   /** Out of the heap, off the timer, out of the counts. */
   #takeOut(slot: number, subscription: Subscription): void {
     const { leases, leaseTimers } = this.#tables;
-    if (leases.state[slot] === LeaseState.Ready) subscription.ready.remove(slot);
-    else if (leases.state[slot] === LeaseState.InFlight) subscription.inFlight--;
+    if (leases.state[slot] === LeaseState.Ready) subscription.laneAt(leases.owner[slot]!).ready.remove(slot);
+    else if (leases.state[slot] === LeaseState.InFlight) subscription.laneAt(leases.owner[slot]!).inFlight--;
     leaseTimers.cancel(slot);
   }
 }

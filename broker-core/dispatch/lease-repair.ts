@@ -1,5 +1,7 @@
 import { EntryFlag } from "../consume-queue/index-entry.ts";
+import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
+import { orderHash } from "../pop/order-hash.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { GroupOrder } from "./group-order.ts";
@@ -29,6 +31,12 @@ export class LeaseRepair {
    * message of their message group, and a hand-out of that one does not prove them settled.
    */
   readonly #redriven = new Set<string>();
+  /** Messages that were passed by since something is lost, by subscription: because of a filter, by all that is known. */
+  readonly #passedBy = new Map<number, { readonly queueId: number; readonly offset: number }[]>();
+  /** Subscriptions of which a lane rule is lost: what they pass by may be of a lane that nobody knows. */
+  readonly #ruleIsLost = new Set<number>();
+  /** Messages that lanes were handed which are not theirs by the rules that are left. */
+  readonly #ofUnknownRule = new Set<string>();
 
   constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower) {
     this.#tables = tables;
@@ -47,7 +55,7 @@ export class LeaseRepair {
       return none;
     }
     let slot = leases.find(subscription.slot, queueId, offset);
-    if (slot === none && offset >= subscription.cursors[queueId]!) {
+    if (slot === none && offset >= this.#positionFor(subscription, queueId, offset)) {
       slot = this.#handOutThrough(subscription, queueId, offset);
     }
     if (slot === none && this.#waits(subscription, queueId, offset))
@@ -63,7 +71,7 @@ export class LeaseRepair {
    * Row of a message that a record hands out, before the lease is granted. `none`: the message is lost. With `held`, and the row of
    * a message that was never handed out before is added.
    */
-  handedOut(subscription: Subscription, queueId: number, offset: number): number {
+  handedOut(subscription: Subscription, owner: LaneCursor, queueId: number, offset: number): number {
     const { leases } = this.#tables;
     if (this.#isLost(subscription, queueId, offset)) {
       this.#lostIsOut(subscription, queueId, offset);
@@ -71,9 +79,12 @@ export class LeaseRepair {
     }
     const slot = leases.find(subscription.slot, queueId, offset);
     this.#redriven.delete(messageKey(subscription, queueId, offset));
+    if (owner !== subscription.ownerOf(this.#tables.queues, queueId, offset)) {
+      this.#ofUnknownRule.add(messageKey(subscription, queueId, offset));
+    }
     if (slot === none) {
       // At the position or above, `cursorMoved` comes to it.
-      if (offset >= subscription.cursors[queueId]!) return this.#leases.add(subscription, queueId, offset);
+      if (offset >= owner.cursors[queueId]!) return this.#leases.add(subscription, queueId, offset, owner);
       return this.#handOut(subscription, queueId, offset);
     }
     if (leases.state[slot] === LeaseState.Dead) this.#leases.revive(slot, subscription);
@@ -82,37 +93,42 @@ export class LeaseRepair {
   }
 
   /**
-   * The group's position in a queue is about to rise to `end`; what the record hands out has its row. What lies between and was not
+   * The position of a lane (`scanner`) in a queue is about to rise to `end`; what the record hands out has its row. What lies between and was not
    * handed out did not match the filter or waits for its message group, unless hand-outs may be missing (`isMissing`: are).
    */
-  cursorMoved(subscription: Subscription, queueId: number, end: number, isMissing = false): void {
+  cursorMoved(subscription: Subscription, scanner: LaneCursor, queueId: number, end: number, isMissing = false): void {
     const { damage, isPartial } = this.#tables;
     const { isOrdered } = subscription.topic;
     // Who says that hand-outs are missing knows of no more than up to `end`: the doubt about what follows stays.
     const isLostOut = isOrdered && (this.#lostOut.get(keyOf(subscription, queueId))?.size ?? 0) > 0;
-    const inDoubt = isMissing || damage.isInDoubt(subscription.slot, queueId, isOrdered) || isLostOut;
+    const inDoubt =
+      isMissing ||
+      damage.isInDoubt(subscription.slot, queueId, isOrdered, scanner.laneNumber) ||
+      isLostOut ||
+      this.#ruleIsLost.has(subscription.slot);
+    if (!inDoubt && scanner === subscription) this.#notePassed(subscription, queueId, end);
     if (!isOrdered || isPartial) {
-      if (inDoubt) this.#bringBackBelow(subscription, queueId, end);
+      if (inDoubt) this.#bringBackBelow(subscription, scanner, queueId, end);
       return;
     }
-    if (inDoubt || subscription.lockCount > 0 || subscription.inFlight > 0) {
-      this.#followOrder(subscription, queueId, end, inDoubt);
-    }
+    const mayPass = subscription.lockCount > 0 || subscription.inFlightOfAll > 0 || subscription.lanes !== undefined;
+    if (inDoubt || mayPass) this.#followOrder(subscription, scanner, queueId, end, inDoubt);
   }
 
   /** A message was handed out again that lies at the group's position or above: the first hand-out is missing. */
-  raiseThrough(subscription: Subscription, queueId: number, offset: number): void {
-    if (offset < subscription.cursors[queueId]!) return;
+  raiseThrough(subscription: Subscription, owner: LaneCursor, queueId: number, offset: number): void {
+    if (offset < owner.cursors[queueId]!) return;
     this.#tables.damage.missedHandOut();
-    this.cursorMoved(subscription, queueId, offset + 1, true);
-    this.#raise(subscription, queueId, offset + 1);
+    this.cursorMoved(subscription, owner, queueId, offset + 1, true);
+    this.#raise(owner, queueId, offset + 1);
   }
 
   /** `count` messages of a message group, the last of them at `offset`, were settled without a hand-out. */
   passed(subscription: Subscription, queueId: number, offset: number): void {
     if (this.#tables.isPartial || this.#isLost(subscription, queueId, offset)) return;
-    if (offset >= subscription.cursors[queueId]!) this.cursorMoved(subscription, queueId, offset + 1, true);
-    this.#raise(subscription, queueId, offset + 1);
+    const owner = subscription.ownerOf(this.#tables.queues, queueId, offset);
+    if (offset >= owner.cursors[queueId]!) this.cursorMoved(subscription, owner, queueId, offset + 1, true);
+    this.#raise(owner, queueId, offset + 1);
     this.#settleThrough(subscription, queueId, offset);
   }
 
@@ -127,7 +143,7 @@ export class LeaseRepair {
       slot = none;
     }
     if (slot !== none) return;
-    if (offset >= subscription.cursors[queueId]!) this.#handOutThrough(subscription, queueId, offset);
+    if (offset >= this.#positionFor(subscription, queueId, offset)) this.#handOutThrough(subscription, queueId, offset);
     else this.#leases.bringBack(subscription, queueId, offset);
   }
 
@@ -146,7 +162,7 @@ export class LeaseRepair {
     if (known !== none && leases.state[known] !== LeaseState.Dead) return none;
     this.#redriven.add(messageKey(subscription, queueId, offset));
     if (known !== none) return known;
-    if (offset >= subscription.cursors[queueId]!) {
+    if (offset >= this.#positionFor(subscription, queueId, offset)) {
       this.#handOutThrough(subscription, queueId, offset);
       return none;
     }
@@ -157,8 +173,44 @@ export class LeaseRepair {
     return slot;
   }
 
+  /**
+   * A record speaks of a lane of a subscription that no rule names: that rule is lost, and what was passed by since may be of that lane.
+   * It comes back in the base lane.
+   */
+  laneMissed(subscription: Subscription): void {
+    const { leases } = this.#tables;
+    this.#ruleIsLost.add(subscription.slot);
+    const passed = this.#passedBy.get(subscription.slot) ?? [];
+    this.#passedBy.delete(subscription.slot);
+    for (const { queueId, offset } of passed) {
+      if (leases.find(subscription.slot, queueId, offset) !== none) continue;
+      if (this.#isLost(subscription, queueId, offset)) continue;
+      const row = this.#rowOf(subscription, queueId, offset);
+      const slot = this.#leases.bringBack(subscription, queueId, offset);
+      if (row === none && this.#groupHash(subscription, queueId, offset) !== 0) {
+        this.#lockFor(subscription, slot, queueId, offset);
+      }
+    }
+  }
+
+  /** What the base lane is about to pass by, for whatever reason. */
+  #notePassed(subscription: Subscription, queueId: number, end: number): void {
+    const { leases, queues } = this.#tables;
+    let passed = this.#passedBy.get(subscription.slot);
+    if (passed === undefined) this.#passedBy.set(subscription.slot, (passed = []));
+    for (let offset = subscription.cursors[queueId]!; offset < end && passed.length < passedMax; offset++) {
+      if (leases.find(subscription.slot, queueId, offset) !== none) continue;
+      const isBase = subscription.ownerOf(queues, queueId, offset) === subscription;
+      // In a message group that is locked it is counted, and waits.
+      if (isBase && this.#rowOf(subscription, queueId, offset) === none) passed.push({ queueId, offset });
+    }
+  }
+
   /** Records that follow have to go with the state. */
   end(): void {
+    this.#passedBy.clear();
+    this.#ruleIsLost.clear();
+    this.#ofUnknownRule.clear();
     this.#lostOut.clear();
     this.#redriven.clear();
   }
@@ -211,7 +263,7 @@ export class LeaseRepair {
     const count = this.#skippedThrough(subscription, row, offset);
     if (count === 0) return;
     const isUnlocked = locks.holder[row] === none;
-    if (isUnlocked) subscription.unlocked.remove(row);
+    if (isUnlocked) subscription.turnHeap(locks.owner[row]!).remove(row);
     locks.settle(row, offset, count);
     subscription.skipped -= count;
     if (isUnlocked) this.#order.nextTurn(subscription, row);
@@ -225,7 +277,7 @@ export class LeaseRepair {
     let count = 0;
     if (locks.skippedCount[row] === 0) return 0;
     for (let offset = Math.max(locks.skippedFrom[row]!, queues.beginOffset(queue)); offset < end; offset++) {
-      if (queues.groupHash(queues.entry(queue, offset)) === locks.groupHash[row]) count++;
+      if (orderHash(queues, subscription, queues.entry(queue, offset), offset) === locks.groupHash[row]) count++;
     }
     return Math.min(count, locks.skippedCount[row]!);
   }
@@ -235,7 +287,8 @@ export class LeaseRepair {
    * settled, and so are those that waited before it.
    */
   #handOut(subscription: Subscription, queueId: number, offset: number): number {
-    const slot = this.#leases.add(subscription, queueId, offset);
+    const owner = subscription.ownerOf(this.#tables.queues, queueId, offset);
+    const slot = this.#leases.add(subscription, queueId, offset, owner);
     if (this.#groupHash(subscription, queueId, offset) !== 0) this.#lockFor(subscription, slot, queueId, offset);
     return slot;
   }
@@ -268,7 +321,7 @@ export class LeaseRepair {
       row = locks.add(subscription.slot, queueId, groupHash);
       subscription.lockCount++;
     } else {
-      subscription.unlocked.remove(row);
+      subscription.turnHeap(locks.owner[row]!).remove(row);
       const count = this.#skippedThrough(subscription, row, offset);
       if (count > 0) locks.settle(row, offset, count);
       subscription.skipped -= count;
@@ -280,25 +333,38 @@ export class LeaseRepair {
   /** The message was handed out by a record that is lost, and so, perhaps, were those between the position and it. */
   #handOutThrough(subscription: Subscription, queueId: number, offset: number): number {
     const slot = this.#leases.bringBack(subscription, queueId, offset);
-    this.raiseThrough(subscription, queueId, offset);
+    this.raiseThrough(subscription, subscription.laneAt(this.#tables.leases.owner[slot]!), queueId, offset);
     return slot;
   }
 
-  #raise({ cursors }: Subscription, queueId: number, end: number): void {
+  /** How far the lane has looked that the message is of. */
+  #positionFor(subscription: Subscription, queueId: number, offset: number): number {
+    return subscription.ownerOf(this.#tables.queues, queueId, offset).cursors[queueId]!;
+  }
+
+  #raise({ cursors }: LaneCursor, queueId: number, end: number): void {
     cursors[queueId] = Math.max(cursors[queueId]!, end);
   }
 
-  #bringBackBelow(subscription: Subscription, queueId: number, end: number): void {
-    const { leases } = this.#tables;
-    for (let offset = subscription.cursors[queueId]!; offset < end; offset++) {
+  #bringBackBelow(subscription: Subscription, owner: LaneCursor, queueId: number, end: number): void {
+    const { leases, queues } = this.#tables;
+    for (let offset = owner.cursors[queueId]!; offset < end; offset++) {
       if (leases.find(subscription.slot, queueId, offset) !== none) continue;
+      if (subscription.ownerOf(queues, queueId, offset) !== owner) continue;
+      if (this.#ofUnknownRule.has(messageKey(subscription, queueId, offset))) continue;
       if (!this.#isLost(subscription, queueId, offset)) this.#leases.bringBack(subscription, queueId, offset);
     }
   }
 
   /** As `GroupOrder.cursorMoved`; where hand-outs may be missing, what nobody holds comes back in its turn. */
-  #followOrder(subscription: Subscription, queueId: number, end: number, inDoubt: boolean): void {
-    const { locks, leases } = this.#tables;
+  #followOrder(
+    subscription: Subscription,
+    scanner: LaneCursor,
+    queueId: number,
+    end: number,
+    isAllInDoubt: boolean,
+  ): void {
+    const { locks, leases, queues } = this.#tables;
     const begin = subscription.cursors[queueId]!;
     // The youngest message that is out, by message group: those before it are settled.
     const outAt = new Map<number, number>();
@@ -309,8 +375,10 @@ export class LeaseRepair {
     for (let offset = begin; offset < end; offset++) {
       const groupHash = this.#groupHash(subscription, queueId, offset);
       let slot = leases.find(subscription.slot, queueId, offset);
+      // What is of another lane waits for that, and comes back in it.
+      const inDoubt = isAllInDoubt || subscription.ownerOf(queues, queueId, offset) !== scanner;
       if (groupHash === 0) {
-        if (!inDoubt || slot !== none) continue;
+        if (!inDoubt || slot !== none || this.#ofUnknownRule.has(messageKey(subscription, queueId, offset))) continue;
         // A lost message whose hand-out may be lost as well: what follows may have been passed by because of it.
         if (this.#isLost(subscription, queueId, offset)) this.#lostIsOut(subscription, queueId, offset);
         else this.#leases.bringBack(subscription, queueId, offset);
@@ -324,6 +392,7 @@ export class LeaseRepair {
         continue;
       }
       if ((outAt.get(groupHash) ?? -1) > offset) continue;
+      if (this.#ofUnknownRule.has(messageKey(subscription, queueId, offset))) continue;
       if (row !== none) {
         locks.skip(row, offset);
         subscription.skipped++;
@@ -372,6 +441,9 @@ export class LeaseRepair {
     return groupHash === 0 ? none : this.#tables.locks.find(subscription.slot, queueId, groupHash);
   }
 }
+
+/** Messages that were passed by and are remembered, of one subscription. */
+const passedMax = 1_000_000;
 
 function messageKey({ slot }: Subscription, queueId: number, offset: number): string {
   return `${slot} ${queueId} ${offset}`;

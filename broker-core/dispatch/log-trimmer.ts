@@ -2,6 +2,7 @@ import { LeaseState } from "../pop/lease-table.ts";
 import type { LogTrimmedRecord } from "../record/log-trimmed-record.ts";
 import type { OrderKept } from "../record/order-kept-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
+import type { Topic } from "../topic/topic.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { GroupOrder } from "./group-order.ts";
 import type { LeaseFollower } from "./lease-follower.ts";
@@ -40,7 +41,7 @@ export class LogTrimmer {
   }
 
   trimmed({ begin, orderCount }: LogTrimmedRecord): void {
-    const { topics, queues, subscriptions, leases, damage, isPartial } = this.#tables;
+    const { topics, queues, subscriptions, leases, laneRules, damage, isPartial } = this.#tables;
     this.#tables.isPartial = false;
     // A process may have died between these records; then more than belong to this one have gathered.
     const isWhole = this.#kept.length >= orderCount;
@@ -59,11 +60,14 @@ export class LogTrimmer {
     // Queues and positions that are not in use are put right when they are asked for: there may be a million.
     queues.trimBelow(begin);
     for (const subscription of subscriptions.inUse()) {
-      const { cursors, topic } = subscription;
-      for (let queueId = 0; queueId < cursors.length; queueId++) {
-        cursors[queueId] = Math.max(cursors[queueId]!, queues.beginOffset(topic.queues[queueId]!));
+      const { topic, cursors, lanes } = subscription;
+      this.#raise(cursors, topic);
+      for (const lane of lanes?.all() ?? []) {
+        this.#raise(lane.cursors, topic);
+        this.#raise(lane.starts, topic);
       }
     }
+    laneRules.trim(begin);
     if (damage.isOpen) {
       this.#repair.restore(kept);
       if (isWhole) this.#repair.settleUnlocked();
@@ -72,6 +76,14 @@ export class LogTrimmer {
     } else for (const order of kept) this.#restore(order);
     this.#order.endPartial();
     topics.putAwayIdle(Number.NEGATIVE_INFINITY);
+  }
+
+  /** Positions lie where something is left. */
+  #raise(offsets: number[], topic: Topic): void {
+    const { queues } = this.#tables;
+    for (let queueId = 0; queueId < offsets.length; queueId++) {
+      offsets[queueId] = Math.max(offsets[queueId]!, queues.beginOffset(topic.queues[queueId]!));
+    }
   }
 
   #restore({ groupId, topicId, rows }: OrderKept): void {

@@ -1,6 +1,7 @@
 import type { Now } from "../broker-port.ts";
 import { freeRow } from "../pop/group-locks.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
+import { looseHash } from "../pop/order-hash.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import type { TrimReason } from "../record/log-trimmed-record.ts";
 import { type KeptRow, noHolder, type OrderKept } from "../record/order-kept-record.ts";
@@ -80,7 +81,9 @@ function countSkippedBelow({ subscriptions, queues, locks }: BrokerTables, posit
   for (const [queue, byGroup] of rowsByQueue) {
     const end = queues.firstAtOrAbove(queue, position);
     for (let offset = queues.beginOffset(queue); offset < end; offset++) {
-      for (const row of byGroup.get(queues.groupHash(queues.entry(queue, offset))) ?? []) {
+      const entry = queues.entry(queue, offset);
+      // Without a message group it may wait in a row of its own kind; whose subscription has no lanes has no such rows.
+      for (const row of byGroup.get(queues.groupHash(entry) || looseHash(offset)) ?? []) {
         const count = counts.get(row) ?? 0;
         // What lies behind the scan's position was not passed by yet.
         if (offset >= locks.skippedFrom[row]! && count < locks.skippedCount[row]!) counts.set(row, count + 1);
@@ -113,6 +116,10 @@ export function unconsumedBelow(tables: BrokerTables, position: number): Unconsu
   queues.forEachBelow(position, (queue, newBegin) => {
     const queueId = queues.queueId(queue);
     for (const subscription of topics.byId(queues.topicId(queue))!.subscriptions.values()) {
+      if (subscription.lanes !== undefined) {
+        add(subscription.slot, subscription.lanes.countAhead(queues, queueId, newBegin));
+        continue;
+      }
       add(subscription.slot, newBegin - Math.max(subscription.cursors[queueId]!, queues.beginOffset(queue)));
     }
   });

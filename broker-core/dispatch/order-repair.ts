@@ -1,5 +1,6 @@
 import { EntryFlag } from "../consume-queue/index-entry.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
+import { orderHash } from "../pop/order-hash.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type KeptRow, noHolder, type OrderKept } from "../record/order-kept-record.ts";
 import type { BrokerTables } from "./broker-tables.ts";
@@ -99,7 +100,7 @@ export class OrderRepair {
     let skippedFrom = 0;
     const begin = Math.max(kept.skippedFrom, queues.beginOffset(queue));
     for (let offset = begin; kept.skippedCount > 0 && offset < subscription.cursors[queueId]!; offset++) {
-      if (queues.groupHash(queues.entry(queue, offset)) !== groupHash) continue;
+      if (orderHash(queues, subscription, queues.entry(queue, offset), offset) !== groupHash) continue;
       if (offset === holderOffset || queued.includes(offset)) continue;
       // Nobody has been handed it: it only came back here because nobody knew.
       if (isThere(offset)) this.#leases.forget(leases.find(subscription.slot, queueId, offset), subscription);
@@ -121,7 +122,7 @@ export class OrderRepair {
     if (row === none) {
       row = locks.add(subscription.slot, queueId, groupHash);
       subscription.lockCount++;
-    } else subscription.unlocked.remove(row);
+    } else subscription.turnHeap(locks.owner[row]!).remove(row);
     locks.holder[row] = slot;
     leases.lock[slot] = row;
   }

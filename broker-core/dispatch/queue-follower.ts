@@ -1,8 +1,9 @@
 import { EntryFlag } from "../consume-queue/index-entry.ts";
+import { outcomeOf } from "../lane/message-lane.ts";
 import { LeaseState } from "../pop/lease-table.ts";
 import * as message from "../record/message-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
-import { type ReleaseRecord, releaseCarriesMessage, releaseFixedBytes } from "../record/release-record.ts";
+import { type ReleaseRecord, releaseCarriesMessage, releaseMessageStart } from "../record/release-record.ts";
 import { readTopicDropped, readTopicRecord } from "../record/topic-record.ts";
 import type { Topic } from "../topic/topic.ts";
 import type { TopicView } from "../topic/topic-view.ts";
@@ -102,9 +103,11 @@ export class QueueFollower {
     const tagHash = message.messageTagHash(bytes, start);
     const groupHash = message.messageGroupHash(bytes, start);
     const sendPart = message.messageSendPart(bytes, start);
+    const { laneRules } = topic;
+    const lane = laneRules === undefined ? 0 : outcomeOf(laneRules, laneRules.current, bytes, start, end);
     if (sendPart === 0) {
       this.#sendParts.forget();
-      this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0);
+      this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0);
       return;
     }
     const isWhole = this.#sendParts.add(
@@ -116,6 +119,7 @@ export class QueueFollower {
       messageBytes,
       tagHash,
       groupHash,
+      lane,
       this.#tables.damage.isOpen,
     );
     if (isWhole) this.#sendParts.take((part) => this.#indexPart(part, position));
@@ -123,10 +127,10 @@ export class QueueFollower {
 
   /** All messages of a send become visible with its last one. */
   #indexPart(part: SendPartEntry, lastPosition: number): void {
-    const { topicId, queueId, offset, position, messageBytes, tagHash, groupHash } = part;
+    const { topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane } = part;
     const topic = this.topicById(topicId);
     if (topic === undefined) return;
-    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0, lastPosition);
+    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0, lastPosition);
   }
 
   /** A message that was stored unseen enters its queue. */
@@ -134,11 +138,16 @@ export class QueueFollower {
     const { topicId, queueId, offset, messageBytes, tagHash, groupHash, messagePosition } = release;
     const carries = releaseCarriesMessage(bytes, start);
     const topic = carries
-      ? this.topicOfMessage(topicId, bytes, start + releaseFixedBytes, end)
+      ? this.topicOfMessage(topicId, bytes, releaseMessageStart(bytes, start), end)
       : this.topicById(topicId);
     if (topic === undefined) return;
-    if (!carries && this.isGone(messagePosition)) this.indexLost(topic, queueId, offset);
-    else this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, EntryFlag.Reference);
+    if (!carries && this.isGone(messagePosition)) {
+      this.indexLost(topic, queueId, offset);
+      return;
+    }
+    const { laneRules } = topic;
+    const lane = laneRules === undefined ? 0 : laneRules.numberOf(laneRules.current, release.laneKey);
+    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, EntryFlag.Reference);
   }
 
   /** Whether the message that a record points at is lost. */
@@ -167,6 +176,8 @@ export class QueueFollower {
     messageBytes: number,
     tagHash: number,
     groupHash: number,
+    /** Number of the outcome of the lane rules. */
+    lane: number,
     flags: number,
     /** Visible when this is durable. */
     visibleAfter = position,
@@ -184,7 +195,7 @@ export class QueueFollower {
         `${topic.name}, queue ${queueId}: offset ${offset} follows ${queues.endOffset(queue) - 1} at log position ${position}`,
       );
     }
-    queues.append(queue, position, messageBytes, tagHash, groupHash, 0, flags);
+    queues.append(queue, position, messageBytes, tagHash, groupHash, lane, flags);
     undurable.push(visibleAfter, queue);
   }
 

@@ -45,8 +45,8 @@ export class ReplayDamage {
   readonly #ranges: { readonly from: number; readonly to: number }[] = [];
   #messages: LostStretch[] = [];
   readonly #notes = new Map<string, number>();
-  /** Positions (subscription slot, queue) that were followed since the last lost part. */
-  readonly #followed = new Set<number>();
+  /** Positions (subscription slot, queue, lane) that were followed since the last lost part. */
+  readonly #followed = new Set<number | string>();
   #handOuts: LostHandOuts = "unknown";
 
   lost(from: number, to: number): void {
@@ -92,17 +92,18 @@ export class ReplayDamage {
    * Whether hand-outs may be missing between the group's position in this queue and what a record says of it now. True at most
    * once for each lost part. `ordered`: a hand-out without leases matters as well, and leaves no gap in their numbers.
    */
-  isInDoubt(subscriptionSlot: number, queueId: number, ordered: boolean): boolean {
+  isInDoubt(subscriptionSlot: number, queueId: number, ordered: boolean, laneNumber = 0): boolean {
     if (!this.isOpen) return false;
-    const key = subscriptionSlot * 0x1_0000 + queueId;
+    // Lanes share the positions of a topic that keeps order.
+    const key = keyOf(subscriptionSlot, queueId, ordered ? 0 : laneNumber);
     if (this.#followed.has(key)) return false;
     this.#followed.add(key);
     return ordered || this.#handOuts !== "none";
   }
 
   /** Also of `queueId` of a subscription whose position was just set. */
-  follow(subscriptionSlot: number, queueId: number): void {
-    if (this.isOpen) this.#followed.add(subscriptionSlot * 0x1_0000 + queueId);
+  follow(subscriptionSlot: number, queueId: number, laneNumber = 0): void {
+    if (this.isOpen) this.#followed.add(keyOf(subscriptionSlot, queueId, laneNumber));
   }
 
   countLost(topicId: number, topic: string, queueId: number, offset: number): void {
@@ -124,4 +125,8 @@ export class ReplayDamage {
     const messages = this.#messages.map(({ topicId: _, ...stretch }) => stretch);
     return { messages, notes: Object.fromEntries(this.#notes) };
   }
+}
+
+function keyOf(subscriptionSlot: number, queueId: number, laneNumber: number): number | string {
+  return laneNumber === 0 ? subscriptionSlot * 0x1_0000 + queueId : `${subscriptionSlot}/${queueId}/${laneNumber}`;
 }

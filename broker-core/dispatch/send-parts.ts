@@ -10,6 +10,8 @@ export interface SendPartEntry {
   readonly messageBytes: number;
   readonly tagHash: number;
   readonly groupHash: number;
+  /** Number of the outcome of the lane rules. */
+  readonly lane: number;
 }
 
 /**
@@ -33,6 +35,7 @@ export class SendParts {
     messageBytes: number,
     tagHash: number,
     groupHash: number,
+    lane: number,
     mayLack: boolean,
   ): boolean {
     if ((sendPart & SendPart.GoesOn) === 0) this.forget();
@@ -40,7 +43,7 @@ export class SendParts {
       if (!mayLack) throw new RecordFault(`log position ${position} goes on with a send that has no beginning`);
       this.forget();
     }
-    this.#parts.push({ position, topicId, queueId, offset, messageBytes, tagHash, groupHash });
+    this.#parts.push({ position, topicId, queueId, offset, messageBytes, tagHash, groupHash, lane });
     return (sendPart & SendPart.MoreFollow) === 0;
   }
 

@@ -27,7 +27,10 @@ export class StateImageVersionError extends StateImageError {}
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 13;
+const version = 14;
+/** Versions that released brokers have written, and this one reads: 13 knew no lanes. */
+const versionsRead: readonly number[] = [13, version];
+const versionWithLanes = 14;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
@@ -64,6 +67,7 @@ function imageOf(tables: BrokerTables, position: number, extent: ImageExtent, by
   writeGroups(tables, into);
   tables.topics.writeTo(into);
   tables.queues.writeTo(into, extent);
+  tables.laneRules.writeTo(into);
   tables.subscriptions.writeTo(into);
   writeTransactions(tables.transactions, into);
   if (extent === "whole") {
@@ -83,6 +87,7 @@ export function writeStateDump(tables: BrokerTables): Buffer {
   writeCounters(tables, into);
   for (const topic of tables.topics.all()) writeTopic(tables, topic, into);
   writeGroups(tables, into);
+  tables.laneRules.writeTo(into);
   const slots = leasesBySubscription(tables);
   const rows = locksBySubscription(tables);
   for (const { topicId, groupId } of inOrder(tables)) {
@@ -92,12 +97,12 @@ export function writeStateDump(tables: BrokerTables): Buffer {
     writeLeasesOf(tables, leases, into);
     writeLocksOf(tables, rows.get(subscription.slot) ?? [], into);
     const inState = (state: LeaseState) => leases.filter((slot) => tables.leases.state[slot] === state).length;
-    into.f64(subscription.ready.count - inState(LeaseState.Ready));
-    into.u32(subscription.unlocked.count);
+    into.f64(subscription.readyOfAll - inState(LeaseState.Ready));
+    into.u32(subscription.unlockedCount);
     into.u32(subscription.lockCount);
     into.u32(subscription.skipped);
     into.u32(subscription.queued);
-    into.f64(subscription.inFlight - inState(LeaseState.InFlight));
+    into.f64(subscription.inFlightOfAll - inState(LeaseState.InFlight));
     tables.topics.putAwayIdle(Number.NEGATIVE_INFINITY);
   }
   writeTransactions(tables.transactions, into);
@@ -167,6 +172,7 @@ function writeSubscription(subscription: Subscription, into: ImageWriter): void 
   into.u32(subscription.deadLetters);
   into.u16(subscription.cursors.length);
   for (const cursor of subscription.cursors) into.f64(cursor);
+  subscription.lanes?.writeTo(into);
 }
 
 function writeLeases(tables: BrokerTables, into: ImageWriter): void {
@@ -191,6 +197,7 @@ function writeLeasesOf({ leases, holders, lanes }: BrokerTables, slots: number[]
     into.f64(leases.generation[slot]!);
     into.u32(leases.run[slot]!);
     into.u16(leases.attempt[slot]!);
+    into.u16(leases.owner[slot]!);
     if (state === LeaseState.Dead || state === LeaseState.Queued) continue;
     into.f64(leases.endMs[slot]!);
     into.f64(leases.endWallMs[slot]!);
@@ -239,7 +246,7 @@ export function stateImageVersion(image: Buffer): number | undefined {
 
 /** Whether this release reads it. A base image of a released version must be one for ever (docs/log-format.md). */
 export function knowsStateImageVersion(found: number): boolean {
-  return found === version;
+  return versionsRead.includes(found);
 }
 
 /**
@@ -252,9 +259,11 @@ export function readStateImage(image: Buffer, tables: BrokerTables): () => void 
   reading(() => {
     if (from.u32() !== magic) throw new StateImageError("this is no state image");
     const found = from.u16();
-    if (found !== version) {
-      throw new StateImageVersionError(`the state image has version ${found}; this release knows ${version}`);
+    if (!knowsStateImageVersion(found)) {
+      const known = versionsRead.join(" and ");
+      throw new StateImageVersionError(`the state image has version ${found}; this release knows ${known}`);
     }
+    from.hasLanes = found >= versionWithLanes;
     boot = from.f64();
     tables.appliedPosition = from.f64();
     tables.isPartial = from.u8() === 1;
@@ -289,6 +298,7 @@ function readTables(from: ImageReader, tables: BrokerTables, boot: number): void
   for (let left = from.u32(); left > 0; left--) readGroup(from, tables);
   tables.topics.readFrom(from);
   tables.queues.readFrom(from);
+  if (from.hasLanes) tables.laneRules.readFrom(from);
   tables.subscriptions.readFrom(from, tables.isPartial ? "without messages" : "whole");
   readTransactions(from, tables, boot);
   tables.topics.nextId = nextTopicId;
@@ -358,6 +368,7 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   leases.generation[slot] = from.f64();
   leases.run[slot] = from.u32();
   leases.attempt[slot] = from.u16();
+  leases.owner[slot] = from.hasLanes ? from.u16() : 0;
   leases.holder[slot] = 0;
   leases.lane[slot] = 0;
   if (state === LeaseState.Dead || state === LeaseState.Queued) {
@@ -379,7 +390,7 @@ function readLease(from: ImageReader, tables: BrokerTables, subscription: Subscr
   leases.linkAttempt(slot, from.f64());
   leases.holder[slot] = holders.acquire(from.text());
   leases.lane[slot] = lanes.acquire(from.text());
-  subscription.inFlight++;
+  subscription.laneAt(leases.owner[slot]!).inFlight++;
   leaseTimers.set(slot, leases.endMs[slot]!);
 }
 

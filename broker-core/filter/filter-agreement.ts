@@ -49,6 +49,12 @@ export class FilterAgreement {
     return this.#clients.size === 1 ? this.#latest : undefined;
   }
 
+  /** Clients that received within `clientAliveMs`. */
+  aliveClients(nowMs: number): string[] {
+    const alive = [...this.#clients.values()].filter(({ seenMs }) => seenMs > nowMs - clientAliveMs);
+    return alive.map(({ clientId }) => clientId).sort();
+  }
+
   /** Nobody who received with this filter is alive. */
   isOver(nowMs: number): boolean {
     return this.#latest.seenMs <= nowMs - clientAliveMs;

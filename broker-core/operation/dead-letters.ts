@@ -168,6 +168,7 @@ function view({ offset, record, state }: Entry): object {
     attempts: record.attempts,
     lastHolder: record.lastHolder,
     lane: record.lane,
+    laneRule: record.laneRule ?? null,
     firstHandedOutMs: record.firstPopMs,
     deadMs: record.deadMs,
   };

@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { noPosition } from "../broker-port.ts";
+import { type Now, noPosition } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { filterText } from "../filter/filter-agreement.ts";
+import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { LeaseState } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type Operation, operation } from "./operations.ts";
@@ -14,6 +15,9 @@ import { storeMsAt } from "./stored-message.ts";
  * message that the group is not done with. `delayed` waits for its time and is in no queue yet, so it is no lag. `filter` is
  * what clients that receive now agree on, null when nobody has received for a while. Of a broadcast group each `instance` (client
  * id) has its own row per topic.
+ *
+ * `lanes` is empty where no lane rule names one for the group; otherwise the base lane comes first. `isSpilled`: base consumers handle
+ * the lane's messages too. `isClosing`: no rule names it any more, and it is drained. `holders`: clients that received in it lately.
  */
 export function describeGroup(
   tables: BrokerTables,
@@ -31,12 +35,13 @@ export function describeGroup(
           instance: subscription.group.policy.broadcast?.clientId ?? null,
           ready: subscription.readyCount(tables.queues),
           blocked: subscription.blockedCount,
-          inFlight: subscription.inFlight,
+          inFlight: subscription.inFlightOfAll,
           inFlightMax: inFlightMax(subscription),
           deadLetters: subscription.deadLetters,
           delayed: tables.waiting.countOf(subscription.topic.id),
           filter: filterInForce(subscription, now.monotonicMs),
-          waitingReceives: subscription.waitCount,
+          lanes: describeLanes(tables, subscription, now),
+          waitingReceives: subscription.waitCountOfAll,
           oldestStoreMs: oldestStoreMs ?? null,
           lagMs: oldestStoreMs === undefined ? 0 : Math.max(0, Math.floor(now.wallMs) - oldestStoreMs),
           queues: subscription.topic.queues.map((queue, queueId) => ({
@@ -53,7 +58,30 @@ export function describeGroup(
   });
 }
 
-function filterInForce({ agreement }: Subscription, nowMs: number): string | null {
+function describeLanes(tables: BrokerTables, subscription: Subscription, now: Now): object[] {
+  const { lanes, topic } = subscription;
+  if (lanes === undefined) return [];
+  return [subscription, ...lanes.all()].map((lane) => {
+    const own = lanes.byName(lane.lane);
+    const ahead = topic.queues.map((_, queueId) =>
+      lanes.countAhead(tables.queues, queueId, Number.POSITIVE_INFINITY, lane),
+    );
+    return {
+      lane: lane.lane,
+      ready: lane.ready.count + lane.unlocked.count + ahead.reduce((sum, count) => sum + count, 0),
+      inFlight: lane.inFlight,
+      isSpilled: own?.isSpilled ?? false,
+      isClosing: own?.isClosing ?? false,
+      whenEmpty: own?.whenEmpty ?? null,
+      waitingReceives: lane.waitCount,
+      holders: lane.agreement?.aliveClients(now.monotonicMs) ?? [],
+      filter: filterInForce(lane, now.monotonicMs),
+      positions: [...lane.cursors],
+    };
+  });
+}
+
+function filterInForce({ agreement }: LaneCursor, nowMs: number): string | null {
   return agreement === undefined || agreement.isOver(nowMs) ? null : filterText(agreement.filter);
 }
 
@@ -78,13 +106,17 @@ function oldestUnconsumed(
 ): number | undefined {
   let position = leasePosition ?? Number.POSITIVE_INFINITY;
   subscription.topic.queues.forEach((queue, queueId) => {
-    const cursor = subscription.cursors[queueId] ?? 0;
+    let cursor = subscription.cursors[queueId] ?? 0;
+    for (const lane of subscription.lanes?.all() ?? []) cursor = Math.min(cursor, lane.cursors[queueId]!);
     if (cursor < queues.visibleEnd(queue)) {
       position = Math.min(position, queues.position(queues.entry(queue, cursor)));
     }
   });
   // Of a message group whose turn it is, nothing is out: what it left behind begins here, or shortly after.
-  const { unlocked } = subscription;
-  if (unlocked.count > 0) position = Math.min(position, locks.position[unlocked.at(0)]!);
+  const heaps = [subscription.unlocked, ...(subscription.lanes === undefined ? [] : [subscription.lanes.unplaced])];
+  for (const lane of subscription.lanes?.all() ?? []) heaps.push(lane.unlocked);
+  for (const unlocked of heaps) {
+    if (unlocked.heapCount > 0) position = Math.min(position, locks.position[unlocked.at(0)]!);
+  }
   return position === Number.POSITIVE_INFINITY ? undefined : storeMsAt(log, position);
 }

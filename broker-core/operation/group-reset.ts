@@ -6,6 +6,7 @@ import { EntryFlag } from "../consume-queue/index-entry.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
+import { orderHash } from "../pop/order-hash.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { type Operation, operation } from "./operations.ts";
 import { storeMsAt } from "./stored-message.ts";
@@ -101,11 +102,22 @@ function plan(
     const begin = queues.beginOffset(queue);
     const end = queues.visibleEnd(queue);
     const from = subscription.cursors[queueId] ?? 0;
+    const { lanes } = subscription;
     const offset = Math.min(Math.max(targetOffset(tables, log, queue, to), begin), end);
     const held = inHand.get(queueId) ?? [];
     const heldBefore = held.filter((at) => at < offset).length;
     const waiting = offsetsWaiting(tables, subscription, queueId);
     const waitingBefore = waiting.filter((at) => at < offset).length;
+    if (lanes !== undefined) {
+      // Each lane has its own position: what of the others is not looked at yet comes for the first time.
+      const aheadBelow = lanes.countAhead(queues, queueId, offset);
+      const ahead = lanes.countAhead(queues, queueId, Number.POSITIVE_INFINITY);
+      return {
+        ...{ queueId, from, to: offset },
+        again: end - offset - (ahead - aheadBelow) - (waiting.length - waitingBefore),
+        skipped: aheadBelow + heldBefore + waitingBefore,
+      };
+    }
     return {
       ...{ queueId, from, to: offset },
       again: Math.max(0, from - offset) - (waiting.length - waitingBefore),
@@ -120,7 +132,7 @@ function offsetsWaiting({ queues, locks }: BrokerTables, subscription: Subscript
   if (subscription.skipped === 0) return offsets;
   const queue = subscription.topic.queues[queueId]!;
   for (let offset = queues.beginOffset(queue); offset < subscription.cursors[queueId]!; offset++) {
-    const groupHash = queues.groupHash(queues.entry(queue, offset));
+    const groupHash = orderHash(queues, subscription, queues.entry(queue, offset), offset);
     const row = groupHash === 0 ? none : locks.find(subscription.slot, queueId, groupHash);
     if (row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!) offsets.push(offset);
   }

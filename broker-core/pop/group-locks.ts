@@ -4,7 +4,7 @@ import { mix, SlotIndex } from "./slot-index.ts";
 /**
  * The locks of message groups: of each group of messages one message at a time is out at a consumer group, the others wait
  * for it. A row for each message group that is locked, or that left messages behind while it was; none for a group at rest.
- * A group that is stuck costs its row, 80 bytes with the index, whatever lies behind it.
+ * A group that is stuck costs its row, 82 bytes with the index, whatever lies behind it.
  *
  * What lies behind a lock is not listed. The scan of the queue passes it by, and the row keeps how many messages of the group
  * it has passed and where they begin; when their turn comes they are looked up in the index by the group's hash.
@@ -34,6 +34,11 @@ export class GroupLockTable {
   freedBy = new Uint32Array(64);
   /** Log position of the entry at `skippedFrom`: orders the groups whose turn it is. */
   position = new Float64Array(64);
+  /**
+   * Of a group of which none is out: number of the lane that its next message is of, `unplaced` (subscription.ts) where that was not
+   * looked up. A hint, as above.
+   */
+  owner = new Uint16Array(64);
   /** Place in the subscription's heap of groups whose turn it is; `none` when not there. */
   heapAt = new Int32Array(64);
 
@@ -83,6 +88,7 @@ export class GroupLockTable {
     this.skippedFrom[row] = 0;
     this.searchedTo[row] = 0;
     this.freedBy[row] = 0;
+    this.owner[row] = 0;
     this.heapAt[row] = none;
     this.#byGroup.insert(rowHash(subscription, queueId, groupHash), row);
     return row;
@@ -125,6 +131,7 @@ export class GroupLockTable {
     this.searchedTo = copyInto(new Float64Array(length), this.searchedTo);
     this.freedBy = copyInto(new Uint32Array(length), this.freedBy);
     this.position = copyInto(new Float64Array(length), this.position);
+    this.owner = copyInto(new Uint16Array(length), this.owner);
     this.heapAt = copyInto(new Int32Array(length), this.heapAt);
   }
 }

@@ -47,8 +47,9 @@ export class LeaseEnds {
     const { leases, subscriptions } = this.#tables;
     const subscription = subscriptions.at(leases.subscription[slot]!)!;
     leases.state[slot] = LeaseState.Ready;
-    subscription.inFlight--;
-    subscription.ready.push(slot);
+    const owner = subscription.laneAt(leases.owner[slot]!);
+    owner.inFlight--;
+    owner.ready.push(slot);
     // Also when the message dies: a full group has room again.
     this.#wake(subscription);
     if (!this.#burier.isExhausted(subscription, slot)) return;

@@ -18,7 +18,7 @@ export type LeaseState = (typeof LeaseState)[keyof typeof LeaseState];
 
 /**
  * One row for each message that a group has been handed and has not acked, of all subscriptions: the one authoritative
- * record of an in-flight message. Struct of arrays, 158 bytes a row with both indexes; found by (subscription, queue id, offset) and by the
+ * record of an in-flight message. Struct of arrays, 160 bytes a row with both indexes; found by (subscription, queue id, offset) and by the
  * receive attempt it belongs to.
  */
 export class LeaseTable {
@@ -57,6 +57,8 @@ export class LeaseTable {
   holder = new Uint32Array(64);
   /** Number in the table of lanes. */
   lane = new Uint32Array(64);
+  /** Number of the lane, within its subscription, that the message is of. */
+  owner = new Uint16Array(64);
   /** Place in the subscription's ready heap; `none` when not there. */
   heapAt = new Int32Array(64);
   /** Row of the message group that this message locks (group-locks.ts); `none`: it locks none. */
@@ -105,6 +107,7 @@ export class LeaseTable {
     this.offset[slot] = offset;
     this.state[slot] = LeaseState.InFlight;
     this.heapAt[slot] = none;
+    this.owner[slot] = 0;
     this.lock[slot] = none;
     this.nextQueued[slot] = none;
     this.attemptKey[slot] = 0;
@@ -197,6 +200,7 @@ export class LeaseTable {
     this.firstPopMs = copyInto(new Float64Array(length), this.firstPopMs);
     this.holder = copyInto(new Uint32Array(length), this.holder);
     this.lane = copyInto(new Uint32Array(length), this.lane);
+    this.owner = copyInto(new Uint16Array(length), this.owner);
     this.heapAt = copyInto(new Int32Array(length), this.heapAt);
     this.lock = copyInto(new Int32Array(length), this.lock);
     this.nextQueued = copyInto(new Int32Array(length), this.nextQueued);

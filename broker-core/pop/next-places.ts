@@ -2,6 +2,7 @@ import { recordHeaderBytes } from "../commit-log/log-frame.ts";
 import type { LogPlaces } from "../commit-log/log-places.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { isPriorityTopic, type Topic } from "../topic/topic.ts";
+import type { LaneCursor } from "./lane-cursor.ts";
 import { batchMax, scanAheadMax } from "./pop-plan.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -22,10 +23,12 @@ export function placesCount({ filter, batch }: { readonly filter: string; readon
 export function nextPlaces(
   { queues, leases }: BrokerTables,
   subscription: Subscription,
+  lane: LaneCursor,
   count: number,
   into: LogPlaces,
 ): void {
-  const { ready, topic } = subscription;
+  const { topic } = subscription;
+  const { ready } = lane;
   if (ready.heapCount > 0) {
     for (let place = 0; place < Math.min(count, ready.heapCount); place++) {
       const slot = ready.at(place);
@@ -36,8 +39,8 @@ export function nextPlaces(
   }
   const isByPriority = isPriorityTopic(topic.messageTypes);
   for (let i = 0; i < topic.queues.length; i++) {
-    const queueId = isByPriority ? topic.queues.length - 1 - i : (subscription.nextQueue + i) % topic.queues.length;
-    const begin = subscription.cursors[queueId]!;
+    const queueId = isByPriority ? topic.queues.length - 1 - i : (lane.nextQueue + i) % topic.queues.length;
+    const begin = lane.scanFrom(queueId);
     if (begin >= queues.visibleEnd(topic.queues[queueId]!)) continue;
     queuePlaces(queues, topic.queues[queueId]!, begin, count, into);
     return;

@@ -8,18 +8,21 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { disagreement, FilterAgreement } from "../filter/filter-agreement.ts";
 import { MessageFilters } from "../filter/message-filter.ts";
+import type { LaneKeeper } from "../lane/lane-keeper.ts";
 import { isLiteParent } from "../lite/lite-name.ts";
 import { DeadLetterReason } from "../record/dead-letter-record.ts";
 import { cutText } from "../record/fixed-bytes.ts";
 import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
 import { attemptKey } from "./attempt-key.ts";
 import { LeasedHandOut } from "./hand-out.ts";
+import type { LaneCursor } from "./lane-cursor.ts";
 import { LeaseState, none } from "./lease-table.ts";
 import { firstPlaces, nextPlaces, placesCount } from "./next-places.ts";
 import { batchMax, PopPlan, type PopView, planPop } from "./pop-plan.ts";
 import { laneBytesMax, type ReceiptSealer } from "./receipt.ts";
 import { invisibleMsMax } from "./settler.ts";
 import type { Subscription } from "./subscription.ts";
+import type { SubscriptionLane, SubscriptionLanes } from "./subscription-lanes.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { type PopRequest, WaiterTable } from "./waiter-table.ts";
 
@@ -63,7 +66,9 @@ export class Receiver {
   /** Ends of the waits, by waiter. */
   readonly #waitTimers: TimerWheel;
   /** Subscriptions whose scan ended at its budget with calls waiting. */
-  #scanning: Subscription[] = [];
+  #scanning: { readonly subscription: Subscription; readonly lane: LaneCursor }[] = [];
+  #keeper: LaneKeeper | undefined;
+  readonly #wake: (subscription: Subscription) => void;
 
   constructor(
     tables: BrokerTables,
@@ -73,7 +78,9 @@ export class Receiver {
     sealer: ReceiptSealer,
     sink: ReceiveSink,
     options: ReceiverOptions,
+    wake: (subscription: Subscription) => void,
   ) {
+    this.#wake = wake;
     this.#tables = tables;
     this.#journal = journal;
     this.#burier = burier;
@@ -87,6 +94,11 @@ export class Receiver {
   /** Who serves the receives of LITE topics; told once, before the first receive. */
   set lite(lite: LiteReceives) {
     this.#lite = lite;
+  }
+
+  /** Who is told that lanes are consumed in; told once, before the first receive. */
+  set keeper(keeper: LaneKeeper) {
+    this.#keeper = keeper;
   }
 
   receive(call: ReceiveCall, ticket: number, now: Now): number {
@@ -132,8 +144,9 @@ export class Receiver {
     const topic = this.#tables.topics.byId(call.topicId);
     if (topic === undefined) return;
     const subscription = topic.subscriptions.get(call.groupId);
-    if (subscription !== undefined) nextPlaces(this.#tables, subscription, placesCount(call), into);
-    else if (this.#readsFromBeginning(topic, call.groupId)) firstPlaces(this.#tables, topic, placesCount(call), into);
+    if (subscription !== undefined) {
+      nextPlaces(this.#tables, subscription, subscription.laneFor(call.lane), placesCount(call), into);
+    } else if (this.#readsFromBeginning(topic, call.groupId)) firstPlaces(this.#tables, topic, placesCount(call), into);
   }
 
   cancel(handle: number): boolean {
@@ -146,20 +159,27 @@ export class Receiver {
 
   /** Something of this subscription became visible, or may be handed out again: its waiting calls get it. */
   serve(subscription: Subscription, now: Now): void {
-    while (subscription.waitHead !== none) {
-      const slot = subscription.waitHead;
+    this.#serveLane(subscription, subscription, now);
+    if (subscription.lanes === undefined) return;
+    for (const lane of subscription.lanes.all()) this.#serveLane(subscription, lane, now);
+  }
+
+  #serveLane(subscription: Subscription, lane: LaneCursor, now: Now): void {
+    if (lane.waitHead === none) return;
+    while (lane.waitHead !== none) {
+      const slot = lane.waitHead;
       const request = this.#waiters.request(slot);
       // The oldest call has looked at all that is visible, or at one slice of it: then the next turn goes on.
-      if (!this.#tryAnswer(subscription, request, now)) break;
-      this.#unpark(slot);
+      if (!this.#tryAnswer(subscription, lane, request, now)) break;
+      this.#unpark(slot, now);
       this.#sink.receiveAnswered(request.ticket, this.#handOut);
     }
-    this.#goOnIfUnfinished(subscription);
+    this.#goOnIfUnfinished(subscription, lane);
   }
 
   /** As `serve`, for a caller that cannot refuse: a log that takes nothing leaves the calls parked. */
   serveWaiting(subscription: Subscription, now: Now): void {
-    if (subscription.waitHead === none) return;
+    if (!subscription.isWaitedFor) return;
     try {
       this.serve(subscription, now);
     } catch (error) {
@@ -171,8 +191,8 @@ export class Receiver {
   advance(now: Now): void {
     const scanning = this.#scanning;
     this.#scanning = [];
-    for (const subscription of scanning) {
-      subscription.isScanning = false;
+    for (const { subscription, lane } of scanning) {
+      lane.isScanning = false;
       this.serveWaiting(subscription, now);
     }
     for (
@@ -181,9 +201,25 @@ export class Receiver {
       slot = this.#waitTimers.takeDue(now.monotonicMs)
     ) {
       const { ticket, lane } = this.#waiters.request(slot);
-      this.#waiters.remove(slot);
+      this.#leave(slot, now);
       this.#answerEmpty(ticket, lane);
     }
+  }
+
+  /** Ends the waits of a lane that is about to go, or (`only`) those of base that are for a lane which is there now. */
+  release(waitingIn: LaneCursor, now: Now, only?: string): boolean {
+    let isAny = false;
+    for (let slot = waitingIn.waitHead; slot !== none; ) {
+      const next = this.#waiters.next(slot);
+      const { ticket, lane } = this.#waiters.request(slot);
+      if (only === undefined || only === lane) {
+        this.#unpark(slot, now);
+        this.#answerEmpty(ticket, lane);
+        isAny = true;
+      }
+      slot = next;
+    }
+    return isAny;
   }
 
   nextTimerMs(): number {
@@ -193,14 +229,18 @@ export class Receiver {
   /** The topic is about to be dropped: its waiting calls are refused. */
   dropTopic(topic: Topic): void {
     for (const subscription of topic.subscriptions.values()) {
-      while (subscription.waitHead !== none) {
-        const slot = subscription.waitHead;
-        const { ticket } = this.#waiters.request(slot);
-        this.#unpark(slot);
-        this.#sink.receiveRefused(ticket, Code.TopicNotFound, `topic ${topic.name} was deleted; fetch its route again`);
-      }
+      for (const lane of [subscription, ...(subscription.lanes?.all() ?? [])]) this.#refuseWaiting(lane, topic);
     }
-    this.#scanning = this.#scanning.filter((subscription) => subscription.topic.id !== topic.id);
+    this.#scanning = this.#scanning.filter(({ subscription }) => subscription.topic.id !== topic.id);
+  }
+
+  #refuseWaiting(lane: LaneCursor, topic: Topic): void {
+    while (lane.waitHead !== none) {
+      const slot = lane.waitHead;
+      const { ticket } = this.#waiters.request(slot);
+      this.#unpark(slot);
+      this.#sink.receiveRefused(ticket, Code.TopicNotFound, `topic ${topic.name} was deleted; fetch its route again`);
+    }
   }
 
   inFlightMax(subscription: Subscription): number {
@@ -209,11 +249,13 @@ export class Receiver {
 
   #serveNewcomer(topic: Topic, call: ReceiveCall, request: PopRequest, now: Now): number {
     const subscription = this.open(topic, call.groupId, now);
-    const objection = this.#agree(subscription, request, now);
+    const lane = subscription.laneFor(request.lane);
+    if (lane !== subscription) this.#keeper?.saw(subscription, lane as SubscriptionLane, now);
+    const objection = this.#agree(subscription, lane, request, now);
     if (objection !== undefined) return this.#refuse(request.ticket, Code.IllegalFilterExpression, objection);
     for (let slice = 0; slice < slicesWithoutWait; slice++) {
-      if (this.#tryAnswer(subscription, request, now)) {
-        this.#goOnIfUnfinished(subscription);
+      if (this.#tryAnswer(subscription, lane, request, now)) {
+        this.#goOnIfUnfinished(subscription, lane);
         this.#sink.receiveAnswered(request.ticket, this.#handOut);
         return answered;
       }
@@ -231,16 +273,16 @@ export class Receiver {
     if (this.#waiters.count >= waitersMax) {
       return this.#refuse(request.ticket, Code.TooManyRequests, `polling full: ${waitersMax} receives wait already`);
     }
-    const slot = this.#waiters.add(subscription, request);
+    const slot = this.#waiters.add(subscription, lane, request);
     this.#waitTimers.set(slot, now.monotonicMs + Math.min(call.waitMs, waitMsMax));
-    this.#goOnIfUnfinished(subscription);
+    this.#goOnIfUnfinished(subscription, lane);
     return this.#waiters.handle(slot);
   }
 
   /** Answers a call with what the subscription has for it; false: nothing now, and the call is still to be answered. */
   tryAnswer(subscription: Subscription, request: PopRequest, now: Now): boolean {
-    if (!this.#tryAnswer(subscription, request, now)) return false;
-    this.#goOnIfUnfinished(subscription);
+    if (!this.#tryAnswer(subscription, subscription, request, now)) return false;
+    this.#goOnIfUnfinished(subscription, subscription);
     this.#sink.receiveAnswered(request.ticket, this.#handOut);
     return true;
   }
@@ -259,23 +301,24 @@ export class Receiver {
    * Holds the filter of a receive against the one in force for its group and topic. Undefined: it is in force now. Otherwise
    * why not: somebody else who is alive uses another one. All parked receives of a subscription have the filter in force.
    */
-  #agree(subscription: Subscription, request: PopRequest, { monotonicMs }: Now): string | undefined {
+  #agree(subscription: Subscription, lane: LaneCursor, request: PopRequest, now: Now): string | undefined {
+    const { monotonicMs } = now;
     const { filter, clientId } = request;
-    const { agreement } = subscription;
+    const { agreement } = lane;
     if (agreement === undefined) {
-      subscription.agreement = new FilterAgreement(filter, clientId, monotonicMs);
-      subscription.ready.takeBack();
+      lane.agreement = new FilterAgreement(filter, clientId, monotonicMs);
+      subscription.filterChanged(lane);
       return undefined;
     }
     if (agreement.isInForce(filter)) {
       agreement.saw(clientId, monotonicMs);
       return undefined;
     }
-    const waiting = this.#otherWaiting(subscription, clientId);
+    const waiting = this.#otherWaiting(lane, clientId);
     const keeper = agreement.keeper(clientId, monotonicMs);
     if (waiting !== undefined || keeper !== undefined) {
       return disagreement(
-        subscription.group.name,
+        lane === subscription ? subscription.group.name : `${subscription.group.name}, lane ${lane.lane},`,
         subscription.topic.name,
         agreement.filter,
         filter,
@@ -285,19 +328,15 @@ export class Receiver {
       );
     }
     // The client has changed its mind: what it still waits for by its old filter must not pass what the new one wants.
-    while (subscription.waitHead !== none) {
-      const { ticket, lane } = this.#waiters.request(subscription.waitHead);
-      this.#unpark(subscription.waitHead);
-      this.#answerEmpty(ticket, lane);
-    }
+    this.release(lane, now);
     agreement.replace(filter, clientId, monotonicMs);
-    subscription.ready.takeBack();
+    subscription.filterChanged(lane);
     return undefined;
   }
 
   /** Another client with a parked receive. */
-  #otherWaiting(subscription: Subscription, clientId: string): string | undefined {
-    for (let slot = subscription.waitHead; slot !== none; slot = this.#waiters.next(slot)) {
+  #otherWaiting({ waitHead }: LaneCursor, clientId: string): string | undefined {
+    for (let slot = waitHead; slot !== none; slot = this.#waiters.next(slot)) {
       const other = this.#waiters.request(slot).clientId;
       if (other !== clientId) return other;
     }
@@ -305,15 +344,42 @@ export class Receiver {
   }
 
   /** There may be more for the calls that wait: the next turn looks. */
-  #goOnIfUnfinished(subscription: Subscription): void {
-    if (!this.#plan.isUnfinished || subscription.waitHead === none || subscription.isScanning) return;
-    subscription.isScanning = true;
-    this.#scanning.push(subscription);
+  #goOnIfUnfinished(subscription: Subscription, lane: LaneCursor): void {
+    if (!this.#plan.isUnfinished || lane.waitHead === none || lane.isScanning) return;
+    lane.isScanning = true;
+    this.#scanning.push({ subscription, lane });
   }
 
   /** Fills the hand-out: with what this attempt was already given, or with a new pop. False: nothing for it now. */
-  #tryAnswer(subscription: Subscription, request: PopRequest, now: Now): boolean {
-    return this.#repeat(subscription, request, now) || this.#pop(subscription, request, now);
+  #tryAnswer(subscription: Subscription, lane: LaneCursor, request: PopRequest, now: Now): boolean {
+    if (this.#repeat(subscription, request, now)) return true;
+    const { lanes } = subscription;
+    if (lanes === undefined || lane !== subscription || lanes.spilledCount === 0) {
+      return this.#pop(subscription, lane, false, request, now);
+    }
+    return this.#popInTurn(subscription, lanes, request, now);
+  }
+
+  /** Base consumers take turns between what is theirs and the lanes that are spilled (L4). */
+  #popInTurn(subscription: Subscription, lanes: SubscriptionLanes, request: PopRequest, now: Now): boolean {
+    const open: LaneCursor[] = [subscription];
+    for (const lane of lanes.all()) if (lane.isSpilled) open.push(lane);
+    let isUnfinished = false;
+    let isAtLimit = true;
+    for (let tried = 0; tried < open.length; tried++) {
+      const lane = open[(lanes.turn + tried) % open.length]!;
+      const isFound = this.#pop(subscription, lane, lane !== subscription, request, now);
+      // Where order is kept, base's scan finds what is next for the others: they are looked at again.
+      isUnfinished ||= this.#plan.isUnfinished || (this.#plan.hasPlaced && tried > 0);
+      isAtLimit &&= this.#plan.isAtLimit;
+      if (!isFound) continue;
+      lanes.turn = (lanes.turn + tried + 1) % open.length;
+      this.#plan.isUnfinished = isUnfinished;
+      return true;
+    }
+    this.#plan.isUnfinished = isUnfinished;
+    this.#plan.isAtLimit = isAtLimit;
+    return false;
   }
 
   /**
@@ -340,20 +406,23 @@ export class Receiver {
     return true;
   }
 
-  #pop(subscription: Subscription, request: PopRequest, now: Now): boolean {
+  /** `isStandIn`: for a consumer of the base lane, of a lane that is spilled. */
+  #pop(subscription: Subscription, lane: LaneCursor, isStandIn: boolean, request: PopRequest, now: Now): boolean {
     const plan = this.#plan;
-    this.#planPop(subscription, request);
+    this.#planPop(subscription, lane, isStandIn, request);
     while (plan.exhausted.length > 0) {
       for (const slot of plan.exhausted) {
         this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
       }
-      this.#planPop(subscription, request);
+      this.#planPop(subscription, lane, isStandIn, request);
     }
-    if (plan.count + plan.cursorCount + plan.passCount === 0) return false;
-    const position = this.#journal.pop(subscription, request, plan, now);
+    // Somebody of another lane may have a turn now.
+    if (plan.hasPlaced) this.#wake(subscription);
+    if (plan.count + plan.cursorCount + plan.passCount + plan.keptCount === 0) return false;
+    const position = this.#journal.pop(subscription, lane, request, plan, now);
     // What was passed may have unlocked a message group.
     if (plan.passCount > 0) plan.isUnfinished = true;
-    subscription.nextQueue = (subscription.nextQueue + 1) % subscription.topic.queues.length;
+    lane.nextQueue = (lane.nextQueue + 1) % subscription.topic.queues.length;
     if (plan.count === 0) return false;
     this.#handOut.begin(subscription, position, request.invisibleMs, request.lane);
     for (let i = 0; i < plan.count; i++) {
@@ -362,10 +431,17 @@ export class Receiver {
     return true;
   }
 
-  #planPop(subscription: Subscription, { filter, batch, bytesMax }: PopRequest): void {
-    planPop(this.#view, subscription, filter, batch, bytesMax, this.inFlightMax(subscription), this.#plan);
+  #planPop(
+    subscription: Subscription,
+    lane: LaneCursor,
+    isStandIn: boolean,
+    { filter, batch, bytesMax }: PopRequest,
+  ): void {
+    const inFlightMax = this.inFlightMax(subscription);
+    planPop(this.#view, subscription, lane, isStandIn, filter, batch, bytesMax, inFlightMax, this.#plan);
     // However many there are, they do not stand before those that match.
-    for (const slot of this.#plan.mismatched) subscription.ready.setAside(slot);
+    for (const slot of this.#plan.mismatched) lane.ready.setAside(slot);
+    for (const row of this.#plan.unwanted) lane.unlocked.setAside(row);
   }
 
   /**
@@ -397,9 +473,18 @@ export class Receiver {
     return topic.subscriptions.get(groupId)!;
   }
 
-  #unpark(slot: number): void {
+  /** `now`: its lane was consumed in until now. */
+  #unpark(slot: number, now?: Now): void {
     this.#waitTimers.cancel(slot);
+    this.#leave(slot, now);
+  }
+
+  #leave(slot: number, now: Now | undefined): void {
+    const lane = this.#waiters.lane(slot);
     this.#waiters.remove(slot);
+    if (lane.laneNumber === 0) return;
+    if (now === undefined) this.#keeper?.left(lane as SubscriptionLane);
+    else this.#keeper?.seen(lane as SubscriptionLane, now);
   }
 
   #answerEmpty(ticket: number, lane: string): void {

@@ -2,6 +2,7 @@ import { Code } from "../../proto/code.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { isTrimmed } from "../dispatch/log-trimming.ts";
 import { LeaseState, none } from "./lease-table.ts";
+import { orderHash } from "./order-hash.ts";
 import type { Receipt } from "./receipt.ts";
 import type { Subscription } from "./subscription.ts";
 import type { SealKind } from "./text-sealer.ts";
@@ -63,7 +64,7 @@ export function decideSettle(
   if (slot === none) {
     if (isTrimmed(tables, subscription, receipt.queueId, receipt.offset)) return voids.removed;
     // Below the cursor and not in hand: acked. Above it: the hand-out was lost in a power cut, or the cursor was moved.
-    if (receipt.offset >= (subscription.cursors[receipt.queueId] ?? 0)) return voids.expired;
+    if (receipt.offset >= positionFor(tables, subscription, receipt)) return voids.expired;
     return isPassedBy(tables, subscription, receipt) ? voids.expired : done;
   }
   const isThisLease = leases.generation[slot] === receipt.generation && leases.run[slot] === receipt.run;
@@ -73,11 +74,20 @@ export function decideSettle(
   return { kind: "held", slot };
 }
 
+/** How far the lane has looked that the receipt's message is of. */
+function positionFor({ queues }: BrokerTables, subscription: Subscription, receipt: Readonly<Receipt>): number {
+  const { queueId, offset } = receipt;
+  const queue = subscription.topic.queues[queueId];
+  // A receipt of a message that a power cut took.
+  if (queue === undefined || offset >= queues.endOffset(queue)) return 0;
+  return subscription.ownerOf(queues, queueId, offset).cursors[queueId] ?? 0;
+}
+
 /** Whether a message below the cursor waits for its turn: its hand-out was lost in a power cut, and it is not acked. */
 function isPassedBy({ queues, locks }: BrokerTables, subscription: Subscription, receipt: Readonly<Receipt>): boolean {
   if (subscription.skipped === 0) return false;
   const { queueId, offset } = receipt;
-  const groupHash = queues.groupHash(queues.entry(subscription.topic.queues[queueId]!, offset));
+  const groupHash = orderHash(queues, subscription, queues.entry(subscription.topic.queues[queueId]!, offset), offset);
   const row = groupHash === 0 ? none : locks.find(subscription.slot, queueId, groupHash);
   return row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!;
 }

@@ -3,12 +3,14 @@ import type { ImageExtent, ImageReader, ImageWriter } from "../dispatch/image-by
 import { RowChunks, rowMask, rowShift } from "../dispatch/row-chunks.ts";
 import { clientAliveMs, FilterAgreement } from "../filter/filter-agreement.ts";
 import { everything } from "../filter/message-filter.ts";
+import { RecordFault } from "../record/record-fault.ts";
 import type { ConsumerGroup, GroupTable } from "../topic/consumer-group.ts";
 import type { Topic } from "../topic/topic.ts";
 import type { SubscriptionSource, TopicTable } from "../topic/topic-table.ts";
 import type { GroupLockTable } from "./group-locks.ts";
 import { type LeaseTable, none } from "./lease-table.ts";
 import { Subscription } from "./subscription.ts";
+import { SubscriptionLanes } from "./subscription-lanes.ts";
 import { TextTable } from "./text-table.ts";
 
 const words = 5;
@@ -45,6 +47,10 @@ export class SubscriptionTable implements SubscriptionSource {
   readonly #free: number[] = [];
   /** Positions in topics of several queues, by slot. Shared with the object. */
   readonly #wide = new Map<number, number[]>();
+  /** Those with lanes beside the base lane; they stay in use. */
+  readonly laned = new Set<Subscription>();
+  /** Rises when rules or groups come or go that lanes depend on. A hint of the run. */
+  laneChanges = 0;
   /** In use, by slot. */
   readonly #inUse = new Map<number, Subscription>();
   /** Of idle subscriptions: who agreed on reading everything, where it is one client. */
@@ -152,6 +158,7 @@ export class SubscriptionTable implements SubscriptionSource {
     const { slot, topic, group } = subscription;
     topic.subscriptionsInUse?.delete(group.id);
     this.#inUse.delete(slot);
+    this.laned.delete(subscription);
     this.#wide.delete(slot);
     let before = none;
     for (let at = this.#topics.firstSubscription(topic.row); at !== slot; at = this.#next(at)) before = at;
@@ -203,6 +210,11 @@ export class SubscriptionTable implements SubscriptionSource {
       into.u16(cursors.length);
       for (const cursor of cursors) into.f64(cursor);
     }
+    into.u32(this.laned.size);
+    for (const { slot, lanes } of [...this.laned].sort((a, b) => a.slot - b.slot)) {
+      into.u32(slot);
+      lanes!.writeTo(into);
+    }
   }
 
   /** Fills an empty table. */
@@ -221,6 +233,14 @@ export class SubscriptionTable implements SubscriptionSource {
       this.#set(slot, clientAt, 0);
       if (extent !== "whole") this.#set(slot, deadLettersAt, 0);
     }
+    for (let left = from.hasLanes ? from.u32() : 0; left > 0; left--) this.#readLanes(this.at(from.u32()), from);
+  }
+
+  #readLanes(subscription: Subscription | undefined, from: ImageReader): void {
+    const rules = subscription?.topic.laneRules;
+    if (subscription === undefined || rules === undefined) throw new RecordFault("lanes of nobody");
+    subscription.lanes = SubscriptionLanes.readFrom(from, subscription, rules, this.#leases, this.#locks);
+    this.laned.add(subscription);
   }
 
   *#lend(slot: number, topic: Topic): Generator<Subscription> {

@@ -1,4 +1,5 @@
 import type { MessageFilter } from "../filter/message-filter.ts";
+import type { LaneCursor } from "./lane-cursor.ts";
 import { none } from "./lease-table.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -15,12 +16,13 @@ export interface PopRequest {
 }
 
 /**
- * Parked receives: a queue per subscription, threaded through one table, so that serving is first come first served and a
+ * Parked receives: a queue per lane of a subscription, threaded through one table, so that serving is first come first served and a
  * cancelled call leaves in constant time.
  */
 export class WaiterTable {
   readonly #requests: (PopRequest | undefined)[] = [];
   readonly #subscriptions: (Subscription | undefined)[] = [];
+  readonly #lanes: (LaneCursor | undefined)[] = [];
   readonly #next: number[] = [];
   readonly #prev: number[] = [];
   /** Rises with each use of a slot, so that an old handle does not name its new user. */
@@ -32,18 +34,19 @@ export class WaiterTable {
     return this.#count;
   }
 
-  /** Parks a request at the end of its subscription's queue and returns its slot. */
-  add(subscription: Subscription, request: PopRequest): number {
+  /** Parks a request at the end of its lane's queue and returns its slot. */
+  add(subscription: Subscription, lane: LaneCursor, request: PopRequest): number {
     const slot = this.#free.pop() ?? this.#requests.length;
     this.#requests[slot] = request;
     this.#subscriptions[slot] = subscription;
+    this.#lanes[slot] = lane;
     this.#uses[slot] = (this.#uses[slot] ?? 0) + 1;
     this.#next[slot] = none;
-    this.#prev[slot] = subscription.waitTail;
-    if (subscription.waitTail === none) subscription.waitHead = slot;
-    else this.#next[subscription.waitTail] = slot;
-    subscription.waitTail = slot;
-    subscription.waitCount++;
+    this.#prev[slot] = lane.waitTail;
+    if (lane.waitTail === none) lane.waitHead = slot;
+    else this.#next[lane.waitTail] = slot;
+    lane.waitTail = slot;
+    lane.waitCount++;
     subscription.topic.waitCount++;
     this.#count++;
     return slot;
@@ -53,24 +56,30 @@ export class WaiterTable {
     return this.#requests[slot]!;
   }
 
+  /** The lane in which it waits. */
+  lane(slot: number): LaneCursor {
+    return this.#lanes[slot]!;
+  }
+
   /** The request that was parked next in the same queue; `none` behind the last. */
   next(slot: number): number {
     return this.#next[slot]!;
   }
 
   remove(slot: number): void {
-    const subscription = this.#subscriptions[slot]!;
+    const lane = this.#lanes[slot]!;
     const next = this.#next[slot]!;
     const prev = this.#prev[slot]!;
-    if (prev === none) subscription.waitHead = next;
+    if (prev === none) lane.waitHead = next;
     else this.#next[prev] = next;
-    if (next === none) subscription.waitTail = prev;
+    if (next === none) lane.waitTail = prev;
     else this.#prev[next] = prev;
-    subscription.waitCount--;
-    subscription.topic.waitCount--;
+    lane.waitCount--;
+    this.#subscriptions[slot]!.topic.waitCount--;
     this.#count--;
     this.#requests[slot] = undefined;
     this.#subscriptions[slot] = undefined;
+    this.#lanes[slot] = undefined;
     this.#free.push(slot);
   }
 

@@ -26,8 +26,13 @@ export class WakeList {
   }
 
   add(subscription: Subscription): void {
-    if (subscription.waitHead >= 0) this.#subscriptions.add(subscription);
+    if (subscription.isWaitedFor) this.#subscriptions.add(subscription);
     if (this.#isLiteWanted(subscription.topic.id)) this.#liteTopics.add(subscription.topic.id);
+  }
+
+  /** Nobody is to be served. */
+  get isEmpty(): boolean {
+    return this.#topics.length + this.#subscriptions.size + this.#liteTopics.size === 0;
   }
 
   /** The subscription is gone. */

@@ -123,7 +123,10 @@ export class Puller {
   #groupOffset({ topicId, groupId, queueId }: OffsetCall): OffsetFound {
     const group = this.#tables.groups.byId(groupId);
     if (group === undefined) return groupNotOpen(groupId);
-    const position = this.#tables.subscription(groupId, topicId)?.cursors[queueId];
+    const subscription = this.#tables.subscription(groupId, topicId);
+    let position = subscription?.cursors[queueId];
+    // Of several lanes the one that is least far.
+    for (const { cursors } of subscription?.lanes?.all() ?? []) position = Math.min(position!, cursors[queueId]!);
     if (position !== undefined) return { ok: true, offset: position, position: noPosition };
     const message = `group ${group.name} has no offset there: it has not read the topic yet`;
     return { ok: false, code: Code.OffsetNotFound, message };

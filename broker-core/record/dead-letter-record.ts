@@ -10,7 +10,7 @@ import { expectBytes } from "./record-fault.ts";
  *     4  u32 origin topic id
  *     8  u16 origin queue id
  *     10 u8  reason
- *     11 u8  flags         bit 0: carries the message
+ *     11 u8  flags         bit 0: carries the message; bit 1: names a lane rule
  *     12 u53 origin offset
  *     20 u53 lease generation that ended
  *     28 u32 dead-letter topic id
@@ -24,6 +24,7 @@ import { expectBytes } from "./record-fault.ts";
  *     72 u32 tag hash
  *     76 u32 group hash
  *     80 text origin topic, text message id, text last holder, text lane
+ *     .. u53 number and text name of the lane rule that put it into its lane, if there was one
  *     .. message record, if carried
  */
 export interface DeadLetterRecord {
@@ -46,7 +47,10 @@ export interface DeadLetterRecord {
   readonly originTopic: string;
   readonly messageId: string;
   readonly lastHolder: string;
+  /** The lane that it was of; of a group without lanes, the one of its last holder. */
   readonly lane: string;
+  /** The lane rule that said so; undefined: none was in force. */
+  readonly laneRule?: { readonly name: string; readonly number: number } | undefined;
 }
 
 export const DeadLetterReason = {
@@ -65,6 +69,8 @@ export function deadLetterReasonText(reason: number): string {
 const fixedBytes = 80;
 
 const carriesMessage = 1;
+const namesRule = 2;
+const ruleNumberBytes = 8;
 
 /** `messageRecord`: what the record carries; empty when it only points. */
 export function deadLetterRecordBytes(dead: DeadLetterRecord, messageRecord: Uint8Array): number {
@@ -74,7 +80,8 @@ export function deadLetterRecordBytes(dead: DeadLetterRecord, messageRecord: Uin
     shortTextBytes(dead.originTopic) +
     shortTextBytes(dead.messageId) +
     shortTextBytes(dead.lastHolder) +
-    shortTextBytes(dead.lane)
+    shortTextBytes(dead.lane) +
+    (dead.laneRule === undefined ? 0 : ruleNumberBytes + shortTextBytes(dead.laneRule.name))
   );
 }
 
@@ -88,7 +95,8 @@ export function writeDeadLetterRecord(
   into.writeUInt32LE(dead.topicId, at + 4);
   into.writeUInt16LE(dead.queueId, at + 8);
   into[at + 10] = dead.reason;
-  into[at + 11] = messageRecord.length > 0 ? carriesMessage : 0;
+  const { laneRule } = dead;
+  into[at + 11] = (messageRecord.length > 0 ? carriesMessage : 0) | (laneRule === undefined ? 0 : namesRule);
   writeUint53(into, at + 12, dead.offset);
   writeUint53(into, at + 20, dead.generation);
   into.writeUInt32LE(dead.deadTopicId, at + 28);
@@ -105,6 +113,10 @@ export function writeDeadLetterRecord(
   to = writeShortText(into, to, dead.messageId);
   to = writeShortText(into, to, dead.lastHolder);
   to = writeShortText(into, to, dead.lane);
+  if (laneRule !== undefined) {
+    writeUint53(into, to, laneRule.number);
+    to = writeShortText(into, to + ruleNumberBytes, laneRule.name);
+  }
   into.set(messageRecord, to);
 }
 
@@ -134,7 +146,14 @@ export function readDeadLetterRecord(from: Buffer, start: number, end: number): 
     messageId: readShortText(from, idAt),
     lastHolder: readShortText(from, holderAt),
     lane: readShortText(from, laneAt),
+    ...(doesNameRule(from, start) ? { laneRule: readLaneRule(from, shortTextEnd(from, laneAt)) } : {}),
   };
+}
+
+const doesNameRule = (from: Buffer, start: number): boolean => ((from[start + 11] ?? 0) & namesRule) !== 0;
+
+function readLaneRule(from: Buffer, at: number): { readonly name: string; readonly number: number } {
+  return { name: readShortText(from, at + ruleNumberBytes), number: readUint53(from, at) };
 }
 
 /** Where the message record of a dead letter begins that carries one; -1: it points at its message. */
@@ -142,7 +161,7 @@ export function deadLetterMessageStart(from: Buffer, start: number): number {
   if (((from[start + 11] ?? 0) & carriesMessage) === 0) return -1;
   let at = start + fixedBytes;
   for (let texts = 0; texts < 4; texts++) at = shortTextEnd(from, at);
-  return at;
+  return doesNameRule(from, start) ? shortTextEnd(from, at + ruleNumberBytes) : at;
 }
 
 /** Log position of the message that a dead letter is about. */

@@ -21,11 +21,14 @@ import { expectBytes } from "./record-fault.ts";
  *     .. deliveries: u16 queue id, u53 offset, u53 lease generation, u16 attempt
  *     .. passes:     u16 queue id, u53 offset, u32 count: so many messages of the message group of the one at this offset, it
  *                    being the last; or that one alone, when it was handed out before
+ *     .. of a lane other than base only: text lane whose positions it moves and whose messages these are, u16 count,
+ *        kept: u16 queue id, u53 offset: a message that waits for a consumer of that lane, as a redelivery without an attempt
  */
 export const popFixedBytes = 46;
 export const popCursorBytes = 10;
 export const popDeliveryBytes = 20;
 export const popPassBytes = 14;
+export const popKeptBytes = 10;
 
 export function popRecordBytes(
   clientId: string,
@@ -34,9 +37,12 @@ export function popRecordBytes(
   cursorCount: number,
   deliveryCount: number,
   passCount: number,
+  owner = "",
+  keptCount = 0,
 ): number {
   return (
     popFixedBytes +
+    (owner === "" ? 0 : shortTextBytes(owner) + 2 + keptCount * popKeptBytes) +
     shortTextBytes(clientId) +
     shortTextBytes(attemptId) +
     shortTextBytes(lane) +
@@ -104,6 +110,19 @@ export function writePopPass(into: Buffer, at: number, queueId: number, offset: 
   return at + popPassBytes;
 }
 
+/** Whose messages these are; returns the offset of the first that is kept. */
+export function writePopOwner(into: Buffer, at: number, owner: string, keptCount: number): number {
+  const to = writeShortText(into, at, owner);
+  into.writeUInt16LE(keptCount, to);
+  return to + 2;
+}
+
+export function writePopKept(into: Buffer, at: number, queueId: number, offset: number): number {
+  into.writeUInt16LE(queueId, at);
+  writeUint53(into, at + 2, offset);
+  return at + popKeptBytes;
+}
+
 export interface PopRead {
   groupId: number;
   topicId: number;
@@ -122,6 +141,10 @@ export interface PopRead {
   cursorsAt: number;
   deliveriesAt: number;
   passesAt: number;
+  /** Offset of the text that names the lane whose messages these are; -1: base. */
+  ownerAt: number;
+  keptCount: number;
+  keptAt: number;
 }
 
 export const popReadBlank = (): PopRead => ({
@@ -141,6 +164,9 @@ export const popReadBlank = (): PopRead => ({
   cursorsAt: 0,
   deliveriesAt: 0,
   passesAt: 0,
+  ownerAt: -1,
+  keptCount: 0,
+  keptAt: 0,
 });
 
 export function readPopRecord(from: Buffer, start: number, end: number, into: PopRead): void {
@@ -161,7 +187,15 @@ export function readPopRecord(from: Buffer, start: number, end: number, into: Po
   into.cursorsAt = shortTextEnd(from, into.laneAt);
   into.deliveriesAt = into.cursorsAt + into.cursorCount * popCursorBytes;
   into.passesAt = into.deliveriesAt + into.deliveryCount * popDeliveryBytes;
-  expectBytes("pop", start, end, into.passesAt + into.passCount * popPassBytes - start);
+  const ownerAt = into.passesAt + into.passCount * popPassBytes;
+  expectBytes("pop", start, end, ownerAt - start);
+  into.ownerAt = -1;
+  into.keptCount = 0;
+  if (ownerAt >= end) return;
+  into.ownerAt = ownerAt;
+  into.keptAt = shortTextEnd(from, ownerAt) + 2;
+  into.keptCount = from.readUInt16LE(into.keptAt - 2);
+  expectBytes("pop", start, end, into.keptAt + into.keptCount * popKeptBytes - start);
 }
 
 export const popEntryQueueId = (from: Buffer, at: number): number => from.readUInt16LE(at);

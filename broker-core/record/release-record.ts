@@ -7,7 +7,7 @@ import { expectBytes } from "./record-fault.ts";
  *
  *     0  u32 topic id
  *     4  u16 queue id
- *     6  u8  flags         bit 0: carries the message
+ *     6  u8  flags         bit 0: carries the message; bit 1: has a lane key
  *     7  u8  cause         of a commit: TransactionSource; else 0
  *     8  u53 queue offset
  *     16 u53 released at (wall ms): the store time that consumers are told
@@ -16,7 +16,9 @@ import { expectBytes } from "./record-fault.ts";
  *     40 u32 bytes of the client's message
  *     44 u32 tag hash
  *     48 u32 group hash
- *     52 message record, if carried
+ *     52 u16 lane key, if there is one: the lane by each lane rule in force (lane-rule-set.ts). It is written down, because whoever reads
+ *        the record does not have the message that it points at
+ *     .. message record, if carried
  */
 export const releaseFixedBytes = 52;
 
@@ -31,19 +33,23 @@ export interface ReleaseRecord {
   readonly messageBytes: number;
   readonly tagHash: number;
   readonly groupHash: number;
+  /** 0: no lane rule is in force, or the base lane by each. */
+  readonly laneKey: number;
 }
 
 const carriesMessage = 1;
+const hasLaneKey = 2;
+const laneKeyBytes = 2;
 
 /** `messageRecord`: what the release carries; empty when it only points. */
-export function releaseRecordBytes(messageRecord: Uint8Array): number {
-  return releaseFixedBytes + messageRecord.length;
+export function releaseRecordBytes({ laneKey }: ReleaseRecord, messageRecord: Uint8Array): number {
+  return releaseFixedBytes + (laneKey === 0 ? 0 : laneKeyBytes) + messageRecord.length;
 }
 
 export function writeReleaseRecord(release: ReleaseRecord, messageRecord: Uint8Array, into: Buffer, at: number): void {
   into.writeUInt32LE(release.topicId, at);
   into.writeUInt16LE(release.queueId, at + 4);
-  into[at + 6] = messageRecord.length > 0 ? carriesMessage : 0;
+  into[at + 6] = (messageRecord.length > 0 ? carriesMessage : 0) | (release.laneKey === 0 ? 0 : hasLaneKey);
   into[at + 7] = release.cause;
   writeUint53(into, at + 8, release.offset);
   writeUint53(into, at + 16, release.releasedMs);
@@ -52,7 +58,8 @@ export function writeReleaseRecord(release: ReleaseRecord, messageRecord: Uint8A
   into.writeUInt32LE(release.messageBytes, at + 40);
   into.writeUInt32LE(release.tagHash, at + 44);
   into.writeUInt32LE(release.groupHash, at + 48);
-  into.set(messageRecord, at + releaseFixedBytes);
+  if (release.laneKey !== 0) into.writeUInt16LE(release.laneKey, at + releaseFixedBytes);
+  into.set(messageRecord, at + releaseFixedBytes + (release.laneKey === 0 ? 0 : laneKeyBytes));
 }
 
 export function readReleaseRecord(from: Buffer, start: number, end: number): ReleaseRecord {
@@ -68,9 +75,14 @@ export function readReleaseRecord(from: Buffer, start: number, end: number): Rel
     messageBytes: from.readUInt32LE(start + 40),
     tagHash: from.readUInt32LE(start + 44),
     groupHash: from.readUInt32LE(start + 48),
+    laneKey: releaseHasLaneKey(from, start) ? from.readUInt16LE(start + releaseFixedBytes) : 0,
   };
 }
 
+const releaseHasLaneKey = (from: Buffer, start: number): boolean => ((from[start + 6] ?? 0) & hasLaneKey) !== 0;
+/** Where the message record of a release begins that carries one. */
+export const releaseMessageStart = (from: Buffer, start: number): number =>
+  start + releaseFixedBytes + (releaseHasLaneKey(from, start) ? laneKeyBytes : 0);
 export const releaseCarriesMessage = (from: Buffer, start: number): boolean =>
   ((from[start + 6] ?? 0) & carriesMessage) !== 0;
 export const releaseOffset = (from: Buffer, start: number): number => readUint53(from, start + 8);

@@ -4,7 +4,7 @@ import { deadLetterMessagePosition, deadLetterMessageStart } from "./dead-letter
 import { halfMessageStart } from "./half-message-record.ts";
 import { expectMessageRecord } from "./message-record.ts";
 import { RecordFault } from "./record-fault.ts";
-import { releaseCarriesMessage, releaseFixedBytes, releaseMessagePosition } from "./release-record.ts";
+import { releaseCarriesMessage, releaseMessagePosition, releaseMessageStart } from "./release-record.ts";
 import { timedMessageStart } from "./timed-record.ts";
 
 /** A message record within the record that holds it. */
@@ -74,7 +74,7 @@ function messageStart(type: RecordType, body: Buffer): number {
       return carryMessageStart(0);
     case RecordType.Commit:
     case RecordType.Due:
-      return releaseCarriesMessage(body, 0) ? releaseFixedBytes : -1;
+      return releaseCarriesMessage(body, 0) ? releaseMessageStart(body, 0) : -1;
     case RecordType.DeadLetter:
       return deadLetterMessageStart(body, 0);
     default:

@@ -5,6 +5,7 @@ import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { nextQueueOf, queueOfGroup } from "../dispatch/queue-choice.ts";
+import { laneKeyOfRecord } from "../lane/message-lane.ts";
 import { messageBodyStart, messageGroupHash, messageTagHash } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
 import { LentMessage } from "./lent-message.ts";
@@ -109,12 +110,14 @@ export class DueRunner {
     let tagHash = 0;
     let groupHash = 0;
     let messageBytes = 0;
+    let laneKey = 0;
     let carried: Uint8Array = nothing;
     try {
       const { body, start } = readStoredMessage(this.#log, position);
       tagHash = messageTagHash(body, start);
       groupHash = messageGroupHash(body, start);
       messageBytes = body.length - messageBodyStart(body, start);
+      if (topic.laneRules !== undefined) laneKey = laneKeyOfRecord(topic.laneRules.current, body, start, body.length);
       if (position < this.#log.youngPosition) carried = this.#copy.take(body, start);
     } catch (error) {
       // Bytes that are damaged come out all the same: without content, and so into the dead-letter queue, where it is seen (B10).
@@ -133,6 +136,7 @@ export class DueRunner {
         messageBytes,
         tagHash,
         groupHash,
+        laneKey,
       },
       carried,
     );

@@ -69,7 +69,7 @@ export class TimedJournal {
   due(release: ReleaseRecord, messageRecord: Uint8Array): number {
     this.#release = release;
     this.#message = messageRecord;
-    return this.#journal.append(RecordType.Due, releaseRecordBytes(messageRecord), this.#fillDue);
+    return this.#journal.append(RecordType.Due, releaseRecordBytes(release, messageRecord), this.#fillDue);
   }
 
   readonly #fillDue = (into: Buffer, at: number): void => writeReleaseRecord(this.#release!, this.#message, into, at);

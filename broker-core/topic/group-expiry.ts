@@ -54,7 +54,7 @@ export class GroupExpiry {
 
   /** A log that takes nothing now keeps it until the next look. */
   #end(group: ConsumerGroup, { monotonicMs }: Now): void {
-    if (this.#tables.subscriptions.ofGroup(group.id).some(({ waitCount }) => waitCount > 0)) {
+    if (this.#tables.subscriptions.ofGroup(group.id).some(({ isWaitedFor }) => isWaitedFor)) {
       this.#seen.set(group.id, monotonicMs);
       return;
     }

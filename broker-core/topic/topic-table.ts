@@ -1,5 +1,6 @@
 import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
 import { RowChunks, rowMask, rowShift } from "../dispatch/row-chunks.ts";
+import { LaneRuleTable } from "../lane/lane-rule-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { IdRows } from "./id-rows.ts";
 import { NameTable } from "./name-table.ts";
@@ -44,6 +45,8 @@ export class TopicTable {
   nextId = 1;
   /** Set by the table of subscriptions. */
   subscriptions!: SubscriptionSource;
+  /** Of topics that are there. */
+  readonly laneRules = new LaneRuleTable();
 
   readonly #rows = new RowChunks(words);
   readonly #doubles = this.#rows.doubles;
@@ -155,6 +158,7 @@ export class TopicTable {
     const { id, row } = topic;
     this.#forget(topic);
     this.#names.remove(row);
+    this.laneRules.remove(id);
     this.#rowById.remove(id);
     this.#set(row, idAt, 0);
     this.#free.push(row);

@@ -1,3 +1,4 @@
+import type { TopicLaneRules } from "../lane/topic-lane-rules.ts";
 import type { TopicTable } from "./topic-table.ts";
 
 /** What the row of a topic says, whether the topic is in use or not. */
@@ -80,6 +81,11 @@ export class TopicView {
 
   set openedPosition(position: number) {
     this.#table.setOpenedPosition(this.#row, position);
+  }
+
+  /** Lane rules that are in force, or were when messages came; undefined: none. */
+  get laneRules(): TopicLaneRules | undefined {
+    return this.#table.laneRules.of(this.#id);
   }
 
   /** Round robin for sends without a message group. A hint, not part of the derived state. */

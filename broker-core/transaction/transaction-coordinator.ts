@@ -14,6 +14,7 @@ import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { nextQueueOf } from "../dispatch/queue-choice.ts";
+import { laneKeyOfRecord } from "../lane/message-lane.ts";
 import {
   type MessageFacts,
   messageBodyStart,
@@ -228,14 +229,21 @@ export class TransactionCoordinator {
     const topic = topics.byId(transactions.topicId[slot]!)!;
     const messagePosition = transactions.position[slot]!;
     let carried: Uint8Array = nothing;
-    if (messagePosition < this.#log.youngPosition) {
-      if (!this.#journal.takesReleases) return this.#journal.refusal();
+    let laneKey = 0;
+    const set = topic.laneRules?.current;
+    const isClassified = set !== undefined && set.rules.length > 0;
+    const isOld = messagePosition < this.#log.youngPosition;
+    if (isOld || isClassified) {
+      if (isOld && !this.#journal.takesReleases) return this.#journal.refusal();
       // Its send is not answered yet, so this is an id of before a power cut whose number came again, or a guess.
       if (messagePosition >= this.#log.writtenPosition) {
         return refused(Code.TooManyRequests, "the half message is about to be written: end the transaction again");
       }
       const stored = this.#read(slot);
-      if (stored !== undefined) carried = Buffer.from(stored.body.subarray(stored.start));
+      if (stored !== undefined && isOld) carried = Buffer.from(stored.body.subarray(stored.start));
+      if (stored !== undefined && isClassified) {
+        laneKey = laneKeyOfRecord(set, stored.body, stored.start, stored.body.length);
+      }
     }
     const queueId = nextQueueOf(topic);
     const position = this.#records.commit(
@@ -250,6 +258,7 @@ export class TransactionCoordinator {
         messageBytes: transactions.bytes[slot]!,
         tagHash: transactions.tagHash[slot]!,
         groupHash: 0,
+        laneKey,
       },
       carried,
     );

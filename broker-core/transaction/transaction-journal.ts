@@ -76,7 +76,7 @@ export class TransactionJournal {
 
   /** `carried`: the message record, where the release must not point at it. */
   commit(release: ReleaseRecord, carried: Uint8Array): number {
-    return this.#journal.append(RecordType.Commit, releaseRecordBytes(carried), (into, at) =>
+    return this.#journal.append(RecordType.Commit, releaseRecordBytes(release, carried), (into, at) =>
       writeReleaseRecord(release, carried, into, at),
     );
   }

@@ -27,12 +27,15 @@ const properties = new PropertyCursor();
 /** A lane rule that messages can be held against. Nothing is allocated per message. */
 export class CompiledLaneRule {
   readonly rule: LaneRule;
+  /** False: the lane mark decides alone, and the message itself need not be looked at. */
+  readonly looksAtMessage: boolean;
   readonly #clauses: readonly CompiledClause[];
 
   /** Throws `LaneRuleFault`. */
   constructor(rule: LaneRule) {
     this.rule = rule;
     this.#clauses = rule.clauses.map(compile);
+    this.looksAtMessage = this.#clauses.some(looksAtMessage);
   }
 
   /** The lane of what `clause` holds for. */
@@ -40,7 +43,10 @@ export class CompiledLaneRule {
     return clause === noClause ? baseLane : this.rule.clauses[clause]!.to;
   }
 
-  /** Index of the first clause that holds for a scanned message with this lane mark ("" without one); `noClause`. */
+  /**
+   * Index of the first clause that holds for a scanned message with this lane mark ("" without one); `noClause`. The scan is
+   * not looked at unless `looksAtMessage`.
+   */
   classify(scan: MessageScan, laneMark: string): number {
     for (let i = 0; i < this.#clauses.length; i++) {
       if (holds(this.#clauses[i]!, scan, laneMark)) return i;
@@ -75,6 +81,10 @@ function compile(clause: LaneClause, at: number): CompiledClause {
     buckets: bucketsOf(clause.percent ?? 100),
     salt: laneSalt(clause.to),
   };
+}
+
+function looksAtMessage({ tags, properties: wanted, sql, buckets }: CompiledClause): boolean {
+  return tags !== undefined || wanted.length > 0 || sql !== undefined || buckets < bucketCount;
 }
 
 /** What costs least is asked first. */

@@ -30,6 +30,7 @@ const chat = topicRef("chat", { messageTypes: of(5), queueCount: 1 });
 const filler = topicRef("filler", { messageTypes: of(1), queueCount: 2 });
 const widened = topicRef("widened", { messageTypes: of(1), queueCount: 2 });
 const reborn = topicRef("reborn", { messageTypes: of(1), queueCount: 1 });
+const laned = topicRef("laned", { messageTypes: of(1), queueCount: 2 });
 export const sceneTopics = { plain, orders, alarms, transfers, urgent, chat };
 
 const exponential = { kind: "exponential", initialMs: 500, maxMs: 60_000, multiplier: 3 } as const;
@@ -41,6 +42,7 @@ const shippers = groupRef("shippers");
 const agents = groupRef("agents");
 const replayer = groupRef("replayer");
 const sweeper = groupRef("sweeper");
+const releasers = groupRef("releasers");
 const instance = (name: string, expiryMs: number): GroupRef => {
   return groupRef(`news@${name}`, { broadcast: { group: "default/news", clientId: name, expiryMs } });
 };
@@ -206,6 +208,23 @@ export async function playScene(broker: GoldenBroker, trimmedDirectory: string |
   await client.store({ ...reborn, incarnation: 2 }, "of the second life");
   for (const { receipt } of await take(plain, replayer, 5)) await client.ack(replayer, receipt);
   await operator.call("group.reset", { group: replayer.name, topic: plain.name, to: { offset: 1 } });
+  // Lanes: one whose consumers come, one that nobody consumes in, and that ends.
+  await client.take(laned, releasers, { waitMs: 0 });
+  const to = (...lanes: string[]) => ({ clauses: lanes.map((lane) => ({ to: lane, lane })) });
+  const laneRule = { topic: laned.name, name: "releases", group: releasers.name };
+  await operator.call("lane.rule", { ...laneRule, number: 1, rule: to("canary", "blue") });
+  await client.take(laned, releasers, { waitMs: 0, lane: "canary", clientId: "canary" });
+  for (const [i, laneMark] of ["canary", "blue", "", "canary", "blue", ""].entries()) {
+    assert.ok((await client.send(laned, [encodedMessage(`laned-${i}`)], { laneMark, bornHost: "10.1.2.3" })).ok);
+  }
+  hold(releasers, ...(await take(laned, releasers, 1, { lane: "canary", clientId: "canary" })));
+  const held = { ...to("canary"), whenEmpty: { action: "hold" } };
+  await operator.call("lane.rule", { ...laneRule, number: 2, rule: held });
+  for (let left = 4; left > 0; ) {
+    const taken = await take(laned, releasers, 4);
+    await ack(releasers, ...taken);
+    left -= taken.length;
+  }
   const changedPolicy = { ...sql, generation: 2, attemptsMax: 9 };
   hold(sql, ...(await take(plain, changedPolicy, 1, { filterType: 2, filter: "origin = 'test' AND origin <> 'x'" })));
   await waitUntil("an instance of a broadcast group is forgotten", () =>

@@ -45,7 +45,7 @@ describe("The operator call group.describe", () => {
           filter: 'TAG "*"',
           waitingReceives: 0,
         },
-        ...{ oldestStoreMs: firstMs, lagMs: 3_000, queues: [{ queueId: 0, position: 2, end: 5 }] },
+        ...{ oldestStoreMs: firstMs, lagMs: 3_000, lanes: [], queues: [{ queueId: 0, position: 2, end: 5 }] },
       },
     );
     broker.ack(groupId, first!.receipt);

@@ -5,7 +5,7 @@ import type { Topic } from "../../../../broker-core/topic/topic.ts";
 
 describe("The list of who is served at the end of a call", () => {
   const subscription = (topicId: number, waitHead: number): Subscription =>
-    ({ waitHead, topic: { id: topicId } }) as unknown as Subscription;
+    ({ isWaitedFor: waitHead >= 0, topic: { id: topicId } }) as unknown as Subscription;
   const topic = (...subscriptions: Subscription[]): Topic =>
     ({
       isWoken: false,

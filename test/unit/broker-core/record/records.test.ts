@@ -93,15 +93,23 @@ describe("records come back as they were written", () => {
       },
       ...{ messageBytes: u32, tagHash: u32, groupHash: u32 },
       ...{ originTopic: text, messageId: text, lastHolder: text, lane: text },
+      laneRule: fc.option(fc.record({ name: text, number: u53 }, plain), { nil: undefined }),
     });
     fc.assert(
       fc.property(deads, (record) => {
-        const read = trip(
-          dead.deadLetterRecordBytes(record, new Uint8Array(0)),
-          (b, at) => dead.writeDeadLetterRecord(record, new Uint8Array(0), b, at),
-          dead.readDeadLetterRecord,
-        );
-        assert.deepEqual(read, { ...record });
+        for (const carried of [Buffer.alloc(0), Buffer.from("a message record")]) {
+          const read = trip(
+            dead.deadLetterRecordBytes(record, carried),
+            (b, at) => dead.writeDeadLetterRecord(record, carried, b, at),
+            (b, start, end) => {
+              const messageAt = dead.deadLetterMessageStart(b, start);
+              assert.equal(messageAt < 0 ? "" : b.toString("utf8", messageAt, end), carried.toString());
+              return dead.readDeadLetterRecord(b, start, end);
+            },
+          );
+          const { laneRule, ...rest } = record;
+          assert.deepEqual(read, laneRule === undefined ? rest : { ...rest, laneRule });
+        }
       }),
     );
   });

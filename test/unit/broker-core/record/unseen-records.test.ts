@@ -31,9 +31,10 @@ function messageRecord(id: string): Buffer {
 }
 
 function releaseBody(messagePosition: number, carried: Uint8Array): Buffer {
-  const body = Buffer.alloc(release.releaseRecordBytes(carried));
   const parts = { topicId: 1, queueId: 0, cause: 0, offset: 0, releasedMs: 5, number: 1, messageBytes: 0 };
-  release.writeReleaseRecord({ ...parts, messagePosition, tagHash: 0, groupHash: 0 }, carried, body, 0);
+  const whole = { ...parts, messagePosition, tagHash: 0, groupHash: 0, laneKey: 0 };
+  const body = Buffer.alloc(release.releaseRecordBytes(whole, carried));
+  release.writeReleaseRecord(whole, carried, body, 0);
   return body;
 }
 
@@ -52,18 +53,18 @@ describe("records of messages that nobody sees yet", () => {
     const releases = fc.record(
       {
         ...{ topicId: u32, queueId: u16, cause: fc.nat(255), offset: u53, releasedMs: u53, number: u53 },
-        ...{ messagePosition: u53, messageBytes: u32, tagHash: u32, groupHash: u32 },
+        ...{ messagePosition: u53, messageBytes: u32, tagHash: u32, groupHash: u32, laneKey: fc.nat(0xffff) },
       },
       plain,
     );
     fc.assert(
       fc.property(releases, fc.uint8Array(), (record, carried) => {
-        const body = Buffer.alloc(release.releaseRecordBytes(carried) + 22, 0xa5);
+        const body = Buffer.alloc(release.releaseRecordBytes(record, carried) + 22, 0xa5);
         release.writeReleaseRecord(record, carried, body, 11);
         assert.deepEqual(release.readReleaseRecord(body, 11, body.length - 11), record);
         assert.equal(release.releaseCarriesMessage(body, 11), carried.length > 0);
         assert.deepEqual(
-          [body[10], body[body.length - 11], body.subarray(11 + release.releaseFixedBytes, body.length - 11)],
+          [body[10], body[body.length - 11], body.subarray(release.releaseMessageStart(body, 11), body.length - 11)],
           [0xa5, 0xa5, Buffer.from(carried)],
         );
       }),
