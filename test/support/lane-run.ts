@@ -1,0 +1,346 @@
+import assert from "node:assert/strict";
+import { ChangeKind } from "../../broker-core/broker-port.ts";
+import { hashBytes } from "../../broker-core/consume-queue/text-hash.ts";
+import { TrimReason } from "../../broker-core/record/log-trimmed-record.ts";
+import { BrokerFixture, messageBytes } from "./broker-fixture.ts";
+import { LaneLogChecker } from "./lane-log-checker.ts";
+
+const lanes = ["canary", "blue"] as const;
+const marks = ["", "", "canary", "canary", "blue", "gone"] as const;
+const groupNames = ["ns/all", "ns/red", "ns/late"] as const;
+const tags = ["red", "blue"] as const;
+
+/** Kinds of steps, the frequent ones several times. */
+const kinds = [
+  ...["send", "send", "send", "send", "send", "receive", "receive", "receive", "receive", "receive", "wait", "wait"],
+  ...[
+    "ack",
+    "ack",
+    "ack",
+    "ack",
+    "ackAll",
+    "ackAll",
+    "nack",
+    "sync",
+    "sync",
+    "pass",
+    "pass",
+    "passLong",
+    "rule",
+    "rule",
+  ],
+  ...[
+    "withdraw",
+    "gone",
+    "crash",
+    "snapshot",
+    "compare",
+    "compare",
+    "base",
+    "trim",
+    "remove",
+    "timed",
+    "half",
+    "forward",
+  ],
+  ...["redrive", "reset", "widen", "there", "compare"],
+] as const;
+
+export type LaneStep = readonly [kind: number, a: number, b: number];
+export const laneStepKinds: number = kinds.length;
+
+interface Held {
+  readonly group: number;
+  readonly receipt: Buffer;
+}
+
+interface Image {
+  readonly bytes: Buffer;
+  readonly position: number;
+}
+
+/** A broker under random steps with rules and lanes; whatever its log says is checked (lane-log-checker.ts). */
+export class LaneRun {
+  readonly f: BrokerFixture;
+  readonly topicId: number;
+  readonly groups: number[];
+  readonly checker: LaneLogChecker;
+  readonly counts = { sent: 0, acked: 0, crashes: 0, rules: 0, trims: 0, resets: 0 };
+  #held: Held[] = [];
+  #tickets = new Map<number, number>();
+  #answers = 0;
+  #number = 0;
+  #nextId = 1;
+  #image: Image | undefined;
+  #base: Image | undefined;
+  #trimmed: (Image & { readonly recordPosition: number }) | undefined;
+
+  constructor(isOrdered: boolean) {
+    this.f = new BrokerFixture({ groupStart: "beginning" });
+    this.topicId = this.f.topic("ns/orders", { messageTypes: isOrdered ? 0b11111 : 0b11011, queueCount: 2 });
+    this.groups = groupNames.map((name) => this.f.group(name, { attemptsMax: name === "ns/red" ? 3 : 0 }));
+    const names = new Map(this.groups.map((id, i) => [id, groupNames[i]!]));
+    this.checker = new LaneLogChecker(this.topicId, isOrdered, names);
+    const red = Buffer.from("red");
+    this.checker.wanted.set(this.groups[1]!, hashBytes(red, 0, red.length));
+    this.f.isAutoSync = false;
+    this.f.sync();
+  }
+
+  step([kind, a, b]: LaneStep): void {
+    this.#do(kinds[kind % kinds.length]!, a, b);
+    this.#look();
+  }
+
+  #do(kind: (typeof kinds)[number], a: number, b: number): void {
+    const { f } = this;
+    switch (kind) {
+      case "send": {
+        const group = a % 3 === 0 || !this.checker.isOrdered ? {} : { group: `g${a % 5}` };
+        const parts = { id: `m${this.#nextId++}`, tag: tags[b % 2]!, ...group };
+        this.#send(parts, marks[a % marks.length]!);
+        break;
+      }
+      case "timed":
+        f.sendTimed(this.topicId, f.wallMs + 1 + (a % 5_000), {
+          id: `m${this.#nextId++}`,
+          tag: "red",
+          laneMark: "canary",
+        });
+        break;
+      case "half": {
+        const id = f.sendHalf(this.topicId, { id: `m${this.#nextId++}`, tag: "red" });
+        f.sync();
+        f.endOk(id, "COMMIT");
+        break;
+      }
+      case "receive":
+        this.#receive(a, b, 0);
+        break;
+      case "wait":
+        this.#receive(a, b, a % 2 === 0 ? 500 : 20_000);
+        break;
+      case "ack":
+        this.#settle(a, "ack");
+        break;
+      case "ackAll":
+        for (let left = this.#held.length; left > 0; left--) this.#settle(0, "ack");
+        break;
+      case "nack":
+        this.#settle(a, "nack");
+        break;
+      case "forward":
+        this.#settle(a, "forward");
+        break;
+      case "redrive": {
+        const order = { group: groupNames[a % 3]!, count: 5 };
+        f.sync();
+        void f.state.operate("dlq.redrive", order, f.now);
+        break;
+      }
+      case "reset":
+        if (a % 4 !== 0) break;
+        f.sync();
+        void f.state.operate(
+          "group.reset",
+          { group: groupNames[b % 3]!, to: a % 8 === 0 ? "earliest" : { offset: b % 20 } },
+          f.now,
+        );
+        this.counts.resets++;
+        break;
+      case "widen":
+        if (a % 5 === 0) f.topic("ns/orders", { messageTypes: this.#types, queueCount: 3 });
+        break;
+      case "sync":
+        f.sync();
+        break;
+      case "pass":
+        f.pass([1, 40, 700, 2_500][a % 4]!);
+        break;
+      case "passLong":
+        f.pass(61_000);
+        break;
+      case "rule":
+        this.#rule(a, b);
+        break;
+      case "withdraw":
+        this.#operateRule(b % 3 === 0 ? groupNames[a % 3]! : "", null);
+        break;
+      case "gone":
+      case "there":
+        f.state.lanePresence(this.groups[a % 3]!, this.topicId, lanes[b % 2]!, kind === "there", f.now);
+        break;
+      case "snapshot":
+        this.#image = { bytes: f.state.snapshot(), position: f.state.appliedPosition };
+        break;
+      case "compare":
+        f.sync();
+        f.assertRebuilt(this.#image?.bytes);
+        break;
+      case "base":
+        this.#base = { bytes: f.state.baseImage(f.state.appliedPosition), position: f.state.appliedPosition };
+        break;
+      case "trim":
+        this.#trim();
+        break;
+      case "remove":
+        this.#remove();
+        break;
+      case "crash":
+        this.#crash(a % 2 === 0 ? "kill" : "power", b % 2 === 0);
+        break;
+      default: {
+        const never: never = kind;
+        throw new Error(never);
+      }
+    }
+  }
+
+  /** Rules go, everybody comes, time passes: nothing may be left behind. */
+  drain(): void {
+    const { f } = this;
+    f.sync();
+    for (const group of ["", ...groupNames]) this.#operateRule(group, null);
+    for (let round = 0; round < 60; round++) {
+      f.sync();
+      f.pass(round % 4 === 3 ? 61_000 : 3_000);
+      for (const [g, groupId] of this.groups.entries()) {
+        for (const lane of round < 4 ? ["canary", ""] : [""]) this.#receiveAs(g, groupId, lane, 32, 10_000, 0);
+      }
+      this.#look();
+      for (let left = this.#held.length; left > 0; left--) this.#settle(0, "ack");
+      this.#look();
+    }
+    f.sync();
+    this.#look();
+    for (const groupId of this.groups) {
+      const left = this.checker.unsettled(groupId);
+      assert.deepEqual(
+        left.map(({ queueId, offset }) => `${queueId}/${offset}`),
+        [],
+        `nothing is left behind at group ${groupId}`,
+      );
+      assert.deepEqual(this.checker.openLanes(groupId), [], "all lanes are closed");
+    }
+    f.assertRebuilt();
+    for (const figures of f.state.subscriptions().filter(({ topic }) => topic === "ns/orders")) {
+      assert.deepEqual([figures.ready, figures.blocked, figures.inFlight], [0, 0, 0], figures.group);
+    }
+  }
+
+  get #types(): number {
+    return this.checker.isOrdered ? 0b11111 : 0b11011;
+  }
+
+  #send(parts: Parameters<typeof messageBytes>[0], laneMark: string): void {
+    const { f } = this;
+    const sent = f.state.send(
+      { topicId: this.topicId, laneMark, bornHost: "h", messages: [messageBytes(parts)] },
+      f.now,
+    );
+    assert.ok(sent.ok);
+    this.counts.sent++;
+  }
+
+  #receive(a: number, b: number, waitMs: number): void {
+    const g = a % 3;
+    // The third group comes late, if at all.
+    if (g === 2 && b % 7 > 1) return;
+    const lane = ["", "", "canary", "canary", "blue", "other"][b % 6]!;
+    this.#receiveAs(
+      g,
+      this.groups[g]!,
+      lane,
+      [1, 2, 5, 32][(a >> 2) % 4]!,
+      [400, 10_000, 60_000][(b >> 2) % 3]!,
+      waitMs,
+    );
+  }
+
+  #receiveAs(g: number, groupId: number, lane: string, batch: number, invisibleMs: number, waitMs: number): void {
+    const filter = g === 1 ? "red" : "*";
+    const call = { lane, batch, invisibleMs, waitMs, filter, clientId: `${lane || "base"}-${g}` };
+    const { ticket } = this.f.ask(this.topicId, groupId, call);
+    this.#tickets.set(ticket, g);
+  }
+
+  #settle(index: number, how: "ack" | "nack" | "forward"): void {
+    if (this.#held.length === 0) return;
+    const [held] = this.#held.splice(index % this.#held.length, 1);
+    const groupId = this.groups[held!.group]!;
+    const { f } = this;
+    if (how === "ack") f.state.ack(groupId, [held!.receipt], f.now);
+    else if (how === "forward") f.state.deadLetter(groupId, [held!.receipt], f.now);
+    else f.state.change(groupId, [{ receipt: held!.receipt, kind: ChangeKind.Renew, invisibleMs: index % 100 }], f.now);
+    if (how === "ack") this.counts.acked++;
+  }
+
+  #rule(a: number, b: number): void {
+    const clauses: object[] = [
+      [{ to: "canary", lane: "canary" }],
+      [
+        { to: "canary", lane: "canary" },
+        { to: "blue", lane: "blue" },
+      ],
+      [{ to: "blue", percent: 40 }],
+      [{ to: "canary", percent: 70 }],
+      [{ to: "canary", tag: "red" }],
+    ][a % 5]!;
+    const whenEmpty = b % 4 === 0 ? { action: "hold" } : { action: "spill", afterMs: b % 3 === 0 ? 0 : 2_000 };
+    this.#operateRule(b % 5 === 0 ? groupNames[a % 3]! : "", { clauses, whenEmpty });
+    this.counts.rules++;
+  }
+
+  #operateRule(group: string, rule: object | null): void {
+    const order = { topic: "ns/orders", group, name: "rule", number: ++this.#number, rule };
+    this.f.operate("lane.rule", order);
+  }
+
+  #trim(): void {
+    const { f } = this;
+    const base = this.#base;
+    if (base === undefined || base.position > f.log.durablePosition || base.position <= f.state.logBegin) return;
+    f.state.unconsumedBelow(base.position);
+    while (!f.state.carryBefore(f.log.endPosition, f.now).isFinished);
+    const recordPosition = f.state.trimLog(base.position, TrimReason.Age, f.now);
+    this.#trimmed = { ...base, recordPosition };
+    this.counts.trims++;
+  }
+
+  #remove(): void {
+    const { f } = this;
+    const trimmed = this.#trimmed;
+    if (trimmed === undefined || trimmed.recordPosition >= f.log.durablePosition) return;
+    this.#look();
+    f.log.removeBelow(trimmed.position);
+    f.base = trimmed.bytes;
+    if (this.#image !== undefined && this.#image.position < trimmed.position) this.#image = undefined;
+    if (this.#base !== undefined && this.#base.position <= trimmed.position) this.#base = undefined;
+    this.#trimmed = undefined;
+  }
+
+  #crash(kind: "kill" | "power", useImage: boolean): void {
+    const { f } = this;
+    const kept = kind === "kill" ? f.log.writtenPosition : f.log.durablePosition;
+    if (this.#image !== undefined && this.#image.position > kept) this.#image = undefined;
+    if (this.#base !== undefined && this.#base.position > kept) this.#base = undefined;
+    if (this.#trimmed !== undefined && this.#trimmed.recordPosition >= kept) this.#trimmed = undefined;
+    f.crash(kind, useImage ? this.#image?.bytes : undefined);
+    this.counts.crashes++;
+  }
+
+  /** Takes what consumers were given, and what the log says for good. */
+  #look(): void {
+    const { f, checker } = this;
+    for (; this.#answers < f.answeredTickets.length; this.#answers++) {
+      const ticket = f.answeredTickets[this.#answers]!;
+      const answer = f.answers.get(ticket);
+      if (answer?.kind !== "batch") continue;
+      for (const { receipt } of answer.got) this.#held.push({ group: this.#tickets.get(ticket)!, receipt });
+    }
+    for (const record of f.log.records(checker.next)) {
+      if (record.position >= f.log.durablePosition) break;
+      checker.take(record);
+    }
+  }
+}
