@@ -10,6 +10,7 @@ import { Catalog } from "./catalog/catalog.ts";
 import { declareNamespace } from "./catalog/declare.ts";
 import type { ControlPlaneConfig } from "./config.ts";
 import { BrokerOperator } from "./operation/broker-operator.ts";
+import { LanePublisher } from "./operation/lane-publisher.ts";
 import { BrokerLeases } from "./registry/broker-leases.ts";
 import { registryService } from "./registry/registry-service.ts";
 import { ResourceTable } from "./snapshot/resource-table.ts";
@@ -91,7 +92,17 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   };
 
   const ads = new AdsServer(resources, `popmesh-control-plane-${process.pid}`, { ...deps, metrics });
-  const registry = registryService({ catalog, leases, namespaceDefaults, onRevival: publishEndpoints, log });
+  const brokers = new BrokerOperator(catalog, `control-plane-${process.pid}`, clock);
+  const lanes = new LanePublisher({
+    ...{ catalog, clock, log, metrics },
+    call: (broker, method, parameters) => brokers.call(broker, method, parameters),
+    isAlive: (name) => leases.isAlive(name),
+  });
+  const onRevival = (name: string) => {
+    publishEndpoints(name);
+    lanes.cameBack(name);
+  };
+  const registry = registryService({ catalog, leases, namespaceDefaults, onRevival, log });
   const status = clientStatusService(() => ads.reports());
   const grpc = new Server({
     "grpc.max_receive_message_length": messageBytesMax,
@@ -101,10 +112,10 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   for (const { definition, implementation } of [ads.service, registry, status]) {
     grpc.addService(definition, implementation);
   }
-  const brokers = new BrokerOperator(catalog, `control-plane-${process.pid}`, clock);
-  const api = new ApiServer({ catalog, store, ads, leases, brokers, namespaceDefaults, metrics, log, config });
+  const api = new ApiServer({ catalog, store, ads, leases, brokers, lanes, namespaceDefaults, metrics, log, config });
   const closeStore = async () => {
     ads.close();
+    lanes.close();
     brokers.close();
     leases.close();
     await store.close();
@@ -114,6 +125,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     const apiPort = await api.listen(config.api).catch((error: unknown) => {
       throw new CannotListenError(config.api, error);
     });
+    lanes.start();
     log.info({ xdsPort, apiPort, topics: catalog.tables.topic.size, groups: catalog.tables.group.size }, "ready");
     return {
       xdsPort,

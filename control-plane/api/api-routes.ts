@@ -1,17 +1,18 @@
-import { qualifiedName } from "../../proto/resource-name.ts";
-import { type AdminAnswer, type AdminRequest, type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
+import { type AdminAnswer, type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { forgetBroker } from "../catalog/declare-broker.ts";
+import type { LaneRuleContext } from "../catalog/declare-lane-rule.ts";
 import { removeResource } from "../catalog/remove.ts";
-import { type ManifestMistake, readManifests } from "../resource/manifest.ts";
-import type { NamespaceSpec } from "../resource/namespace.ts";
+import { type Manifest, type ManifestMistake, readManifests } from "../resource/manifest.ts";
+import { askedBy, keyOf, ofNamespace, sorted } from "./api-request.ts";
 import { ApplyConflict, applyManifests } from "./apply.ts";
+import { diffManifests } from "./diff.ts";
 import { brokerView, groupView, namespaceView, topicView } from "./view.ts";
 
 export interface ApiDoors {
   readonly catalog: Catalog;
-  /** What a namespace allows when it comes into being. */
-  readonly namespaceDefaults: NamespaceSpec;
+  /** Also what a namespace allows when it comes into being. */
+  readonly laneContext: LaneRuleContext;
   isAlive(brokerName: string): boolean;
   /** Connected sidecars with what they hold, as plain data. */
   sidecars(): readonly object[];
@@ -70,19 +71,37 @@ export function addApiRoutes(server: AdminServer, doors: ApiDoors): void {
     });
   }
 
-  server.route("POST", "/v1/apply", async (request) => {
-    const reading = readManifests(request.body);
-    if (!reading.ok) return refused(400, reading.mistakes);
-    try {
+  server.route("POST", "/v1/apply", (request) =>
+    withManifests(request.body, async (manifests) => {
       const applied = await catalog.change(askedBy(request), (draft) =>
-        applyManifests(draft, reading.manifests, doors.namespaceDefaults),
+        applyManifests(draft, manifests, doors.laneContext),
       );
       return jsonAnswer(200, { applied });
-    } catch (error) {
-      if (error instanceof ApplyConflict) return refused(409, error.mistakes);
-      throw error;
-    }
-  });
+    }),
+  );
+  server.route("POST", "/v1/diff", (request) =>
+    withManifests(request.body, async (manifests) => {
+      const differences = catalog.preview(askedBy(request), (draft) =>
+        diffManifests(draft, manifests, doors.laneContext),
+      );
+      return jsonAnswer(200, { differences });
+    }),
+  );
+}
+
+/** Answers 400 for a text that is no manifests and 409 for those that contradict what exists. */
+async function withManifests(
+  text: string,
+  act: (manifests: readonly Manifest[]) => Promise<AdminAnswer>,
+): Promise<AdminAnswer> {
+  const reading = readManifests(text);
+  if (!reading.ok) return refused(400, reading.mistakes);
+  try {
+    return await act(reading.manifests);
+  } catch (error) {
+    if (error instanceof ApplyConflict) return refused(409, error.mistakes);
+    throw error;
+  }
 }
 
 function refused(status: number, mistakes: readonly ManifestMistake[]): AdminAnswer {
@@ -93,21 +112,4 @@ function absent(kind: "topic" | "group", parameters: Readonly<Record<string, str
   const name = parameters["name"] ?? "";
   const error = `${kind} "${name}" does not exist in namespace "${parameters["namespace"]}"; create it: popmesh ${kind} create ${name}`;
   return jsonAnswer(404, { error });
-}
-
-function keyOf(parameters: Readonly<Record<string, string>>): string {
-  return qualifiedName(parameters["namespace"] ?? "", parameters["name"] ?? "");
-}
-
-function sorted<R>(table: ReadonlyMap<string, R>): R[] {
-  return [...table].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
-}
-
-function ofNamespace<R extends { readonly namespace: string }>(table: ReadonlyMap<string, R>, namespace = ""): R[] {
-  return sorted(table).filter((record) => record.namespace === namespace);
-}
-
-/** For the audit trail; what a client says of itself, shortened. */
-function askedBy(request: AdminRequest): string {
-  return `http:${(request.header("x-popmesh-client") ?? "").slice(0, 64)}`;
 }

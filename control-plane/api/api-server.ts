@@ -4,11 +4,13 @@ import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { HostAndPort } from "../../proto/runtime/settings.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
+import type { LanePublisher } from "../operation/lane-publisher.ts";
 import type { BrokerLeases } from "../registry/broker-leases.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
 import type { Store } from "../store/store.ts";
 import type { AdsServer } from "../xds/ads-server.ts";
 import { addApiRoutes } from "./api-routes.ts";
+import { addLaneRoutes } from "./lane-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
 import { sidecarView } from "./sidecar-view.ts";
 
@@ -25,6 +27,7 @@ export interface ApiOptions {
   readonly ads: AdsServer;
   readonly leases: BrokerLeases;
   readonly brokers: BrokerOperator;
+  readonly lanes: LanePublisher;
   readonly namespaceDefaults: NamespaceSpec;
   readonly metrics: MetricRegistry;
   readonly log: Log;
@@ -51,12 +54,17 @@ export class ApiServer {
       const count = Number.isInteger(asked) && asked >= 1 ? Math.min(asked, auditLinesMax) : auditLinesDefault;
       return jsonAnswer(200, { items: options.store.audit(count) });
     });
-    addApiRoutes(server, {
-      catalog: options.catalog,
+    const { catalog, lanes } = options;
+    const laneContext = {
       namespaceDefaults: options.namespaceDefaults,
+      generationSeen: (ruleKey: string) => lanes.generationSeen(ruleKey),
+    };
+    addApiRoutes(server, {
+      ...{ catalog, laneContext },
       isAlive: (name) => options.leases.isAlive(name),
       sidecars: () => options.ads.reports().map(sidecarView),
     });
+    addLaneRoutes(server, { catalog, laneContext, standings: (rule) => lanes.standings(rule) });
     addOperationRoutes(server, options.brokers, options.catalog);
   }
 

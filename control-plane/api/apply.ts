@@ -1,7 +1,9 @@
+import { qualifiedName } from "../../proto/resource-name.ts";
 import type { CatalogDraft } from "../catalog/catalog-draft.ts";
 import { declareGroup, declareNamespace, declareTopic } from "../catalog/declare.ts";
+import { declareLaneRule, type LaneRuleContext } from "../catalog/declare-lane-rule.ts";
+import { laneRuleWarnings } from "../catalog/lane-rule-warnings.ts";
 import type { Manifest, ManifestMistake } from "../resource/manifest.ts";
-import type { NamespaceSpec } from "../resource/namespace.ts";
 
 /** What became of one manifest. */
 export interface Applied {
@@ -9,6 +11,8 @@ export interface Applied {
   readonly namespace: string;
   readonly name: string;
   readonly outcome: "created" | "configured" | "unchanged";
+  /** What is in force and may not be what was meant. */
+  readonly warnings?: readonly string[];
 }
 
 /** Manifests that contradict what exists; nothing of the whole request was applied. */
@@ -26,22 +30,28 @@ export class ApplyConflict extends Error {
 export function applyManifests(
   draft: CatalogDraft,
   manifests: readonly Manifest[],
-  defaults: NamespaceSpec,
+  context: LaneRuleContext,
 ): Applied[] {
   const mistakes: ManifestMistake[] = [];
   const applied: Applied[] = [];
   for (const manifest of manifests) {
-    const declared = declare(draft, manifest, defaults);
+    const declared = declare(draft, manifest, context);
     const { kind, namespace, name, at } = manifest;
     if (declared.outcome === "conflict") {
       mistakes.push({ ...at, path: declared.path, reason: `${kind} ${namespace}/${name} ${declared.reason}` });
     } else applied.push({ kind, namespace, name, outcome: declared.outcome });
   }
   if (mistakes.length > 0) throw new ApplyConflict(mistakes);
-  return applied;
+  // Only now: a later manifest may have brought what an earlier one names.
+  return applied.map((line) => {
+    const rule = line.kind === "LaneRule" ? draft.get("laneRule", qualifiedName(line.namespace, line.name)) : undefined;
+    const warnings = rule === undefined ? [] : laneRuleWarnings(draft, rule);
+    return warnings.length === 0 ? line : { ...line, warnings };
+  });
 }
 
-function declare(draft: CatalogDraft, manifest: Manifest, defaults: NamespaceSpec) {
+function declare(draft: CatalogDraft, manifest: Manifest, context: LaneRuleContext) {
+  const defaults = context.namespaceDefaults;
   switch (manifest.kind) {
     case "Topic":
       return declareTopic(draft, manifest.namespace, manifest.name, manifest.spec, defaults);
@@ -49,5 +59,7 @@ function declare(draft: CatalogDraft, manifest: Manifest, defaults: NamespaceSpe
       return declareGroup(draft, manifest.namespace, manifest.name, manifest.spec, defaults);
     case "Namespace":
       return declareNamespace(draft, manifest.name, manifest.spec, defaults);
+    case "LaneRule":
+      return declareLaneRule(draft, manifest, context);
   }
 }

@@ -88,6 +88,7 @@ export function durationText(ms: number): string {
   return ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
 }
 
-function isoTime(ms: number): string {
+/** Wall clock as ISO 8601 in UTC. */
+export function isoTime(ms: number): string {
   return new Date(ms).toISOString();
 }

@@ -1,6 +1,8 @@
 import {
   type AuditLine,
   type CatalogChange,
+  emptyTables,
+  isAudited,
   type ReadonlyCatalogTables,
   type RecordByKind,
   type RecordKind,
@@ -36,8 +38,8 @@ export class CatalogDraft {
     },
   ) {
     this.#tables = tables;
-    this.#written = { namespace: new Map(), topic: new Map(), group: new Map(), broker: new Map(), counter: new Map() };
-    this.#growth = { namespace: 0, topic: 0, group: 0, broker: 0, counter: 0 };
+    this.#written = emptyTables() as Record<RecordKind, Written>;
+    this.#growth = { namespace: 0, topic: 0, group: 0, broker: 0, laneRule: 0, laneVersion: 0, counter: 0 };
     this.nowMs = circumstances.nowMs;
     this.by = circumstances.by;
     this.isAlive = circumstances.isAlive;
@@ -79,10 +81,10 @@ export class CatalogDraft {
     );
   }
 
-  /** One line per resource that changes. Counters are bookkeeping and have none. */
+  /** One line per resource that changes. Bookkeeping has none. */
   auditLines(): AuditLine[] {
     return this.changes()
-      .filter((change) => change.kind !== "counter")
+      .filter((change) => isAudited(change.kind))
       .map((change) => ({
         atMs: this.nowMs,
         by: this.by,

@@ -1,5 +1,6 @@
 import type { BrokerRecord } from "../resource/broker.ts";
 import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
+import type { LaneRuleRecord, LaneVersion } from "../resource/lane-rule.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 
@@ -17,12 +18,32 @@ export interface RecordByKind {
   /** Key: "<namespace>/<group>". */
   readonly group: ConsumerGroupRecord;
   readonly broker: BrokerRecord;
+  /** Key: "<namespace>/<rule>". */
+  readonly laneRule: LaneRuleRecord;
+  /** Key: `laneVersionKey`. Versions of a rule outlive it. */
+  readonly laneVersion: LaneVersion;
   /** Key: "<kind>/<key of the resource>". */
   readonly counter: NameCounter;
 }
 export type RecordKind = keyof RecordByKind;
 
-export const recordKinds = ["namespace", "topic", "group", "broker", "counter"] as const satisfies RecordKind[];
+export const recordKinds = [
+  "namespace",
+  "topic",
+  "group",
+  "broker",
+  "laneRule",
+  "laneVersion",
+  "counter",
+] as const satisfies RecordKind[];
+
+/** Kinds that are bookkeeping: nobody declared them. */
+const unnamedKinds: readonly RecordKind[] = ["laneVersion", "counter"];
+
+/** Whether a change of the kind is told in the trail. */
+export function isAudited(kind: RecordKind): boolean {
+  return !unnamedKinds.includes(kind);
+}
 
 /** One table per kind. */
 export type CatalogTables = { readonly [K in RecordKind]: Map<string, RecordByKind[K]> };
@@ -45,5 +66,13 @@ export interface AuditLine {
 }
 
 export function emptyTables(): CatalogTables {
-  return { namespace: new Map(), topic: new Map(), group: new Map(), broker: new Map(), counter: new Map() };
+  return {
+    namespace: new Map(),
+    topic: new Map(),
+    group: new Map(),
+    broker: new Map(),
+    laneRule: new Map(),
+    laneVersion: new Map(),
+    counter: new Map(),
+  };
 }

@@ -57,7 +57,7 @@ export class Catalog {
    * decision that changes nothing resolves when what it saw is durable. When `decide` throws, nothing changes.
    */
   change<T>(by: string, decide: (draft: CatalogDraft) => T): Promise<T> {
-    const draft = new CatalogDraft(this.#tables, { nowMs: this.#clock.wallMs(), by, isAlive: this.#isAlive });
+    const draft = this.#draft(by);
     let result: T;
     try {
       result = decide(draft);
@@ -76,6 +76,15 @@ export class Catalog {
       for (const listener of this.#listeners) listener(changes);
     });
     return this.#settled.then(() => result);
+  }
+
+  /** What `decide` would return, and change nothing. Throws what it throws. */
+  preview<T>(by: string, decide: (draft: CatalogDraft) => T): T {
+    return decide(this.#draft(by));
+  }
+
+  #draft(by: string): CatalogDraft {
+    return new CatalogDraft(this.#tables, { nowMs: this.#clock.wallMs(), by, isAlive: this.#isAlive });
   }
 
   #enforce(change: CatalogChange): void {

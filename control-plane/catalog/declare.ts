@@ -121,15 +121,23 @@ export function placeable(draft: CatalogDraft): string[] {
   return alive.length > 0 ? alive : serving;
 }
 
-function tooMany(what: string): { outcome: "conflict"; path: string; reason: string } {
-  const reason = `cannot be created: the control plane already keeps ${resourceCountMax} ${what}; delete some first`;
+/** What is declared is one resource too many. */
+export function tooMany(
+  what: string,
+  countMax = resourceCountMax,
+): { outcome: "conflict"; path: string; reason: string } {
+  const reason = `cannot be created: the control plane already keeps ${countMax} ${what}; delete some first`;
   return { outcome: "conflict", path: "metadata.name", reason };
 }
 
-function countUp(draft: CatalogDraft, kind: RecordKind, key: string, isNew: boolean) {
+/** The next generation of a resource; `generationMin`: it is higher than that. */
+export function countUp(draft: CatalogDraft, kind: RecordKind, key: string, isNew: boolean, generationMin = 0) {
   const counterKey = `${kind}/${key}`;
   const last = draft.get("counter", counterKey) ?? { incarnation: 0, generation: 0 };
-  const next = { incarnation: last.incarnation + (isNew ? 1 : 0), generation: last.generation + 1 };
+  const next = {
+    incarnation: last.incarnation + (isNew ? 1 : 0),
+    generation: Math.max(last.generation, generationMin) + 1,
+  };
   draft.put("counter", counterKey, next);
   return next;
 }

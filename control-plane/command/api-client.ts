@@ -25,6 +25,7 @@ export interface AppliedLine {
   readonly namespace: string;
   readonly name: string;
   readonly outcome: string;
+  readonly warnings?: readonly string[];
 }
 
 /** The control plane's HTTP API as the commands use it. */

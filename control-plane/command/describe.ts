@@ -4,25 +4,23 @@ import { defaultNamespace } from "../../proto/resource-name.ts";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
 import { formatted, type OutputOption, withOutput } from "./format.ts";
 import { print } from "./output.ts";
+import { resourcePath } from "./resource-path.ts";
 
-const pathByKind: Readonly<Record<string, string>> = { topic: "topics", group: "groups" };
-
-/** `popmesh describe topic|group NAME`. */
+/** `popmesh describe topic|group|lanerule NAME`. */
 export function register(program: Command): void {
   withOutput(
     withServer(
       program
         .command("describe")
-        .argument("<topic|group>")
+        .argument("<topic|group|lanerule>")
         .argument("<name>")
         .description("show one resource in full")
         .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
     ),
   ).action(async (kind: string, name: string, options: ServerOption & OutputOption & { namespace: string }) => {
-    const path = pathByKind[kind];
-    if (path === undefined) throw new CommandError(`"${kind}" cannot be described; choose topic or group`);
-    const namespace = encodeURIComponent(options.namespace);
-    const view = await new ApiClient(options).get(`/v1/namespaces/${namespace}/${path}/${encodeURIComponent(name)}`);
+    const path = resourcePath(kind, options.namespace, name);
+    if (path === undefined) throw new CommandError(`"${kind}" cannot be described; choose topic, group or lanerule`);
+    const view = await new ApiClient(options).get(path);
     print(
       formatted(options.output, view, () =>
         stringify({ [`${view.kind} ${options.namespace}/${name}`]: { ...view.spec, ...view.status } }),

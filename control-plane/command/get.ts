@@ -38,6 +38,20 @@ const listings: Readonly<Record<string, Listing>> = {
       spec["longPolling"],
     ],
   },
+  lanerules: {
+    path: (namespace) => `/v1/namespaces/${encodeURIComponent(namespace)}/lanerules`,
+    head: ["NAME", "TOPIC", "GROUP", "LANES", "CLAUSES", "WHEN EMPTY", "VERSION", "IN FORCE AT"],
+    row: ({ metadata, spec, status }) => [
+      metadata["name"],
+      spec["topic"],
+      spec["group"] ?? "(every group)",
+      (status["lanes"] as string[]).join(","),
+      (spec["rules"] as unknown[]).length,
+      whenEmptyText(spec["whenEmpty"]),
+      status["generation"],
+      inForceText(status["brokers"]),
+    ],
+  },
   namespaces: {
     path: () => "/v1/namespaces",
     head: ["NAME", "CREATES TOPICS", "CREATES GROUPS"],
@@ -64,7 +78,7 @@ const listings: Readonly<Record<string, Listing>> = {
   },
 };
 
-/** `popmesh get topics|groups|namespaces|brokers|sidecars`. */
+/** `popmesh get topics|groups|lanerules|namespaces|brokers|sidecars`. */
 export function register(program: Command): void {
   const names = Object.keys(listings).join("|");
   withOutput(
@@ -73,7 +87,7 @@ export function register(program: Command): void {
         .command("get")
         .argument(`<${names}>`)
         .description("list what the control plane knows")
-        .option("-n, --namespace <namespace>", "namespace of topics and groups", defaultNamespace),
+        .option("-n, --namespace <namespace>", "namespace of topics, groups and lane rules", defaultNamespace),
     ),
   ).action(async (what: string, options: GetOptions) => {
     const listing = listings[what];
@@ -94,4 +108,14 @@ export function register(program: Command): void {
 
 function joined(list: unknown): string {
   return Array.isArray(list) && list.length > 0 ? list.join(",") : "(none yet)";
+}
+
+function whenEmptyText(whenEmpty: unknown): string {
+  const { action, after } = whenEmpty as { action: string; after?: string };
+  return after === undefined ? action : `${action} after ${after}`;
+}
+
+function inForceText(brokers: unknown): string {
+  const standings = brokers as readonly { readonly state: string }[];
+  return `${standings.filter(({ state }) => state === "in force").length} of ${standings.length} brokers`;
 }

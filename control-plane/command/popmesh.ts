@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 import { Command } from "commander";
 import { register as registerApply } from "./apply.ts";
+import { register as registerDelete } from "./delete.ts";
 import { register as registerDescribe } from "./describe.ts";
+import { register as registerDiff } from "./diff.ts";
 import { register as registerDlq } from "./dlq.ts";
 import { register as registerForgetBroker } from "./forget-broker.ts";
 import { register as registerGet } from "./get.ts";
 import { register as registerGroup } from "./group.ts";
+import { register as registerHistory } from "./history.ts";
 import { register as registerMessage } from "./message.ts";
 import { printError } from "./output.ts";
 import { becomeProcess, processNames } from "./process-entry.ts";
@@ -29,8 +32,11 @@ for (const name of processNames) {
     .action((settings: string[]) => becomeProcess(name, settings));
 }
 registerApply(program);
+registerDiff(program);
 registerGet(program);
 registerDescribe(program);
+registerDelete(program);
+registerHistory(program);
 registerTopicTransfer(registerTopic(program));
 registerGroup(program);
 registerDlq(program);

@@ -1,9 +1,11 @@
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, type YAMLMap } from "yaml";
 import { z } from "zod";
 import { defaultNamespace, groupNameProblem, namespaceProblem, topicNameProblem } from "../../proto/resource-name.ts";
-import { parseDurationMs } from "../../proto/runtime/settings.ts";
 import type { Backoff, ConsumerGroupSpec } from "./consumer-group.ts";
 import { consumerGroupLimits, deliveryModes } from "./consumer-group.ts";
+import type { LaneRuleSpec } from "./lane-rule.ts";
+import { laneRuleSpecSchema } from "./lane-rule-manifest.ts";
+import { duration } from "./manifest-duration.ts";
 import { manifestApiVersion } from "./manifest-version.ts";
 import type { NamespaceSpec } from "./namespace.ts";
 import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
@@ -30,6 +32,13 @@ export type Manifest =
       readonly name: string;
       readonly spec: Partial<NamespaceSpec>;
       readonly at: Place;
+    }
+  | {
+      readonly kind: "LaneRule";
+      readonly namespace: string;
+      readonly name: string;
+      readonly spec: LaneRuleSpec;
+      readonly at: Place;
     };
 
 /** Where in the text, both from 1. */
@@ -51,18 +60,6 @@ export type ManifestReading =
 
 /** Documents of one text: a guard against a file that is no manifest. */
 const documentsMax = 10_000;
-
-const duration = (minMs: number, maxMs: number) =>
-  z.unknown().transform((value, context) => {
-    // A number without a unit would be read as milliseconds by some and as seconds by others.
-    const ms = typeof value === "string" && /[a-z]$/.test(value.trim()) ? parseDurationMs(value) : undefined;
-    if (ms !== undefined && ms >= minMs && ms <= maxMs) return ms;
-    context.addIssue({
-      code: "custom",
-      message: `must be a duration from ${minMs / 1000}s to ${maxMs / 1000}s, such as "10s" or "5m"`,
-    });
-    return z.NEVER;
-  });
 
 const limits = consumerGroupLimits;
 const backoffDelay = duration(0, limits.backoffDelayMsMax);
@@ -112,12 +109,13 @@ const specSchemas = {
       ...(instanceExpiry === undefined ? {} : { instanceExpiryMs: instanceExpiry }),
     })),
   Namespace: z.strictObject({ autoCreateTopics: z.boolean().optional(), autoCreateGroups: z.boolean().optional() }),
+  LaneRule: laneRuleSpecSchema,
 } as const;
 type ManifestKind = keyof typeof specSchemas;
 
 const headSchema = z.strictObject({
   apiVersion: z.literal(manifestApiVersion),
-  kind: z.enum(["Topic", "ConsumerGroup", "Namespace"]),
+  kind: z.enum(["Topic", "ConsumerGroup", "Namespace", "LaneRule"]),
   metadata: z.strictObject({ name: z.string(), namespace: z.string().optional() }),
   spec: z.unknown().optional(),
   // What the API adds to its answers; ignored, so that an answer can be applied again.
@@ -128,6 +126,7 @@ const nameProblemByKind: Readonly<Record<ManifestKind, (name: string) => string 
   Topic: topicNameProblem,
   ConsumerGroup: groupNameProblem,
   Namespace: namespaceProblem,
+  LaneRule: topicNameProblem,
 };
 
 /** Reads one or many YAML (or JSON) documents, each a manifest or a list of them. All mistakes of all documents are told at once, none is applied. */
@@ -182,7 +181,7 @@ type PlaceOf = (path: readonly PropertyKey[]) => Place;
 function readManifest(value: unknown, place: PlaceOf, manifests: Manifest[], mistakes: ManifestMistake[]): void {
   const head = headSchema.safeParse(value);
   if (!head.success) {
-    mistakes.push(...mistakesOf(head.error, [], place));
+    mistakes.push(...mistakesOf(head.error, headSchema, [], place));
     return;
   }
   const { kind, metadata } = head.data;
@@ -201,54 +200,55 @@ function readManifest(value: unknown, place: PlaceOf, manifests: Manifest[], mis
     mistakes.push({ ...place(["metadata", "namespace"]), path: "metadata.namespace", reason });
   }
   const spec = specSchemas[kind].safeParse(head.data.spec ?? {});
-  if (!spec.success) mistakes.push(...mistakesOf(spec.error, ["spec"], place));
+  if (!spec.success) mistakes.push(...mistakesOf(spec.error, specSchemas[kind], ["spec"], place));
   else if (nameProblem === undefined && ownNamespaceProblem === undefined) {
     manifests.push({ kind, namespace, name: metadata.name, spec: spec.data, at: place([]) } as Manifest);
   }
 }
 
-function mistakesOf(error: z.ZodError, prefix: readonly string[], place: PlaceOf): ManifestMistake[] {
+/** `prefix`: where in the manifest what `schema` describes is. */
+function mistakesOf(
+  error: z.ZodError,
+  schema: z.ZodType,
+  prefix: readonly string[],
+  place: PlaceOf,
+): ManifestMistake[] {
   return error.issues.flatMap((issue) => {
     const path = [...prefix, ...issue.path];
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => ({
         ...place([...path, key]),
         path: [...path, key].join("."),
-        reason: unknownField(key, path.join(".")),
+        reason: unknownField(key, path.join("."), fieldsAt(schema, issue.path)),
       }));
     }
     return [{ ...place(path), path: path.join("."), reason: issue.message }];
   });
 }
 
-const knownFields: Readonly<Record<string, readonly string[]>> = {
-  "": ["apiVersion", "kind", "metadata", "spec"],
-  metadata: ["name", "namespace"],
-  spec: [
-    "type",
-    "queues",
-    "state",
-    "attemptsMax",
-    "backoff",
-    "inflightMax",
-    "receiveBatchSize",
-    "longPolling",
-    "autoCreateTopics",
-    "autoCreateGroups",
-  ],
-};
-
 /** What people write into a consumer group to have it consume in order, here or in RocketMQ. */
 const orderFields = ["consumeMessageOrderly", "consumeOrderly", "fifo", "order", "ordered", "orderly"];
 
-function unknownField(key: string, path: string): string {
+function unknownField(key: string, path: string, known: readonly string[]): string {
   if (path === "spec" && orderFields.includes(key)) {
     return "is no field: whether messages are consumed in order is said by the topic alone, with type: fifo or mixed";
   }
-  const near = (knownFields[path] ?? []).find((known) => distance(known.toLowerCase(), key.toLowerCase()) <= 2);
+  const near = known.find((field) => distance(field.toLowerCase(), key.toLowerCase()) <= 2);
   return near === undefined
     ? `is no field of ${path === "" ? "a manifest" : path}`
     : `is no field; did you mean "${near}"?`;
+}
+
+/** Names of the fields that a schema knows at a path. */
+function fieldsAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): readonly string[] {
+  if (schema instanceof z.ZodPipe) return fieldsAt(schema.in, path);
+  if (schema instanceof z.ZodOptional) return fieldsAt(schema.unwrap(), path);
+  const [key, ...rest] = path;
+  if (schema instanceof z.ZodArray) return fieldsAt(schema.element, rest);
+  if (!(schema instanceof z.ZodObject)) return [];
+  if (key === undefined) return Object.keys(schema.shape);
+  const field: z.ZodType | undefined = schema.shape[String(key)];
+  return field === undefined ? [] : fieldsAt(field, rest);
 }
 
 /** Levenshtein distance of two short words. */

@@ -56,6 +56,9 @@ export class SnapshotPublisher {
           table.delete(ResourceType.Endpoints, clusterNameOf(change.key));
         } else this.#publishBroker(change.record);
         return;
+      // Lane rules go to the brokers (operation/lane-publisher.ts).
+      case "laneRule":
+      case "laneVersion":
       case "counter":
         return;
     }

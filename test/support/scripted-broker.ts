@@ -24,6 +24,8 @@ export class ScriptedBroker {
   /** Says nothing at all, not even to a Hello. */
   isMute = false;
   opensByItself = true;
+  /** Told of every request that it does not answer by itself. */
+  onRequest: (request: ScriptedRequest) => void = () => {};
   port = 0;
   readonly #server: Server = createServer((socket) => this.#accept(socket));
   #nextId = 1;
@@ -95,6 +97,8 @@ export class ScriptedBroker {
       case FrameKind.OpenGroup:
         if (this.opensByItself) this.answer(request, v1.OpenGroupAnswer.encode({ groupId: this.#nextId++ }).finish());
         return;
+      default:
+        this.onRequest(request);
     }
   }
 }

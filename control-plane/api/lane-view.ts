@@ -1,0 +1,69 @@
+import type { LaneClause } from "../../proto/lane/lane-rule.ts";
+import type { LaneRuleStanding } from "../operation/lane-publisher.ts";
+import type { LaneRuleRecord, LaneRuleSpec, LaneVersion } from "../resource/lane-rule.ts";
+import { manifestApiVersion } from "../resource/manifest-version.ts";
+import { durationText, isoTime, type ResourceView } from "./view.ts";
+
+/** `standings`: how it stands at the brokers that hold its topic. */
+export function laneRuleView(rule: LaneRuleRecord, standings: readonly LaneRuleStanding[]): ResourceView {
+  const { namespace, name, generation, createdMs, createdBy, changedMs, changedBy } = rule;
+  return {
+    apiVersion: manifestApiVersion,
+    kind: "LaneRule",
+    metadata: { namespace, name },
+    spec: laneRuleSpecView(rule),
+    status: {
+      generation,
+      lanes: lanesOf(rule),
+      createdAt: isoTime(createdMs),
+      createdBy,
+      changedAt: isoTime(changedMs),
+      changedBy,
+      brokers: standings,
+    },
+  };
+}
+
+/** A spec as people write it. */
+export function laneRuleSpecView({ topic, group, clauses, whenEmpty }: LaneRuleSpec): ResourceView["spec"] {
+  return {
+    topic,
+    ...(group === "" ? {} : { group }),
+    rules: clauses.map(clauseView),
+    whenEmpty:
+      whenEmpty.action === "spill"
+        ? { action: whenEmpty.action, after: durationText(whenEmpty.afterMs) }
+        : { action: whenEmpty.action },
+  };
+}
+
+/** A version as the history tells it; `spec` is null where the rule was deleted. */
+export function laneVersionView({ generation, atMs, by, action, contentOf, spec }: LaneVersion): object {
+  return {
+    generation,
+    at: isoTime(atMs),
+    by,
+    action,
+    ...(contentOf === undefined ? {} : { contentOf }),
+    spec: spec === undefined ? null : laneRuleSpecView(spec),
+  };
+}
+
+/** Lanes that a rule sends to, each once, in the order of its clauses. */
+export function lanesOf({ clauses }: LaneRuleSpec): string[] {
+  return [...new Set(clauses.map(({ to }) => to))];
+}
+
+function clauseView({ to, percent, lane, tag, properties, sql }: LaneClause): object {
+  const when = {
+    ...(lane === undefined ? {} : { lane }),
+    ...(tag === undefined ? {} : { tag }),
+    ...(properties === undefined ? {} : { properties }),
+    ...(sql === undefined ? {} : { sql }),
+  };
+  return {
+    ...(Object.keys(when).length === 0 ? {} : { when }),
+    ...(percent === undefined ? {} : { percent }),
+    to,
+  };
+}

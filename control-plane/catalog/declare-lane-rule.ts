@@ -1,0 +1,199 @@
+import { qualifiedName } from "../../proto/resource-name.ts";
+import {
+  type LaneRuleRecord,
+  type LaneRuleSpec,
+  type LaneVersion,
+  laneRuleCounts,
+  laneRuleSpecOf,
+  laneTargetKey,
+  laneVersionKey,
+} from "../resource/lane-rule.ts";
+import type { NamespaceSpec } from "../resource/namespace.ts";
+import type { CatalogDraft } from "./catalog-draft.ts";
+import type { ReadonlyCatalogTables } from "./catalog-table.ts";
+import { countUp, type Declared, declareNamespace, tooMany } from "./declare.ts";
+
+/** What a declaration of lane rules needs to know beside the draft. */
+export interface LaneRuleContext {
+  readonly namespaceDefaults: NamespaceSpec;
+  /**
+   * Highest generation that any broker has of a rule ("<namespace>/<rule>"); 0: none is known. After a restored backup brokers may
+   * be ahead of the control plane, and would take what comes now for old.
+   */
+  readonly generationSeen: (ruleKey: string) => number;
+}
+
+/** The spec is taken as a whole. Topic and group of a rule are fixed for its life: messages of them were decided by it. */
+export function declareLaneRule(
+  draft: CatalogDraft,
+  said: { readonly namespace: string; readonly name: string; readonly spec: LaneRuleSpec },
+  context: LaneRuleContext,
+): Declared<LaneRuleRecord> {
+  return writeRule(draft, said, context, undefined);
+}
+
+/** What became of the wish to go back. */
+export type RolledBack =
+  | Declared<LaneRuleRecord>
+  /** There never was such a rule, or there is no such version; why, in words. */
+  | { readonly outcome: "absent"; readonly reason: string };
+
+/**
+ * Gives a rule the content of an earlier version, as a new version; a deleted rule exists again then. `to` left out: the
+ * newest version with another content than now.
+ */
+export function rollBackLaneRule(
+  draft: CatalogDraft,
+  namespace: string,
+  name: string,
+  to: number | undefined,
+  context: LaneRuleContext,
+): RolledBack {
+  const key = qualifiedName(namespace, name);
+  const versions = laneVersions(draft, key);
+  if (versions.length === 0) return { outcome: "absent", reason: "has no versions: there never was such a rule" };
+  const existing = draft.get("laneRule", key);
+  const target =
+    to === undefined
+      ? versions.find(({ spec }) => spec !== undefined && (existing === undefined || !isSameSpec(spec, existing)))
+      : versions.find(({ generation }) => generation === to);
+  if (target === undefined) {
+    const kept = versions.map(({ generation }) => generation).join(", ");
+    const reason =
+      to === undefined ? "has no version with another content" : `has no version ${to}; those that are kept: ${kept}`;
+    return { outcome: "absent", reason };
+  }
+  if (target.spec === undefined) {
+    const reason = `was deleted with version ${target.generation}; to have that again, delete it`;
+    return { outcome: "absent", reason };
+  }
+  return writeRule(draft, { namespace, name, spec: target.spec }, context, target.generation);
+}
+
+/** False when there is no such rule. Its versions stay. */
+export function removeLaneRule(draft: CatalogDraft, key: string, context: LaneRuleContext): boolean {
+  const existing = draft.get("laneRule", key);
+  if (existing === undefined) return false;
+  laneRuleNames(draft).delete(laneTargetKey(existing.namespace, existing));
+  const previous = lastGeneration(draft, key);
+  const { generation } = countUp(draft, "laneRule", key, false, context.generationSeen(key));
+  draft.delete("laneRule", key);
+  keepVersion(draft, key, { generation, previous, atMs: draft.nowMs, by: draft.by, action: "deleted" });
+  return true;
+}
+
+/** The versions of a rule that are kept, newest first; also of a rule that was deleted. */
+export function laneVersions(reader: CatalogDraft | ReadonlyCatalogTables, key: string): LaneVersion[] {
+  const versions: LaneVersion[] = [];
+  let generation = counterOf(reader, `laneRule/${key}`)?.generation ?? 0;
+  while (generation > 0) {
+    const version = versionOf(reader, laneVersionKey(key, generation));
+    if (version === undefined) break;
+    versions.push(version);
+    generation = version.previous;
+  }
+  return versions;
+}
+
+/** Per draft, so that a file of thousands of rules looks through them once. */
+const namesByDraft = new WeakMap<CatalogDraft, Map<string, string>>();
+
+/** Names of the rules in a draft by `laneTargetKey`. */
+export function laneRuleNames(draft: CatalogDraft): Map<string, string> {
+  let names = namesByDraft.get(draft);
+  if (names !== undefined) return names;
+  names = new Map();
+  for (const key of draft.keys("laneRule")) {
+    const rule = draft.get("laneRule", key);
+    if (rule !== undefined) names.set(laneTargetKey(rule.namespace, rule), rule.name);
+  }
+  namesByDraft.set(draft, names);
+  return names;
+}
+
+function writeRule(
+  draft: CatalogDraft,
+  { namespace, name, spec }: { readonly namespace: string; readonly name: string; readonly spec: LaneRuleSpec },
+  context: LaneRuleContext,
+  contentOf: number | undefined,
+): Declared<LaneRuleRecord> {
+  const key = qualifiedName(namespace, name);
+  const existing = draft.get("laneRule", key);
+  if (existing !== undefined && isSameSpec(existing, spec)) return { outcome: "unchanged", record: existing };
+  const refusal = existing === undefined ? refuseNew(draft, namespace, spec) : refuseChange(existing, spec);
+  if (refusal !== undefined) return { outcome: "conflict", ...refusal };
+  if (existing === undefined) declareNamespace(draft, namespace, {}, context.namespaceDefaults);
+  const previous = lastGeneration(draft, key);
+  const { generation } = countUp(draft, "laneRule", key, existing === undefined, context.generationSeen(key));
+  const { nowMs, by } = draft;
+  const record: LaneRuleRecord = {
+    namespace,
+    name,
+    ...laneRuleSpecOf(spec),
+    generation,
+    createdMs: existing?.createdMs ?? nowMs,
+    createdBy: existing?.createdBy ?? by,
+    changedMs: nowMs,
+    changedBy: by,
+  };
+  laneRuleNames(draft).set(laneTargetKey(namespace, spec), name);
+  draft.put("laneRule", key, record);
+  const outcome = existing === undefined ? "created" : "configured";
+  keepVersion(draft, key, {
+    generation,
+    previous,
+    atMs: nowMs,
+    by,
+    ...(contentOf === undefined ? { action: outcome } : { action: "rolled back", contentOf }),
+    spec: laneRuleSpecOf(spec),
+  });
+  return { outcome, record };
+}
+
+type Refusal = { readonly path: string; readonly reason: string };
+
+function refuseNew(draft: CatalogDraft, namespace: string, spec: LaneRuleSpec): Refusal | undefined {
+  const { rulesMax } = laneRuleCounts;
+  if (draft.count("laneRule") >= rulesMax) return tooMany("lane rules", rulesMax);
+  const other = laneRuleNames(draft).get(laneTargetKey(namespace, spec));
+  if (other === undefined) return undefined;
+  const reason = `is for ${targetText(spec)}, for which LaneRule ${namespace}/${other} decides already; change that one, or delete it first`;
+  return { path: "spec.topic", reason };
+}
+
+function refuseChange(existing: LaneRuleRecord, spec: LaneRuleSpec): Refusal | undefined {
+  if (existing.topic === spec.topic && existing.group === spec.group) return undefined;
+  const path = existing.topic === spec.topic ? "spec.group" : "spec.topic";
+  const reason = `is for ${targetText(existing)} and cannot become one for ${targetText(spec)}; use another name, or delete it first`;
+  return { path, reason };
+}
+
+/** "topic "orders", group "billing"". */
+export function targetText({ topic, group }: Pick<LaneRuleSpec, "topic" | "group">): string {
+  return `topic "${topic}", ${group === "" ? "every group" : `group "${group}"`}`;
+}
+
+function isSameSpec(a: LaneRuleSpec, b: LaneRuleSpec): boolean {
+  return JSON.stringify(laneRuleSpecOf(a)) === JSON.stringify(laneRuleSpecOf(b));
+}
+
+function keepVersion(draft: CatalogDraft, key: string, version: LaneVersion): void {
+  draft.put("laneVersion", laneVersionKey(key, version.generation), version);
+  const kept = laneVersions(draft, key);
+  for (const { generation } of kept.slice(laneRuleCounts.versionsMax)) {
+    draft.delete("laneVersion", laneVersionKey(key, generation));
+  }
+}
+
+/** Generation of the newest version, 0 when there is none. */
+function lastGeneration(draft: CatalogDraft, key: string): number {
+  return laneVersions(draft, key)[0]?.generation ?? 0;
+}
+
+function counterOf(reader: CatalogDraft | ReadonlyCatalogTables, key: string) {
+  return "get" in reader ? reader.get("counter", key) : reader.counter.get(key);
+}
+
+function versionOf(reader: CatalogDraft | ReadonlyCatalogTables, key: string) {
+  return "get" in reader ? reader.get("laneVersion", key) : reader.laneVersion.get(key);
+}

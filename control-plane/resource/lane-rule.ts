@@ -1,0 +1,70 @@
+import type { LaneClause, LaneRule, WhenEmpty } from "../../proto/lane/lane-rule.ts";
+
+/** What people say about a lane rule. Always whole: what is left out of a manifest has its default, not its old value. */
+export interface LaneRuleSpec {
+  /** Name of a topic in the rule's namespace, which need not exist yet. */
+  readonly topic: string;
+  /** Name of a consumer group in the rule's namespace; "": every group that has no rule of its own for the topic. */
+  readonly group: string;
+  readonly clauses: readonly LaneClause[];
+  readonly whenEmpty: WhenEmpty;
+}
+
+/** A lane rule as the control plane keeps it. */
+export interface LaneRuleRecord extends LaneRuleSpec {
+  readonly namespace: string;
+  readonly name: string;
+  /** Rises with every change, across deletions; brokers never replace a newer rule by an older one. */
+  readonly generation: number;
+  /** Wall clock. */
+  readonly createdMs: number;
+  readonly createdBy: string;
+  readonly changedMs: number;
+  readonly changedBy: string;
+}
+
+/** One change of a lane rule, kept after it: what `popmesh history` tells and `popmesh rollback` goes back to. */
+export interface LaneVersion {
+  /** That the rule had from then on; of a deletion the one that brokers withdraw it with. */
+  readonly generation: number;
+  /** Generation of the version before; 0: there is none, or it is not kept any more. */
+  readonly previous: number;
+  /** Wall clock. */
+  readonly atMs: number;
+  readonly by: string;
+  readonly action: "created" | "configured" | "deleted" | "rolled back";
+  /** Of a rollback: the generation whose content it is. */
+  readonly contentOf?: number;
+  /** Undefined: deleted. */
+  readonly spec?: LaneRuleSpec;
+}
+
+export const laneRuleCounts = {
+  /** Rules in all namespaces together. */
+  rulesMax: 10_000,
+  /** Versions kept of each rule. */
+  versionsMax: 100,
+} as const;
+
+/** The shortest time after which a lane without a consumer may spill: less would move messages at every pause of a consumer. */
+export const spillAfterMsMin = 100;
+
+/** Key of a version among all versions of all rules. */
+export function laneVersionKey(ruleKey: string, generation: number): string {
+  return `${ruleKey}@${generation}`;
+}
+
+/** What a rule is for, as a key: no two rules of a namespace may have the same. */
+export function laneTargetKey(namespace: string, { topic, group }: Pick<LaneRuleSpec, "topic" | "group">): string {
+  return `${namespace}/${topic}/${group}`;
+}
+
+/** The spec alone of anything that has one, its fields in a fixed order. */
+export function laneRuleSpecOf({ topic, group, clauses, whenEmpty }: LaneRuleSpec): LaneRuleSpec {
+  return { topic, group, clauses, whenEmpty };
+}
+
+/** The part of a spec that brokers classify by. */
+export function laneRuleOf({ clauses, whenEmpty }: LaneRuleSpec): LaneRule {
+  return { clauses, whenEmpty };
+}

@@ -1,0 +1,68 @@
+import { popmesh } from "#codec/popmesh-v1";
+import type { LaneOrder, LaneRuleAtBroker } from "../../control-plane/operation/lane-order.ts";
+import { Code } from "../../proto/code.ts";
+import { FrameKind } from "../../proto/frame/frame.ts";
+import { ScriptedBroker, type ScriptedRequest } from "./scripted-broker.ts";
+
+/** The lane rules of a broker as its operator calls tell them, over the real frame port; nothing is classified by them. */
+export class LaneRuleBroker {
+  readonly rules = new Map<string, LaneRuleAtBroker & Pick<LaneOrder, "rule">>();
+  /** Every call, in order: "lane.list", "lane.rule default/canary 3", "lane.rule default/canary 4 withdrawn". */
+  readonly calls: string[] = [];
+  /** What it refuses rules with; undefined: it takes them. */
+  refusal: string | undefined;
+  /** False: it says nothing any more. */
+  answers = true;
+  readonly #name: string;
+  #broker = new ScriptedBroker();
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  get port(): number {
+    return this.#broker.port;
+  }
+
+  /** Starts, or starts again at the same port with the rules it had. */
+  async start(): Promise<void> {
+    const { port } = this.#broker;
+    this.#broker = new ScriptedBroker();
+    this.#broker.welcome = { ...this.#broker.welcome, brokerName: this.#name };
+    this.#broker.onRequest = (request) => this.#serve(request);
+    await this.#broker.start(port);
+  }
+
+  stop(): Promise<void> {
+    return this.#broker.stop();
+  }
+
+  #serve(request: ScriptedRequest): void {
+    if (request.kind !== FrameKind.Operate || !this.answers) return;
+    const { method, arguments: text } = popmesh.v1.OperateRequest.decode(request.body);
+    if (method === "lane.list") {
+      this.calls.push(method);
+      this.#answer(request, { rules: [...this.rules.values()] });
+      return;
+    }
+    const order = JSON.parse(text) as LaneOrder;
+    const { topic, group, name, generation, rule, opening } = order;
+    this.calls.push(`${method} ${name} ${generation}${rule === null ? " withdrawn" : ""}`);
+    if (this.refusal !== undefined) {
+      this.#broker.fail(request, Code.BadRequest, this.refusal);
+      return;
+    }
+    const key = `${topic} ${group}`;
+    const at = this.rules.get(key);
+    const incarnation = opening?.incarnation ?? 0;
+    const isOld = at?.name === name && at.generation >= generation && at.incarnation >= incarnation;
+    if (rule === null) this.rules.delete(key);
+    else if (!isOld) this.rules.set(key, { topic, group, name, generation, incarnation, rule });
+    this.#answer(request, {});
+  }
+
+  #answer(request: ScriptedRequest, result: object): void {
+    const body = popmesh.v1.OperateAnswer.encode({ result: JSON.stringify(result) }).finish();
+    this.#broker.answer(request, body);
+  }
+}
