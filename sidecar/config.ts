@@ -1,3 +1,4 @@
+import { laneNameProblem } from "../proto/lane/lane-rule.ts";
 import {
   address,
   bytes,
@@ -13,14 +14,14 @@ import {
   toggle,
 } from "../proto/runtime/settings.ts";
 import { refuseNamespace } from "./filter/resource-name.ts";
-import { baseLane, isLaneName } from "./lane/lane.ts";
+import { baseLane } from "./lane/lane.ts";
 
 const table = {
   listen: address("where applications connect", "127.0.0.1:8081"),
   admin: address("admin port", "127.0.0.1:15000"),
   controlPlane: address("xDS port of the control plane", "127.0.0.1:18000"),
   dataDir: text("directory for the last good configuration and the certificate", "./.popmesh/sidecar"),
-  lane: text("lane of the application behind this sidecar", baseLane),
+  lane: text("lane of the application behind this sidecar; also POPMESH_LANE", baseLane),
   namespace: text("namespace of clients that name none", "default"),
   tls: choice("TLS beside cleartext on the application port", "auto", ["auto", "off"]),
   tlsCertificate: text("certificate chain file, PEM; empty: a self-signed one is made", ""),
@@ -44,11 +45,10 @@ export type { HostAndPort };
 
 /** Reads flags, environment (`POPMESH_SIDECAR_*`) and config file. Throws `SettingsError` naming every mistake. */
 export function readSidecarConfig(argv: readonly string[], environment = process.env): SidecarConfig {
-  const config = readSettings("sidecar", table, { argv, environment });
+  const config = readSettings("sidecar", table, { argv, environment: withLane(environment) });
   const mistakes: string[] = [];
-  if (!isLaneName(config.lane)) {
-    mistakes.push(`--lane: "${config.lane}" is no lane name: small letters, digits and "-", up to 63`);
-  }
+  const laneProblem = laneNameProblem(config.lane);
+  if (laneProblem !== undefined) mistakes.push(`--lane: "${config.lane}" is no lane: its name ${laneProblem}`);
   const refusal = refuseNamespace(config.namespace);
   if (refusal !== undefined) mistakes.push(`--namespace: ${refusal.message}`);
   if ((config.tlsCertificate === "") !== (config.tlsKey === "")) {
@@ -57,6 +57,12 @@ export function readSidecarConfig(argv: readonly string[], environment = process
   if (config.drainServe > config.drainTotal) mistakes.push("--drain-serve is longer than --drain-total");
   if (mistakes.length > 0) throw new SettingsError("sidecar", mistakes);
   return config;
+}
+
+/** A deployment sets one short variable per workload; the sidecar's own one is the more particular of the two. */
+function withLane(environment: typeof process.env): typeof process.env {
+  const { POPMESH_LANE: lane, POPMESH_SIDECAR_LANE: own } = environment;
+  return lane === undefined || own !== undefined ? environment : { ...environment, POPMESH_SIDECAR_LANE: lane };
 }
 
 /** The settings as text for `--help`. */

@@ -14,6 +14,8 @@ import { DeadlineFilter } from "./filter/deadline.ts";
 import { FilterChain } from "./filter/filter-chain.ts";
 import { Router } from "./filter/router.ts";
 import { ValidationFilter } from "./filter/validation.ts";
+import { LaneMarks } from "./lane/lane-marks.ts";
+import { TraceLanes } from "./lane/trace-lanes.ts";
 import { AutoRenewal } from "./listener/auto-renewal.ts";
 import { CallEntry } from "./listener/call-entry.ts";
 import { ClientSessions } from "./listener/client-session.ts";
@@ -119,6 +121,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   const producers = new LiveProducers();
   const recovery = new OrphanRecovery(producers, log, metrics);
   const stalls = new StallWatch(clock, metrics);
+  const traces = new TraceLanes(clock);
   let port = config.listen.port;
   const service = messagingService({
     entry: new CallEntry(chain, sessions, clock, config.namespace),
@@ -127,6 +130,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     renewal,
     producers,
     stalls,
+    lanes: new LaneMarks(config.lane, traces),
     log,
     metrics,
     defaultNamespace: config.namespace,
@@ -165,6 +169,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     "Calls that wait for configuration.",
     () => onDemand.waiterCount,
   );
+  metrics.gaugeOf("popmesh_sidecar_trace_lanes", "Traces whose lane is remembered.", () => traces.count);
   metrics.gaugeOf("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());
 
   const timers: Timer[] = [];

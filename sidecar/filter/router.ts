@@ -4,7 +4,7 @@ import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
-import { laneMarkOf, receivingLaneOf } from "../lane/lane.ts";
+import { receivingLaneOf } from "../lane/lane.ts";
 import { BroadcastInstances } from "../route/broadcast-instance.ts";
 import type { ConfigurationOnDemand, Found } from "../route/configuration-on-demand.ts";
 import { segmentOfMessageGroup } from "../route/message-group-placement.ts";
@@ -39,6 +39,8 @@ export interface SendOrder {
   /** "" for none. */
   readonly messageGroup: string;
   readonly bornHost: string;
+  /** Lane that all of them are marked with. */
+  readonly laneMark: string;
 }
 
 /** A receive as it leaves the listener. */
@@ -140,7 +142,7 @@ export class Router {
   }
 
   send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
-    call.lane = laneMarkOf(this.#instanceLane);
+    call.lane = order.laneMark;
     const clusterNames = writableClusters(route, order.messageGroup);
     const endpoint = this.#clusters.pickForSend(clusterNames);
     if (endpoint === undefined) {

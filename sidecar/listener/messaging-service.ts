@@ -1,6 +1,7 @@
 import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Router } from "../filter/router.ts";
+import type { LaneMarks } from "../lane/lane-marks.ts";
 import type { GroupPolicy } from "../route/topic-route.ts";
 import type { OwnAddress } from "../route/topic-route-view.ts";
 import { AckMessageMethod } from "./ack-message.ts";
@@ -33,6 +34,7 @@ export interface MessagingServiceDeps {
   readonly renewal: AutoRenewal;
   readonly producers: LiveProducers;
   readonly stalls: StallWatch;
+  readonly lanes: LaneMarks;
   readonly log: Log;
   readonly metrics: MetricRegistry;
   readonly defaultNamespace: string;
@@ -49,14 +51,14 @@ export interface MessagingService {
 }
 
 export function messagingService(deps: MessagingServiceDeps): MessagingService {
-  const { entry, router, sessions, renewal, producers, stalls, log, metrics, own } = deps;
-  const receive = new ReceiveMessageMethod(entry, router, renewal, stalls, log, metrics);
+  const { entry, router, sessions, renewal, producers, stalls, lanes, log, metrics, own } = deps;
+  const receive = new ReceiveMessageMethod(entry, router, renewal, stalls, lanes, log, metrics);
   const telemetry = new TelemetryMethod({ ...deps, clock: entry.clock });
   return {
     receive,
     telemetry,
     methods: [
-      new SendMessageMethod(entry, router, producers),
+      new SendMessageMethod(entry, router, producers, lanes),
       receive,
       new AckMessageMethod(entry, router, renewal),
       new ChangeInvisibleDurationMethod(entry, router, renewal),

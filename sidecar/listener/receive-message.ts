@@ -15,6 +15,7 @@ import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import { plainName, type Refusal } from "../filter/resource-name.ts";
 import type { ReceiveOrder, Router } from "../filter/router.ts";
+import type { LaneMarks } from "../lane/lane-marks.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { Delivery, UpstreamReceiveAnswer } from "../upstream/upstream.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
@@ -61,6 +62,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   readonly #router: Router;
   readonly #renewal: AutoRenewal;
   readonly #stalls: StallWatch;
+  readonly #lanes: LaneMarks;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #reader = new ReceiveMessageReader();
@@ -72,6 +74,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
     router: Router,
     renewal: AutoRenewal,
     stalls: StallWatch,
+    lanes: LaneMarks,
     log: Log,
     metrics: MetricRegistry,
   ) {
@@ -79,6 +82,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
     this.#router = router;
     this.#renewal = renewal;
     this.#stalls = stalls;
+    this.#lanes = lanes;
     this.#clock = entry.clock;
     this.#log = log;
     this.#deliveredMessages = metrics.counter(
@@ -244,9 +248,10 @@ export class ReceiveMessageMethod implements GrpcMethod {
     });
   }
 
-  /** A message has left for the client. */
+  /** A message has left for the client; it is the one in `scan`. */
   noteDelivered(poll: Poll, delivery: Delivery): void {
     this.#deliveredMessages.add();
+    this.#lanes.noteDelivered(scan, delivery.lane);
     if (!poll.autoRenew || poll.group === undefined) return;
     const brokerName = receiptBrokerName(delivery.receipt);
     if (brokerName === undefined) return;

@@ -5,6 +5,7 @@ import type { Clock } from "../../proto/runtime/clock.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import type { Router } from "../filter/router.ts";
+import type { LaneMarks } from "../lane/lane-marks.ts";
 import { MessageType } from "../route/route-match.ts";
 import type { TopicRoute } from "../route/topic-route.ts";
 import type { UpstreamSendAnswer } from "../upstream/upstream.ts";
@@ -37,14 +38,16 @@ export class SendMessageMethod implements GrpcMethod {
   readonly #entry: CallEntry;
   readonly #router: Router;
   readonly #producers: LiveProducers;
+  readonly #lanes: LaneMarks;
   readonly #clock: Clock;
   readonly #scan = new SendMessageScan();
   readonly #response = new SendMessageResponseWriter();
   readonly #copyResponse = (into: Buffer, at: number): void => this.#response.copyTo(into, at);
 
-  constructor(entry: CallEntry, router: Router, producers: LiveProducers) {
+  constructor(entry: CallEntry, router: Router, producers: LiveProducers, lanes: LaneMarks) {
     this.#entry = entry;
     this.#producers = producers;
+    this.#lanes = lanes;
     this.#router = router;
     this.#clock = entry.clock;
   }
@@ -110,6 +113,11 @@ export class SendMessageMethod implements GrpcMethod {
       this.#refuse(server, call, refusal.code, refusal.message);
       return;
     }
+    const mark = this.#lanes.of(scan.messages, scan.messageCount);
+    if (!mark.ok) {
+      this.#refuse(server, call, Code.BadRequest, mark.message);
+      return;
+    }
     const messageIdEnds: number[] = [];
     const ticket: SendTicket = { server, call, messageIds: copyMessageIds(scan, messageIdEnds), messageIdEnds };
     const messages: Uint8Array[] = [];
@@ -121,9 +129,8 @@ export class SendMessageMethod implements GrpcMethod {
     const messageGroup = first.text(first.messageGroupStart, first.messageGroupEnd);
     // Before it is stored, so that the broker finds somebody to ask.
     if (first.messageType === MessageType.Transaction) this.#noteProducer(call, route.ref.name);
-    this.#router.send(call, route, { messages, messageGroup, bornHost: call.remoteAddress }, (answer) =>
-      this.#answer(ticket, answer),
-    );
+    const order = { messages, messageGroup, bornHost: call.remoteAddress, laneMark: mark.lane };
+    this.#router.send(call, route, order, (answer) => this.#answer(ticket, answer));
   }
 
   #answer(ticket: SendTicket, answer: UpstreamSendAnswer): void {

@@ -28,6 +28,7 @@ interface Stored {
   readonly offset: number;
   readonly tag: string;
   readonly bornHost: string;
+  readonly laneMark: string;
   readonly storeMs: number;
 }
 
@@ -133,8 +134,8 @@ export class FakeUpstream implements Upstream {
     const recallHandles: string[] = [];
     for (const bytes of messages) {
       scanMessage(bytes, 0, bytes.length, scan);
-      const { bornHost } = request;
-      const stored = { bytes, tag: scan.text(scan.tagStart, scan.tagEnd), bornHost, storeMs: Date.now() };
+      const { bornHost, laneMark } = request;
+      const stored = { bytes, tag: scan.text(scan.tagStart, scan.tagEnd), bornHost, laneMark, storeMs: Date.now() };
       if (scan.messageType === transactional) {
         const transactionId = `${this.brokerName}.t${this.halves.size + 1}`;
         this.halves.set(transactionId, { topic: request.topic.name, stored, end: "open" });
@@ -289,7 +290,7 @@ export class FakeUpstream implements Upstream {
     if (half === undefined) throw new Error(`no transaction ${transactionId}`);
     const { topic, stored } = half;
     const { storeMs, bornHost } = stored;
-    this.onOrphan?.({ topic, transactionId, message: Buffer.from(stored.bytes), storeMs, bornHost, lane: "base" });
+    this.onOrphan?.({ topic, transactionId, message: Buffer.from(stored.bytes), storeMs, bornHost, lane: stored.laneMark });
   }
 
   close(): Promise<void> {
@@ -326,7 +327,7 @@ export class FakeUpstream implements Upstream {
         attempt: lease.attempts,
         storeMs: message.storeMs,
         bornHost: message.bornHost,
-        lane: "base",
+        lane: message.laneMark,
         deadLetter: undefined,
       });
     }

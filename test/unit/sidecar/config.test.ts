@@ -19,9 +19,15 @@ describe("settings of the sidecar", () => {
     assert.deepEqual([config.lane, config.namespace], ["blue", "team"]);
   });
 
+  it("takes the lane of the workload from POPMESH_LANE, unless it is told its own", () => {
+    assert.equal(readSidecarConfig([], { POPMESH_LANE: "canary" }).lane, "canary");
+    assert.equal(readSidecarConfig([], { POPMESH_LANE: "canary", POPMESH_SIDECAR_LANE: "blue" }).lane, "blue");
+    assert.equal(readSidecarConfig(["--lane", "green"], { POPMESH_LANE: "canary" }).lane, "green");
+  });
+
   it("names every mistake and where it was made", () => {
     for (const [argv, pattern] of [
-      [["--lane", "Not A Lane"], /--lane: "Not A Lane" is no lane name/],
+      [["--lane", "Not A Lane"], /--lane: "Not A Lane" is no lane: its name/],
       [["--namespace", "a/b"], /--namespace: namespace "a\/b" has a character other than/],
       [["--tls-key", "k.pem"], /--tls-certificate and --tls-key belong together/],
       [["--drain-serve", "30s"], /--drain-serve is longer than --drain-total/],

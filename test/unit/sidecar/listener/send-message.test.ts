@@ -51,6 +51,38 @@ describe("SendMessage", () => {
     assert.deepEqual(forwarded?.messages[0], Buffer.from(apache.rocketmq.v2.Message.encode(sent).finish()));
   });
 
+  it("is marked by what the application says, and refuses what is no lane", async () => {
+    const client = mesh.client();
+    const send = (userProperties: Record<string, string>) =>
+      client.call("SendMessage", { messages: [message("orders", "x", {}, { userProperties })] });
+    assert.equal((await send({ "x-popmesh-lane": "canary" })).status?.code, Code.Ok);
+    assert.equal(mesh.upstream().sends.at(-1)?.laneMark, "canary");
+    assert.equal((await send({ baggage: "k=v,popmesh-lane=blue" })).status?.code, Code.Ok);
+    assert.equal(mesh.upstream().sends.at(-1)?.laneMark, "blue");
+    const count = mesh.upstream().sends.length;
+    const { status } = await send({ "x-popmesh-lane": "no lane" });
+    assert.equal(status?.code, Code.BadRequest);
+    assert.match(status?.message ?? "", /x-popmesh-lane is "no lane"/);
+    assert.equal(mesh.upstream().sends.length, count);
+  });
+
+  it("marks what is sent in the trace of a delivered message with that one's lane (L11)", async () => {
+    mesh.plane.setTopic("default/traced", { brokers: ["broker-a"] });
+    const client = mesh.client();
+    const traceparent = (span: string) => `00-4bf92f3577b34da6a3ce929d0e0e4736-${span}-01`;
+    const send = (lane: Record<string, string>, span: string) =>
+      client.call("SendMessage", {
+        messages: [message("traced", "x", {}, { userProperties: { ...lane, traceparent: traceparent(span) } })],
+      });
+    await send({}, "00f067aa0ba902b7");
+    assert.equal(mesh.upstream().sends.at(-1)?.laneMark, "base", "nothing was delivered yet");
+    await send({ "x-popmesh-lane": "canary" }, "00f067aa0ba902b7");
+    const { messages } = await client.receive(receiveRequest("traced", "billing", { batchSize: 2 }));
+    assert.equal(messages.length, 2);
+    await send({}, "b7ad6b7169203331");
+    assert.equal(mesh.upstream().sends.at(-1)?.laneMark, "canary");
+  });
+
   it("[6] takes a body of 4 MiB with its properties; one byte more is told so and is no gRPC error", async () => {
     const client = mesh.client();
     const largest = message(

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { apache } from "#codec/rocketmq-v2";
+import { MessageScan, scanMessage } from "../../../../proto/codec/message-scan.ts";
+import { isLaneName, receivingLaneOf } from "../../../../sidecar/lane/lane.ts";
+import { LaneMarks } from "../../../../sidecar/lane/lane-marks.ts";
+import { TraceLanes } from "../../../../sidecar/lane/trace-lanes.ts";
+import { ManualClock } from "../../../support/manual-clock.ts";
+
+const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const otherSpan = "00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-00";
+const otherTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+type Properties = Readonly<Record<string, string>>;
+
+function scanned(userProperties: Properties, traceContext?: string): MessageScan {
+  const system = { messageId: "m", ...(traceContext === undefined ? {} : { traceContext }) };
+  const bytes = apache.rocketmq.v2.Message.encode({ userProperties, systemProperties: system }).finish();
+  const scan = new MessageScan();
+  scanMessage(Buffer.from(bytes), 0, bytes.length, scan);
+  return scan;
+}
+
+describe("the lane mark of a message", () => {
+  let marks: LaneMarks;
+  beforeEach(() => {
+    marks = new LaneMarks("blue", new TraceLanes(new ManualClock()));
+  });
+
+  const laneOf = (...messages: MessageScan[]): string => {
+    const mark = marks.of(messages, messages.length);
+    return mark.ok ? mark.lane : `refused: ${mark.message}`;
+  };
+
+  it("is the lane of the instance where it says nothing", () => {
+    assert.equal(laneOf(scanned({})), "blue");
+    assert.equal(laneOf(scanned({ user: "42", "x-popmesh-lame": "canary", traceparent })), "blue");
+    assert.equal(receivingLaneOf("canary"), "canary");
+  });
+
+  it("is the same object for all that say nothing: nothing is allocated", () => {
+    const message = [scanned({ user: "42" })];
+    assert.equal(marks.of(message, 1), marks.of(message, 1));
+  });
+
+  it("is what its property says, then its baggage, then its trace", () => {
+    marks.noteDelivered(scanned({ traceparent }), "green");
+    const all = { "x-popmesh-lane": "canary", baggage: "popmesh-lane=red", traceparent: otherSpan };
+    assert.equal(laneOf(scanned(all)), "canary");
+    const { "x-popmesh-lane": _, ...rest } = all;
+    assert.equal(laneOf(scanned(rest)), "red");
+    assert.equal(laneOf(scanned({ traceparent: otherSpan })), "green");
+    assert.equal(laneOf(scanned({ traceparent: otherTrace })), "blue");
+  });
+
+  it("of a trace is found by the system property too, on both ends (F16)", () => {
+    marks.noteDelivered(scanned({}, traceparent), "canary");
+    assert.equal(laneOf(scanned({}, otherSpan)), "canary");
+    assert.equal(laneOf(scanned({ traceparent: otherSpan })), "canary");
+    assert.equal(laneOf(scanned({ traceparent: "garbage" }, otherSpan)), "canary");
+    assert.equal(laneOf(scanned({}, "an id of another tracer")), "blue");
+  });
+
+  it("may be base by word, but base is not remembered", () => {
+    assert.equal(laneOf(scanned({ "x-popmesh-lane": "base" })), "base");
+    marks.noteDelivered(scanned({ traceparent }), "base");
+    marks.noteDelivered(scanned({ traceparent }), "");
+    assert.equal(laneOf(scanned({ traceparent })), "blue");
+  });
+
+  it("is refused when it is no name of a lane, with the property and why", () => {
+    assert.match(
+      laneOf(scanned({ "x-popmesh-lane": "no lane" })),
+      /^refused: the property x-popmesh-lane is "no lane", /,
+    );
+    assert.match(laneOf(scanned({ "x-popmesh-lane": "" })), /is "", and the name of a lane is empty/);
+  });
+
+  it("is not taken from baggage that names none", () => {
+    for (const baggage of ["popmesh-lane=no lane", "popmesh-lane=", "popmesh-lane", "%%%", "a=b"]) {
+      assert.equal(laneOf(scanned({ baggage })), "blue", baggage);
+    }
+  });
+
+  it("is one for all messages of a request: what some say counts for those that say nothing", () => {
+    const said = scanned({ "x-popmesh-lane": "canary" });
+    const inBaggage = scanned({ baggage: "popmesh-lane=red" });
+    assert.equal(laneOf(scanned({}), said, inBaggage), "canary");
+    assert.equal(laneOf(inBaggage, said), "canary");
+    assert.equal(laneOf(scanned({}), inBaggage), "red");
+    assert.match(
+      laneOf(said, scanned({ "x-popmesh-lane": "red" })),
+      /name lane "canary" and lane "red"; send them apart/,
+    );
+  });
+
+  it("has a name like a DNS label", () => {
+    for (const name of ["base", "a", "canary-2", "x".repeat(63)]) assert.equal(isLaneName(name), true, name);
+    for (const name of ["", "-a", "a-", "a b", "ä", "x".repeat(64)]) assert.equal(isLaneName(name), false, name);
+  });
+});
