@@ -2,6 +2,7 @@ import { type Clock, sleep } from "../proto/runtime/clock.ts";
 import type { Log } from "../proto/runtime/log.ts";
 import type { AdmissionFilter } from "./filter/admission.ts";
 import type { GrpcServer } from "./listener/http2/server.ts";
+import type { LaneConsumers } from "./listener/lane-consumers.ts";
 import type { MessagingService } from "./listener/messaging-service.ts";
 
 export interface DrainSubject {
@@ -10,6 +11,8 @@ export interface DrainSubject {
   readonly server: GrpcServer;
   readonly admission: AdmissionFilter;
   readonly service: MessagingService;
+  /** Undefined in the base lane. */
+  readonly consumers: LaneConsumers | undefined;
   /** How long everything but receives is served. */
   readonly serveMs: number;
   /** When the drain is over at the latest. */
@@ -32,6 +35,8 @@ export async function drain(subject: DrainSubject): Promise<void> {
   log.info({ connections: server.connectionCount, calls: server.callCount }, "draining");
   admission.drain();
   service.receive.endAll();
+  // The lane may go on elsewhere at once; what is out here is still settled by its receipts.
+  subject.consumers?.close();
 
   let quietSinceMs = startedMs;
   while (elapsedMs() < subject.serveMs) {

@@ -14,12 +14,14 @@ import { DeadlineFilter } from "./filter/deadline.ts";
 import { FilterChain } from "./filter/filter-chain.ts";
 import { Router } from "./filter/router.ts";
 import { ValidationFilter } from "./filter/validation.ts";
+import { baseLane } from "./lane/lane.ts";
 import { LaneMarks } from "./lane/lane-marks.ts";
 import { TraceLanes } from "./lane/trace-lanes.ts";
 import { AutoRenewal } from "./listener/auto-renewal.ts";
 import { CallEntry } from "./listener/call-entry.ts";
 import { ClientSessions } from "./listener/client-session.ts";
 import { GrpcServer, type TlsMaterial } from "./listener/http2/server.ts";
+import { LaneConsumers } from "./listener/lane-consumers.ts";
 import { LiveProducers } from "./listener/live-producers.ts";
 import { messagingService } from "./listener/messaging-service.ts";
 import { OrphanRecovery } from "./listener/orphan-recovery.ts";
@@ -122,6 +124,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   const recovery = new OrphanRecovery(producers, log, metrics);
   const stalls = new StallWatch(clock, metrics);
   const traces = new TraceLanes(clock);
+  const consumers = config.lane === baseLane ? undefined : new LaneConsumers();
   let port = config.listen.port;
   const service = messagingService({
     entry: new CallEntry(chain, sessions, clock, config.namespace),
@@ -131,6 +134,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     producers,
     stalls,
     lanes: new LaneMarks(config.lane, traces),
+    consumers,
     log,
     metrics,
     defaultNamespace: config.namespace,
@@ -159,7 +163,9 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   sessions.onGone = (session) => {
     renewal.releaseAll(session);
     producers.update(session, true);
+    consumers?.forget(session);
   };
+  if (consumers !== undefined) consumers.onChange = (all) => clusters.announceConsumers(all);
   producers.onChange = (topic, isLive) => clusters.announceProducer(topic, isLive);
   clusters.onOrphan = (orphan) => recovery.recover(orphan);
   metrics.gaugeOf("popmesh_sidecar_clients", "Clients known.", () => sessions.count);
@@ -193,7 +199,16 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   const stop = async (): Promise<void> => {
     if (!isDraining) {
       isDraining = true;
-      await drain({ clock, log, server, admission, service, serveMs: config.drainServe, totalMs: config.drainTotal });
+      await drain({
+        clock,
+        log,
+        server,
+        admission,
+        service,
+        consumers,
+        serveMs: config.drainServe,
+        totalMs: config.drainTotal,
+      });
     }
     await end();
   };

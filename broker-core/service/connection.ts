@@ -10,6 +10,7 @@ import { serveChange } from "./change.ts";
 import { serveEndTransaction } from "./end-transaction.ts";
 import { type HandedOut, handBack } from "./handed-out.ts";
 import { serveHello } from "./hello.ts";
+import { serveLanePresence } from "./lane-presence.ts";
 import { serveLiteSync } from "./lite-sync.ts";
 import { serveOpenGroup } from "./open-group.ts";
 import { serveOpenTopic } from "./open-topic.ts";
@@ -120,6 +121,9 @@ export class Connection implements FrameConnectionHandler {
       case FrameKind.Producers:
         serveProducers(core, this, bytes, start, end);
         return;
+      case FrameKind.LanePresence:
+        serveLanePresence(core, this, bytes, start, end);
+        return;
       case FrameKind.Ping:
         this.frames.writer.write(FrameKind.Ping | answerBit, Code.Ok, correlation, nothing);
         return;
@@ -205,6 +209,7 @@ export class Connection implements FrameConnectionHandler {
       core.receives.close(ticket);
     }
     core.producers.forget(this);
+    core.presences.forget(this);
     for (const { handedOut } of this.#untaken.splice(0)) this.handBack(handedOut);
     this.#onClosed(this);
     core.diagnostics.debug({ sidecar: this.sidecarId, address: this.frames.remoteAddress, reason }, "sidecar left");

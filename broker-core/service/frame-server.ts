@@ -10,6 +10,7 @@ import { answerHandOut, failAnswer, releaseAnswer } from "./answer.ts";
 import { AnswerGate } from "./answer-gate.ts";
 import { ColdLane, nothingIsCold, type PlaceReader } from "./cold-lane.ts";
 import { Connection } from "./connection.ts";
+import { type LanePresence, LanePresences } from "./lane-presences.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
 import { PullTable } from "./pull-table.ts";
 import type { ReceiveTable } from "./receive-table.ts";
@@ -29,6 +30,8 @@ export interface FrameServerOptions {
   /** Names this run of the process: below 2^53. */
   readonly runId: number;
   readonly windows?: Windows;
+  /** Told who is there in lanes, and who is gone; left out: nobody is. Repeated for those who stay. */
+  readonly onPresence?: (presence: LanePresence, isThere: boolean, now: Now) => void;
   /** Reads old parts of the log off the event loop; left out: the log is in memory. */
   readonly readAhead?: PlaceReader;
 }
@@ -84,6 +87,10 @@ export class FrameServer {
       ),
       receives,
       producers: options.producers,
+      presences: new LanePresences((presence, isThere) => {
+        options.onPresence?.(presence, isThere, now());
+        core.timer.touched();
+      }),
       pulls: new PullTable(port, clock, coldLane),
       coldLane,
       timer: new StateTimer(clock, port, now),
@@ -103,6 +110,11 @@ export class FrameServer {
     };
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(readInPlace(socket)));
     this.#server.maxConnections = connectionsMax;
+    options.metrics.gaugeOf(
+      "popmesh_broker_lane_consumers",
+      "Lanes of groups and topics in which a sidecar has consumers.",
+      () => core.presences.count,
+    );
     const waitingCold = "Receives and pulls of old messages that wait for the disk or their turn.";
     options.metrics.gaugeOf("popmesh_broker_cold_reads_waiting", waitingCold, () => coldLane.count);
     options.metrics.gaugeOf("popmesh_broker_parked_receives", "Receives that wait for messages.", () => receives.count);
@@ -188,6 +200,7 @@ export class FrameServer {
     this.#nextSweepMs = nowMs + sweepMs;
     // This process slept, not the peers: what they sent meanwhile is read before the next sweep.
     if (latenessMs > sweepLatenessMsMax) return;
+    this.#core.presences.expire(nowMs);
     for (const connection of this.#connections) connection.sweep(nowMs);
   }
 }

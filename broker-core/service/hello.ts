@@ -1,6 +1,13 @@
 import { popmesh } from "#codec/popmesh-v1";
 import { Code } from "../../proto/code.ts";
-import { answerBit, FrameKind, frameBytesMax, frameVersionMax, frameVersionMin } from "../../proto/frame/frame.ts";
+import {
+  answerBit,
+  Feature,
+  FrameKind,
+  frameBytesMax,
+  frameVersionMax,
+  frameVersionMin,
+} from "../../proto/frame/frame.ts";
 import type { Connection } from "./connection.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -42,6 +49,7 @@ export function serveHello(
     receiveWindow: core.windows.receives,
     byteWindow: core.windows.requestBytes,
     frameBytesMax,
+    features: [Feature.LanePresence],
   }).finish();
   connection.frames.writer.write(FrameKind.Hello | answerBit, Code.Ok, correlation, welcome);
   if (core.isDraining) connection.goAway();

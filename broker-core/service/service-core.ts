@@ -4,6 +4,7 @@ import type { BrokerPort, Now } from "../broker-port.ts";
 import type { LogWriter } from "../commit-log/log.ts";
 import type { AnswerGate } from "./answer-gate.ts";
 import type { ColdLane } from "./cold-lane.ts";
+import type { LanePresences } from "./lane-presences.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
 import type { PullTable } from "./pull-table.ts";
 import type { ReceiveTable } from "./receive-table.ts";
@@ -28,6 +29,7 @@ export interface ServiceCore {
   readonly durable: AnswerGate;
   readonly receives: ReceiveTable;
   readonly producers: ProducerDirectory;
+  readonly presences: LanePresences;
   readonly pulls: PullTable;
   readonly coldLane: ColdLane;
   readonly timer: StateTimer;

@@ -49,8 +49,13 @@ export const FrameKind = {
   Offset: 26,
   /** An operator's question or order: a method by name, arguments and result as JSON. */
   Operate: 30,
+  /** The sidecar says which consumers are there in its lane; not answered, and said only to peers with the feature. */
+  LanePresence: 31,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
+
+/** What a broker names in its Welcome where it takes more than its version says. */
+export const Feature = { LanePresence: "lane-presence" } as const;
 
 /** Bit 7 of the kind marks an answer. */
 export const answerBit = 0x80;

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import { fullJitter, type Randomness } from "../../proto/runtime/randomness.ts";
-import type { FailureReach, OrphanedTransaction, Upstream } from "../upstream/upstream.ts";
+import type { FailureReach, LaneConsumer, OrphanedTransaction, Upstream } from "../upstream/upstream.ts";
 import { type CircuitLimits, defaultCircuitLimits, PlaceLimit, RetryBudget } from "./circuit-limits.ts";
 import { brokerNameOf, type ClusterSnapshot, clusterNameOf, type EndpointSnapshot } from "./cluster-snapshot.ts";
 import { Endpoint, endpointAddress } from "./endpoint.ts";
@@ -52,6 +52,7 @@ export class ClusterManager {
   readonly #fraction: () => number;
   /** Topics with live producers here. */
   readonly #produced = new Set<string>();
+  #consumers: readonly LaneConsumer[] = [];
   #returnTimer: Timer | undefined;
   #isClosed = false;
   /** Called when a broker asks about an open transaction. False: there is no live producer of its topic. */
@@ -157,6 +158,14 @@ export class ClusterManager {
     }
   }
 
+  /** Tells every broker, also those that come later, which consumers are there in this sidecar's lane. */
+  announceConsumers(consumers: readonly LaneConsumer[]): void {
+    this.#consumers = consumers;
+    for (const endpoints of this.#clusters.values()) {
+      for (const { upstream } of endpoints) upstream.announceConsumers(consumers);
+    }
+  }
+
   /** Asks whether a receive may go to the broker now; see `ReceiveAdmission`. */
   admitReceive(
     endpoint: Endpoint,
@@ -192,6 +201,7 @@ export class ClusterManager {
   #newEndpoint(cluster: string, at: EndpointSnapshot): Endpoint {
     const upstream = this.#deps.createUpstream(brokerNameOf(cluster), at);
     for (const topic of this.#produced) upstream.announceProducer(topic, true);
+    if (this.#consumers.length > 0) upstream.announceConsumers(this.#consumers);
     upstream.onOrphan = (orphan) => {
       // The question crossed our last word on it, or got lost in a newer process of the broker: it is said again.
       if (!this.onOrphan(orphan)) upstream.announceProducer(orphan.topic, false);

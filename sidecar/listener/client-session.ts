@@ -49,6 +49,8 @@ export class ClientSession {
   readonly clientId: string;
   readonly firstSeenMs: number;
   lastSeenMs: number;
+  /** False of a client that is served but not remembered: each of its calls has a session of its own. */
+  isKept = false;
   /** A number of enum ClientType; 0 until the client says. */
   clientType = 0;
   /** A number of enum Language; 0 until the client says. */
@@ -136,7 +138,8 @@ export class ClientSessions {
     let session = this.#sessions.get(clientId);
     if (session === undefined) {
       session = new ClientSession(clientId, nowMs);
-      if (this.#sessions.size < sessionsMax) this.#sessions.set(clientId, session);
+      session.isKept = this.#sessions.size < sessionsMax;
+      if (session.isKept) this.#sessions.set(clientId, session);
     }
     session.lastSeenMs = nowMs;
     return session;

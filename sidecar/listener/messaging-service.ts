@@ -13,6 +13,7 @@ import { endTransaction } from "./end-transaction.ts";
 import { forwardToDeadLetterQueue } from "./forward-to-dead-letter-queue.ts";
 import { heartbeat } from "./heartbeat.ts";
 import type { GrpcMethod } from "./http2/grpc-method.ts";
+import type { LaneConsumers } from "./lane-consumers.ts";
 import type { LiveProducers } from "./live-producers.ts";
 import { notifyClientTermination } from "./notify-client-termination.ts";
 import { getOffset, queryOffset, updateOffset } from "./offset-methods.ts";
@@ -35,6 +36,8 @@ export interface MessagingServiceDeps {
   readonly producers: LiveProducers;
   readonly stalls: StallWatch;
   readonly lanes: LaneMarks;
+  /** Undefined in the base lane, whose consumers nobody has to know. */
+  readonly consumers: LaneConsumers | undefined;
   readonly log: Log;
   readonly metrics: MetricRegistry;
   readonly defaultNamespace: string;
@@ -51,8 +54,8 @@ export interface MessagingService {
 }
 
 export function messagingService(deps: MessagingServiceDeps): MessagingService {
-  const { entry, router, sessions, renewal, producers, stalls, lanes, log, metrics, own } = deps;
-  const receive = new ReceiveMessageMethod(entry, router, renewal, stalls, lanes, log, metrics);
+  const { entry, router, sessions, renewal, producers, stalls, lanes, consumers, log, metrics, own } = deps;
+  const receive = new ReceiveMessageMethod(entry, router, renewal, stalls, lanes, consumers, log, metrics);
   const telemetry = new TelemetryMethod({ ...deps, clock: entry.clock });
   return {
     receive,
@@ -69,7 +72,7 @@ export function messagingService(deps: MessagingServiceDeps): MessagingService {
       ),
       unaryMethod(entry, queryAssignment(router, own)),
       unaryMethod(entry, heartbeat(sessions)),
-      unaryMethod(entry, notifyClientTermination(sessions, renewal, producers)),
+      unaryMethod(entry, notifyClientTermination(sessions, renewal, producers, consumers)),
       unaryMethod(entry, forwardToDeadLetterQueue(router, sessions, renewal)),
       unaryMethod(entry, endTransaction(router)),
       unaryMethod(entry, recallMessage(router)),

@@ -3,6 +3,7 @@ import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
 import type { ClientSessions } from "./client-session.ts";
+import type { LaneConsumers } from "./lane-consumers.ts";
 import type { LiveProducers } from "./live-producers.ts";
 import type { UnaryService } from "./unary-method.ts";
 
@@ -23,6 +24,7 @@ export function notifyClientTermination(
   sessions: ClientSessions,
   renewal: AutoRenewal,
   producers: LiveProducers,
+  consumers: LaneConsumers | undefined,
 ): UnaryService<
   apache.rocketmq.v2.NotifyClientTerminationRequest,
   apache.rocketmq.v2.INotifyClientTerminationResponse
@@ -39,6 +41,7 @@ export function notifyClientTermination(
         for (const poll of [...session.polls]) poll.end();
         renewal.releaseAll(session);
         producers.update(session, true);
+        consumers?.forget(session);
         sessions.forget(session);
       }
       reply(Code.Ok, "OK", { status: { code: Code.Ok, message: "OK" } });

@@ -22,6 +22,7 @@ import type { AutoRenewal } from "./auto-renewal.ts";
 import type { CallEntry } from "./call-entry.ts";
 import type { ClientSession, OpenPoll } from "./client-session.ts";
 import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import type { LaneConsumers } from "./lane-consumers.ts";
 import { tooManyRequestsDelayMs, writeStatus } from "./local-answer.ts";
 import { methodPath } from "./method-path.ts";
 import { batchOf, invisibleMsOf, longPollMsMax, pollMsOf, refuseFilter } from "./receive-check.ts";
@@ -63,6 +64,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   readonly #renewal: AutoRenewal;
   readonly #stalls: StallWatch;
   readonly #lanes: LaneMarks;
+  readonly #consumers: LaneConsumers | undefined;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #reader = new ReceiveMessageReader();
@@ -75,6 +77,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
     renewal: AutoRenewal,
     stalls: StallWatch,
     lanes: LaneMarks,
+    consumers: LaneConsumers | undefined,
     log: Log,
     metrics: MetricRegistry,
   ) {
@@ -83,6 +86,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
     this.#renewal = renewal;
     this.#stalls = stalls;
     this.#lanes = lanes;
+    this.#consumers = consumers;
     this.#clock = entry.clock;
     this.#log = log;
     this.#deliveredMessages = metrics.counter(
@@ -189,6 +193,9 @@ export class ReceiveMessageMethod implements GrpcMethod {
     poll.invisibleMs = order.invisibleMs;
     const cancel = this.#router.receive(call, route, group, { ...order, waitMs }, (answer) => {
       poll.cancel = undefined;
+      if (answer.ok && server.isOpen && !poll.isEnding) {
+        this.#consumers?.noteReceived(poll.session, group.ref.name, route.ref.name);
+      }
       this.#onAnswer(poll, answer, issuedMs);
     });
     // The answer may have come already.

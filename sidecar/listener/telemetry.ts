@@ -12,6 +12,7 @@ import type { GroupPolicy } from "../route/topic-route.ts";
 import { clientIdOf } from "./call-entry.ts";
 import type { ClientSession, ClientSessions, CommandStream } from "./client-session.ts";
 import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import type { LaneConsumers } from "./lane-consumers.ts";
 import type { LiveProducers } from "./live-producers.ts";
 import { methodPath } from "./method-path.ts";
 import { refuseSettings } from "./settings-check.ts";
@@ -46,6 +47,7 @@ export interface TelemetryDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly producers: LiveProducers;
+  readonly consumers: LaneConsumers | undefined;
   readonly defaultNamespace: string;
   /** Of a group about which the control plane says nothing. */
   readonly defaultPolicy: (name: string) => GroupPolicy;
@@ -218,6 +220,7 @@ class TelemetryStream implements CommandStream {
       session.stream = undefined;
       session.lastSeenMs = this.#deps.clock.monotonicMs();
       this.#deps.producers.update(session);
+      this.#deps.consumers?.forget(session);
     }
   }
 

@@ -30,6 +30,11 @@ export interface Upstream {
    * open transactions. The driver keeps it and tells it on every new connection.
    */
   announceProducer(topic: string, isLive: boolean): void;
+  /**
+   * Says which consumers are there behind this sidecar, in its lane: all of them, each time. The driver keeps it, tells it on every
+   * new connection, and repeats it as often as the broker needs it. Brokers without lanes are not told.
+   */
+  announceConsumers(consumers: readonly LaneConsumer[]): void;
   /** Called when the broker asks about an open transaction. Nothing is answered: a producer ends it, or it is asked again. */
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
   /** Says to which lite topics of a topic of type LITE a client subscribes. May be repeated. */
@@ -40,6 +45,14 @@ export interface Upstream {
   offset(request: UpstreamOffset, deadlineMs: number, done: (answer: UpstreamOffsetAnswer) => void): void;
   /** Waits for open requests up to `graceMs`, then closes. */
   close(graceMs: number): Promise<void>;
+}
+
+/** A group that consumes a topic here. */
+export interface LaneConsumer {
+  /** "<namespace>/<group>", as in `GroupRef.name`. */
+  readonly group: string;
+  /** "<namespace>/<topic>". */
+  readonly topic: string;
 }
 
 /** A topic as a driver must know it before first use. From the TopicRoute of the control plane. */

@@ -2,6 +2,7 @@ import { Code } from "../../proto/code.ts";
 import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
 import type {
   Delivery,
+  LaneConsumer,
   OrphanedTransaction,
   Upstream,
   UpstreamAck,
@@ -82,6 +83,8 @@ export class FakeUpstream implements Upstream {
   /** Loses the connection over that many recalls, then works again. */
   recallFailures = 0;
   readonly announced: [topic: string, isLive: boolean][] = [];
+  /** What it was told of consumers, each time "group topic" of all. */
+  readonly consumers: string[][] = [];
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
   /** Holds the answers of receives back; see `releaseReceives`. */
   holdReceives = false;
@@ -280,6 +283,10 @@ export class FakeUpstream implements Upstream {
     setImmediate(() => done(answer));
   }
 
+  announceConsumers(consumers: readonly LaneConsumer[]): void {
+    this.consumers.push(consumers.map(({ group, topic }) => `${group} ${topic}`));
+  }
+
   announceProducer(topic: string, isLive: boolean): void {
     this.announced.push([topic, isLive]);
   }
@@ -290,7 +297,14 @@ export class FakeUpstream implements Upstream {
     if (half === undefined) throw new Error(`no transaction ${transactionId}`);
     const { topic, stored } = half;
     const { storeMs, bornHost } = stored;
-    this.onOrphan?.({ topic, transactionId, message: Buffer.from(stored.bytes), storeMs, bornHost, lane: stored.laneMark });
+    this.onOrphan?.({
+      topic,
+      transactionId,
+      message: Buffer.from(stored.bytes),
+      storeMs,
+      bornHost,
+      lane: stored.laneMark,
+    });
   }
 
   close(): Promise<void> {

@@ -3,6 +3,7 @@ import { popmesh } from "#codec/popmesh-v1";
 import { BrokerState } from "../../broker-core/broker-state.ts";
 import { nothingIsCold, type PlaceReader } from "../../broker-core/service/cold-lane.ts";
 import { FrameServer } from "../../broker-core/service/frame-server.ts";
+import type { LanePresence } from "../../broker-core/service/lane-presences.ts";
 import { ProducerDirectory } from "../../broker-core/service/producer-directory.ts";
 import { ReceiveTable } from "../../broker-core/service/receive-table.ts";
 import { defaultWindows, type Windows } from "../../broker-core/service/window.ts";
@@ -31,6 +32,8 @@ export class ServiceFixture {
   readonly state: BrokerState;
   readonly server: FrameServer;
   port = 0;
+  /** What the state machine is told of who is there in lanes. */
+  readonly presences: { readonly presence: LanePresence; readonly isThere: boolean }[] = [];
   readonly #clients: RawSidecar[] = [];
 
   constructor(
@@ -50,6 +53,7 @@ export class ServiceFixture {
     this.server = new FrameServer(receives, {
       ...{ port: this.state, log: this.log, clock, diagnostics: silentLog, metrics: this.metrics },
       ...{ brokerName: "broker-a", runId: 7, windows: { ...defaultWindows, ...windows }, producers, readAhead },
+      onPresence: (presence, isThere) => this.presences.push({ presence, isThere }),
     });
   }
 

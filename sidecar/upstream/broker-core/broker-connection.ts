@@ -47,6 +47,8 @@ export class BrokerConnection implements FrameConnectionHandler {
   /** Monotonic time of the Welcome; undefined before. */
   welcomedMs: number | undefined;
   isGoingAway = false;
+  /** What the broker takes beyond its version, as its Welcome says. */
+  peerFeatures: readonly string[] = [];
   /** Credits in use: given back by the broker's answers, never by a deadline. */
   requestsInUse = 0;
   receivesInUse = 0;
@@ -153,6 +155,7 @@ export class BrokerConnection implements FrameConnectionHandler {
       return;
     }
     this.welcomedMs = this.#clock.monotonicMs();
+    this.peerFeatures = welcome.features;
     this.#setWindows(welcome.requestWindow, welcome.receiveWindow, welcome.byteWindow);
     this.#owner.onWelcome(this);
   }

@@ -5,6 +5,7 @@ import { FrameKind, frameBytesMax, frameHeaderBytes } from "../../../proto/frame
 import type { Clock } from "../../../proto/runtime/clock.ts";
 import type {
   FailureReach,
+  LaneConsumer,
   OrphanedTransaction,
   Upstream,
   UpstreamAck,
@@ -25,6 +26,7 @@ import type {
   UpstreamSendAnswer,
   UpstreamTransactionEnd,
 } from "../upstream.ts";
+import { Announcer } from "./announcer.ts";
 import { type AnyAnswer, failure, nothingReceived, readAnswer } from "./answer-reader.ts";
 import type { BrokerConnection } from "./broker-connection.ts";
 import { CallState, CallTable } from "./call-table.ts";
@@ -33,7 +35,6 @@ import { DeadlineWatch } from "./deadline-watch.ts";
 import { deadlineTickMs } from "./deadline-wheel.ts";
 import { type AnyOpening, forgetUnknownName, isOpening, NameOpener, type NamesOf, readOpening } from "./name-opener.ts";
 import { type BrokerCoreLimits, PendingCalls } from "./pending-calls.ts";
-import { ProducerAnnouncer } from "./producer-announcer.ts";
 import { type EncodedRequest, giveBackCredit, noRoom, withinTime, writeRequest } from "./request-frame.ts";
 import { type WaitQueue, WaitQueues } from "./wait-queue.ts";
 
@@ -64,7 +65,7 @@ export class BrokerCoreUpstream implements Upstream {
   readonly #calls: CallTable;
   readonly #deadlines: DeadlineWatch;
   readonly #names: NameOpener;
-  readonly #producers: ProducerAnnouncer;
+  readonly #announcer: Announcer;
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
   readonly #queues: WaitQueues;
   #openRequests = 0;
@@ -79,7 +80,7 @@ export class BrokerCoreUpstream implements Upstream {
     this.#limits = options.limits;
     this.#clock = clock;
     this.#pending = new PendingCalls(options.limits);
-    this.#producers = new ProducerAnnouncer(clock);
+    this.#announcer = new Announcer(clock, options.hello.lane);
     const deadlines = new DeadlineWatch(clock, (slot) => this.#expired(slot));
     this.#deadlines = deadlines;
     this.#calls = new CallTable((capacity) => deadlines.grow(capacity));
@@ -157,7 +158,11 @@ export class BrokerCoreUpstream implements Upstream {
   }
 
   announceProducer(topic: string, isLive: boolean): void {
-    this.#producers.announce(topic, isLive);
+    this.#announcer.producers.announce(topic, isLive);
+  }
+
+  announceConsumers(consumers: readonly LaneConsumer[]): void {
+    this.#announcer.consumers.announce(consumers);
   }
 
   syncLite(request: UpstreamLiteSync, deadlineMs: number, done: Done<UpstreamDone>): void {
@@ -436,13 +441,13 @@ export class BrokerCoreUpstream implements Upstream {
   // ---- The connection comes and goes ----
 
   #ready(connection: BrokerConnection): void {
-    this.#producers.connected(connection);
+    this.#announcer.connected(connection);
     for (const slot of this.#waitingSlots()) this.#deadlines.arm(slot, this.#calls.deadlinesMs[slot]!);
     this.#pump(connection);
   }
 
   #unready(why: "broken" | "going away"): void {
-    this.#producers.disconnected();
+    this.#announcer.disconnected();
     if (why === "broken") this.#failWaiting(this.#connector.trouble);
     else for (const slot of this.#waitingSlots()) this.#armWaiting(slot);
   }

@@ -23,7 +23,7 @@ describe("The frame server", () => {
       const welcome = v1.Welcome.decode(answer.body);
       assert.deepEqual([welcome.version, welcome.brokerName, welcome.runId], [1, "broker-a", 7]);
       assert.ok(welcome.requestWindow > 0 && welcome.receiveWindow > 0 && welcome.byteWindow >= frameBytesMax);
-      assert.deepEqual(welcome.features, [], "features it does not know are not named back");
+      assert.deepEqual(welcome.features, ["lane-presence"], "features it does not know are not named back");
     });
 
     it("skips fields it does not know", async () => {

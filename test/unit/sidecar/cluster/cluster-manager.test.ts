@@ -5,7 +5,7 @@ import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts
 import { ClusterManager, outcomeOf } from "../../../../sidecar/cluster/cluster-manager.ts";
 import type { EndpointHealth, EndpointSnapshot } from "../../../../sidecar/cluster/cluster-snapshot.ts";
 import type { Endpoint } from "../../../../sidecar/cluster/endpoint.ts";
-import type { Upstream } from "../../../../sidecar/upstream/upstream.ts";
+import type { LaneConsumer, Upstream } from "../../../../sidecar/upstream/upstream.ts";
 import { ManualClock, settle } from "../../../support/manual-clock.ts";
 
 /** An upstream that only shows how loaded and how well it is. */
@@ -35,6 +35,10 @@ class ShownUpstream implements Upstream {
   readonly announced: [topic: string, isLive: boolean][] = [];
   announceProducer(topic: string, isLive: boolean): void {
     this.announced.push([topic, isLive]);
+  }
+  readonly consumers: (readonly LaneConsumer[])[] = [];
+  announceConsumers(consumers: readonly LaneConsumer[]): void {
+    this.consumers.push(consumers);
   }
   onOrphan: Upstream["onOrphan"];
   close(graceMs: number): Promise<void> {
