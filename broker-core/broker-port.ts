@@ -47,10 +47,11 @@ export interface BrokerPort {
   /** Says to which lite topics of a parent topic a consumer subscribes; its receives of the parent are answered from those. */
   syncLite(call: LiteSync, now: Now): LiteSynced;
   /**
-   * A sidecar says of the consumers behind it whether any is there in a lane of a group. It keeps a lane live whose consumers are busy,
-   * and ends one at once whose consumers are gone; it never makes one live: only a receive does (F18).
+   * Sidecars say whether any consumer is there in a lane of a group ("<namespace>/<group>", "<namespace>/<topic>"; what is not known here
+   * is passed over). It keeps a lane live whose consumers are busy, and ends one at once whose consumers are gone; it never makes
+   * one live: only a receive does (F18). May be repeated, and is: the lane may have come since.
    */
-  lanePresence(groupId: number, topicId: number, lane: string, isThere: boolean, now: Now): void;
+  lanePresence(group: string, topic: string, lane: string, isThere: boolean, now: Now): void;
   /** Reads a queue from an offset on; grants no lease and changes nothing. */
   pull(call: PullCall): Pulled;
   /** An offset of a queue, or a group's offset in it. */

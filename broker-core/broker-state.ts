@@ -175,33 +175,26 @@ export class BrokerState implements BrokerPort {
     this.#leaseEnds = new LeaseEnds(this.#tables, this.#burier, (of) => this.#woken.add(of));
     this.#settler = new Settler(this.#tables, this.#journal, this.#burier, sealer);
     const wake = (subscription: Subscription): void => this.#woken.add(subscription);
-    this.#receiver = new Receiver(
-      this.#tables,
-      log,
-      this.#journal,
-      this.#burier,
-      sealer,
-      sink,
-      {
-        inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
-        groupStart: options.groupStart ?? "end",
-      },
-      wake,
-    );
+    const receiving = {
+      inFlightMaxDefault: options.inFlightMaxDefault ?? inFlightMaxDefault,
+      groupStart: options.groupStart ?? ("end" as const),
+    };
+    this.#receiver = new Receiver(this.#tables, log, this.#journal, this.#burier, sealer, sink, receiving, wake);
     this.#keeper = new LaneKeeper(this.#tables, this.#journal, wake, (lane, now) => this.#receiver.release(lane, now));
     this.#receiver.keeper = this.#keeper;
     this.#lite = new LiteReceiver(this.#tables, log, this.#journal, this.#opener, this.#receiver, sink);
     this.#receiver.lite = this.#lite;
     this.#puller = new Puller(this.#tables, log, this.#journal, this.#receiver);
+    const openTopic = (opening: TopicOpening, now: Now): Opened => this.openTopic(opening, now);
     this.#operations = new Operations([
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
       groupAdoption(this.#tables, this.#journal),
-      ...laneRuleOperations(this.#tables, log, this.#journal, (topic, now) =>
+      ...laneRuleOperations(this.#tables, log, this.#journal, openTopic, (topic, now) =>
         this.#keeper.ruled(topic, this.#receiver, now),
       ),
       ...deadLetterOperations(this.#tables, log, this.#journal, wake),
-      ...topicTransfer(this.#tables, log, this.#sender, (opening, now) => this.openTopic(opening, now)),
+      ...topicTransfer(this.#tables, log, this.#sender, openTopic),
       ...(options.lookUps?.(this.#tables) ?? []),
     ]);
   }
@@ -352,8 +345,8 @@ export class BrokerState implements BrokerPort {
     return this.#lite.sync(call, now);
   }
 
-  lanePresence(groupId: number, topicId: number, lane: string, isThere: boolean, now: Now): void {
-    const found = this.#tables.subscription(groupId, topicId)?.lanes?.byName(lane);
+  lanePresence(group: string, topic: string, lane: string, isThere: boolean, now: Now): void {
+    const found = this.#tables.subscriptionOf(group, topic)?.lanes?.byName(lane);
     if (found !== undefined) this.#keeper.presence(found, isThere, now);
     this.#keeper.advance(now);
     this.#serveWoken(now);

@@ -67,4 +67,10 @@ export class BrokerTables {
   subscription(groupId: number, topicId: number): Subscription | undefined {
     return this.topics.byId(topicId)?.subscriptions.get(groupId);
   }
+
+  /** The same by names; what is not known here has none. */
+  subscriptionOf(groupName: string, topicName: string): Subscription | undefined {
+    const group = this.groups.byName(groupName);
+    return group === undefined ? undefined : this.topics.byName(topicName)?.subscriptions.get(group.id);
+  }
 }

@@ -24,8 +24,9 @@ export interface ParkedReceives {
 
 /**
  * Decides when lanes are spilled, resumed and closed (L3, L4), and writes that down. A lane is live while a receive in it waits, or one
- * began or ended less than `afterMs` ago: by what consumers do, never by what somebody says of them (F18). That is a hint of the
- * run: after a start everybody has that time again.
+ * began or ended less than `afterMs` ago, or, once it is live, while a sidecar says that its consumer is there: by what
+ * consumers do, never by what somebody says of them alone (F18). That is a hint of the run: after a start everybody has that
+ * time again.
  */
 export class LaneKeeper {
   readonly #tables: BrokerTables;
@@ -94,11 +95,10 @@ export class LaneKeeper {
 
   /** What the sidecar says of its consumers. That they are there keeps a lane live and makes none; that they are gone counts. */
   presence(lane: SubscriptionLane, isThere: boolean, now: Now): void {
-    if (!isThere) {
-      lane.seenMs = Number.NEGATIVE_INFINITY;
-      lane.wasLeft = false;
-    }
-    if (isThere && !lane.isSpilled) lane.seenMs = now.monotonicMs;
+    if (isThere && (lane.isPresent || lane.isSpilled)) return;
+    lane.isPresent = isThere;
+    lane.seenMs = isThere ? now.monotonicMs : Number.NEGATIVE_INFINITY;
+    if (!isThere) lane.wasLeft = false;
     this.#nextMs = Number.NEGATIVE_INFINITY;
   }
 
@@ -154,7 +154,7 @@ export class LaneKeeper {
   #look(subscription: Subscription, lane: SubscriptionLane, now: Now): number {
     if (lane.wasLeft) lane.seenMs = now.monotonicMs;
     lane.wasLeft = false;
-    if (lane.isSpilled || lane.waitHead !== none) return Number.POSITIVE_INFINITY;
+    if (lane.isSpilled || lane.isPresent || lane.waitHead !== none) return Number.POSITIVE_INFINITY;
     const dueMs = this.#spillsAt(lane);
     if (dueMs > now.monotonicMs) return dueMs;
     try {

@@ -3,7 +3,7 @@ import { Code } from "../../proto/code.ts";
 import { LaneRuleFault } from "../../proto/lane/lane-classifier.ts";
 import type { LaneRule } from "../../proto/lane/lane-rule.ts";
 import { shadowedClauses } from "../../proto/lane/lane-shadow.ts";
-import { type Now, noPosition, type Operated } from "../broker-port.ts";
+import { type Now, noPosition, type Opened, type Operated, type TopicOpening } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
@@ -31,22 +31,37 @@ const order = z.strictObject({
   name: text(1),
   /** Generation: higher than that of the rule before. */
   number: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+  /** The topic as the control plane has it: nobody may have used it here yet. Left out: it must be known. */
+  opening: z
+    .strictObject({
+      incarnation: z.number().int(),
+      messageTypes: z.number().int(),
+      queueCount: z.number().int(),
+    })
+    .optional(),
   /** Read on its own, so that what is wrong with it is told by clause; null: no rule from now on. */
   rule: z.unknown(),
 });
 
 /**
- * `lane.rule { topic, group?, name, number, rule }`: a lane rule comes into force for the messages of a topic from now on; with `rule`
+ * `lane.rule { topic, group?, name, number, rule, opening? }`: a lane rule comes into force for the messages of a topic from now on; with `rule`
  * null it goes. Set again as it is, nothing happens. `lane.list { topic? }`: the rules in force.
  */
 export function laneRuleOperations(
   tables: BrokerTables,
   log: LogReader,
   journal: Journal,
+  openTopic: (opening: TopicOpening, now: Now) => Opened,
   onRuled: (topic: Topic, now: Now) => void,
 ): Operation[] {
   return [
-    operation("lane.rule", order, (wanted, now) => setRule(tables, journal, onRuled, wanted, now)),
+    operation("lane.rule", order, (wanted, now) => {
+      if (wanted.opening !== undefined && wanted.rule !== null) {
+        const opened = openTopic({ name: wanted.topic, ...wanted.opening }, now);
+        if (!opened.ok) return { ...opened, message: `lane.rule: ${opened.message}` };
+      }
+      return setRule(tables, journal, onRuled, wanted, now);
+    }),
     operation("lane.list", z.strictObject({ topic: z.string().optional() }), ({ topic }) => list(tables, topic)),
     laneExplain(tables, log),
   ];
@@ -136,7 +151,9 @@ function list(tables: BrokerTables, only: string | undefined): Operated {
     if (topic === undefined || (only !== undefined && topic.name !== only)) return [];
     const inForce = rules.current.rules.map(({ group, name, number, rule }) => ({ group, name, number, rule }));
     const kept = { ruleSets: rules.sets.length, outcomes: rules.outcomeCount };
-    return [{ topic: topic.name, since: rules.current.position, rules: inForce, ...kept }];
+    return [
+      { topic: topic.name, incarnation: topic.incarnation, since: rules.current.position, rules: inForce, ...kept },
+    ];
   });
   return { ok: true, result: { topics }, position: noPosition };
 }

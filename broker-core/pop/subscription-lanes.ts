@@ -27,6 +27,8 @@ export class SubscriptionLane extends LaneCursor {
   seenMs = Number.NEGATIVE_INFINITY;
   /** A receive was taken out of the lane since the last look at it. As above. */
   wasLeft = false;
+  /** A sidecar says that a consumer of the lane is there, busy perhaps. As above. */
+  isPresent = false;
 
   constructor(
     lane: string,

@@ -10,7 +10,7 @@ import { answerHandOut, failAnswer, releaseAnswer } from "./answer.ts";
 import { AnswerGate } from "./answer-gate.ts";
 import { ColdLane, nothingIsCold, type PlaceReader } from "./cold-lane.ts";
 import { Connection } from "./connection.ts";
-import { type LanePresence, LanePresences } from "./lane-presences.ts";
+import { LanePresences } from "./lane-presences.ts";
 import type { ProducerDirectory } from "./producer-directory.ts";
 import { PullTable } from "./pull-table.ts";
 import type { ReceiveTable } from "./receive-table.ts";
@@ -30,8 +30,6 @@ export interface FrameServerOptions {
   /** Names this run of the process: below 2^53. */
   readonly runId: number;
   readonly windows?: Windows;
-  /** Told who is there in lanes, and who is gone; left out: nobody is. Repeated for those who stay. */
-  readonly onPresence?: (presence: LanePresence, isThere: boolean, now: Now) => void;
   /** Reads old parts of the log off the event loop; left out: the log is in memory. */
   readonly readAhead?: PlaceReader;
 }
@@ -87,8 +85,8 @@ export class FrameServer {
       ),
       receives,
       producers: options.producers,
-      presences: new LanePresences((presence, isThere) => {
-        options.onPresence?.(presence, isThere, now());
+      presences: new LanePresences(({ group, topic, lane }, isThere) => {
+        port.lanePresence(group, topic, lane, isThere, now());
         core.timer.touched();
       }),
       pulls: new PullTable(port, clock, coldLane),

@@ -76,7 +76,7 @@ export function removeLaneRule(draft: CatalogDraft, key: string, context: LaneRu
   if (existing === undefined) return false;
   laneRuleNames(draft).delete(laneTargetKey(existing.namespace, existing));
   const previous = lastGeneration(draft, key);
-  const { generation } = countUp(draft, "laneRule", key, false, context.generationSeen(key));
+  const generation = nextGeneration(draft, key, existing, context);
   draft.delete("laneRule", key);
   keepVersion(draft, key, { generation, previous, atMs: draft.nowMs, by: draft.by, action: "deleted" });
   return true;
@@ -124,7 +124,7 @@ function writeRule(
   if (refusal !== undefined) return { outcome: "conflict", ...refusal };
   if (existing === undefined) declareNamespace(draft, namespace, {}, context.namespaceDefaults);
   const previous = lastGeneration(draft, key);
-  const { generation } = countUp(draft, "laneRule", key, existing === undefined, context.generationSeen(key));
+  const generation = nextGeneration(draft, key, { namespace, ...spec }, context);
   const { nowMs, by } = draft;
   const record: LaneRuleRecord = {
     namespace,
@@ -166,6 +166,24 @@ function refuseChange(existing: LaneRuleRecord, spec: LaneRuleSpec): Refusal | u
   const path = existing.topic === spec.topic ? "spec.group" : "spec.topic";
   const reason = `is for ${targetText(existing)} and cannot become one for ${targetText(spec)}; use another name, or delete it first`;
   return { path, reason };
+}
+
+/**
+ * Higher than any of a rule of this name, and of a rule for this topic and group, by which brokers tell newer from older: another
+ * rule may have been there before.
+ */
+function nextGeneration(
+  draft: CatalogDraft,
+  key: string,
+  target: Pick<LaneRuleRecord, "namespace" | "topic" | "group">,
+  context: LaneRuleContext,
+): number {
+  const targetKey = `laneTarget/${laneTargetKey(target.namespace, target)}`;
+  const atTarget = draft.get("counter", targetKey)?.generation ?? 0;
+  const isNew = draft.get("laneRule", key) === undefined;
+  const { generation } = countUp(draft, "laneRule", key, isNew, Math.max(atTarget, context.generationSeen(key)));
+  draft.put("counter", targetKey, { incarnation: 0, generation });
+  return generation;
 }
 
 /** "topic "orders", group "billing"". */

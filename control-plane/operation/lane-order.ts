@@ -12,8 +12,8 @@ export interface LaneOrder {
   readonly group: string;
   /** "<namespace>/<rule>". */
   readonly name: string;
-  /** A broker that has this one or a newer one of the same name does nothing. */
-  readonly generation: number;
+  /** Generation: higher than that of every rule before for this topic and group. A broker that has it does nothing. */
+  readonly number: number;
   /** Null: withdrawn. */
   readonly rule: LaneRule | null;
   /** The topic as the control plane has it: nobody may have used it there yet. Not of a withdrawal. */
@@ -28,6 +28,22 @@ export interface LaneRuleAtBroker {
   readonly generation: number;
   /** Of the topic that it is for. */
   readonly incarnation: number;
+}
+
+/** Result of the operator call `lane.list`, as far as it is read here. */
+export interface LaneList {
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly incarnation: number;
+    readonly rules: readonly { readonly group: string; readonly name: string; readonly number: number }[];
+  }[];
+}
+
+/** The rules of a list, one by one. */
+export function rulesInList({ topics }: LaneList): LaneRuleAtBroker[] {
+  return topics.flatMap(({ topic, incarnation, rules }) =>
+    rules.map(({ group, name, number: generation }) => ({ topic, group, name, generation, incarnation })),
+  );
 }
 
 /** Rules of one broker by `brokerTargetKey`. */
@@ -65,7 +81,7 @@ export function laneOrdersFor(broker: string, tables: ReadonlyCatalogTables, has
     // The deletion counted up; a rule that is for something else now was deleted before.
     const generation = tables.counter.get(`laneRule/${at.name}`)?.generation;
     if (generation === undefined || generation <= at.generation) foreign.push(at);
-    else withdrawals.push({ topic: at.topic, group: at.group, name: at.name, generation, rule: null });
+    else withdrawals.push({ topic: at.topic, group: at.group, name: at.name, number: generation, rule: null });
   }
   const rules: LaneOrder[] = [];
   for (const rule of tables.laneRule.values()) {
@@ -84,7 +100,7 @@ function orderOf(rule: LaneRuleRecord, topic: TopicRecord): LaneOrder {
   return {
     ...targetOf(rule),
     name: qualifiedName(rule.namespace, rule.name),
-    generation: rule.generation,
+    number: rule.generation,
     rule: laneRuleOf(rule),
     opening: { incarnation, messageTypes: messageTypesOf(type), queueCount: queues },
   };

@@ -7,7 +7,15 @@ import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { CatalogChange } from "../catalog/catalog-table.ts";
 import type { LaneRuleRecord } from "../resource/lane-rule.ts";
-import { brokerTargetKey, type LaneOrder, type LaneRuleAtBroker, laneOrdersFor, topicOfRuleAt } from "./lane-order.ts";
+import {
+  brokerTargetKey,
+  type LaneList,
+  type LaneOrder,
+  type LaneRuleAtBroker,
+  laneOrdersFor,
+  rulesInList,
+  topicOfRuleAt,
+} from "./lane-order.ts";
 
 /** How a rule stands at one broker that holds its topic. */
 export interface LaneRuleStanding {
@@ -160,7 +168,7 @@ export class LanePublisher {
   async #tell(broker: string, rules: BrokerRules): Promise<void> {
     const { catalog, call, log } = this.#deps;
     if (rules.has === undefined) {
-      const { rules: listed } = (await call(broker, "lane.list", {})) as { rules: readonly LaneRuleAtBroker[] };
+      const listed = rulesInList((await call(broker, "lane.list", {})) as LaneList);
       rules.has = new Map(listed.map((at) => [brokerTargetKey(at), at]));
       for (const { name, generation } of listed) rules.see(name, generation);
     }
@@ -169,7 +177,7 @@ export class LanePublisher {
       log.warn({ broker, topic, group, rule: name }, "a broker has a lane rule that this control plane does not know");
     }
     for (const orders of [withdrawals, wanted]) {
-      const open = orders.filter(({ name, generation }) => rules.refused.get(name)?.generation !== generation);
+      const open = orders.filter(({ name, number }) => rules.refused.get(name)?.generation !== number);
       for (let at = 0; at < open.length; at += ordersAtOnce) {
         await Promise.all(open.slice(at, at + ordersAtOnce).map((order) => this.#give(broker, rules, order)));
       }
@@ -177,7 +185,7 @@ export class LanePublisher {
   }
 
   async #give(broker: string, rules: BrokerRules, order: LaneOrder): Promise<void> {
-    const { topic, group, name, generation, rule, opening } = order;
+    const { topic, group, name, number: generation, rule, opening } = order;
     const { has } = rules;
     try {
       await this.#deps.call(broker, "lane.rule", order);

@@ -54,13 +54,12 @@ export const laneRuleLimits = {
   spillAfterMsMax: 86_400_000,
 } as const;
 
-const lanePattern = /^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?$/;
+/** A DNS label: lanes become labels, metric values and parts of receipts elsewhere. */
+const lanePattern = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 
 /** Why `name` cannot be a lane; undefined when it can. */
 export function laneNameProblem(name: string): string | undefined {
   if (name === "") return "is empty";
   if (name.length > laneRuleLimits.laneBytesMax) return `is longer than ${laneRuleLimits.laneBytesMax} characters`;
-  return lanePattern.test(name)
-    ? undefined
-    : "may hold letters, digits, and within ., _ and -, beginning and ending with a letter or digit";
+  return lanePattern.test(name) ? undefined : "may hold small letters, digits, and within them -";
 }

@@ -14,6 +14,8 @@ export class LaneRuleBroker {
   /** False: it says nothing any more. */
   answers = true;
   readonly #name: string;
+  /** Highest number so far of each topic and group. */
+  readonly #numbers = new Map<string, number>();
   #broker = new ScriptedBroker();
 
   constructor(name: string) {
@@ -42,22 +44,31 @@ export class LaneRuleBroker {
     const { method, arguments: text } = popmesh.v1.OperateRequest.decode(request.body);
     if (method === "lane.list") {
       this.calls.push(method);
-      this.#answer(request, { rules: [...this.rules.values()] });
+      const topics = [...this.rules.values()].map(({ topic, incarnation, group, name, generation, rule }) => ({
+        topic,
+        incarnation,
+        rules: [{ group, name, number: generation, rule }],
+      }));
+      this.#answer(request, { topics });
       return;
     }
     const order = JSON.parse(text) as LaneOrder;
-    const { topic, group, name, generation, rule, opening } = order;
+    const { topic, group, name, number: generation, rule, opening } = order;
     this.calls.push(`${method} ${name} ${generation}${rule === null ? " withdrawn" : ""}`);
     if (this.refusal !== undefined) {
       this.#broker.fail(request, Code.BadRequest, this.refusal);
       return;
     }
     const key = `${topic} ${group}`;
-    const at = this.rules.get(key);
     const incarnation = opening?.incarnation ?? 0;
-    const isOld = at?.name === name && at.generation >= generation && at.incarnation >= incarnation;
+    const last = this.#numbers.get(key) ?? -1;
+    if (generation < last) {
+      this.#broker.fail(request, Code.BadRequest, `it has number ${last}, this one has ${generation}`);
+      return;
+    }
+    this.#numbers.set(key, generation);
     if (rule === null) this.rules.delete(key);
-    else if (!isOld) this.rules.set(key, { topic, group, name, generation, incarnation, rule });
+    else this.rules.set(key, { topic, group, name, generation, incarnation, rule });
     this.#answer(request, {});
   }
 

@@ -168,7 +168,7 @@ export class LaneRun {
         break;
       case "gone":
       case "there":
-        f.state.lanePresence(this.groups[a % 3]!, this.topicId, lanes[b % 2]!, kind === "there", f.now);
+        f.state.lanePresence(groupNames[a % 3]!, "ns/orders", lanes[b % 2]!, kind === "there", f.now);
         break;
       case "snapshot":
         this.#image = { bytes: f.state.snapshot(), position: f.state.appliedPosition };
@@ -201,6 +201,9 @@ export class LaneRun {
     const { f } = this;
     f.sync();
     for (const group of ["", ...groupNames]) this.#operateRule(group, null);
+    // What was said of consumers holds until it is taken back.
+    for (const group of groupNames)
+      for (const lane of lanes) f.state.lanePresence(group, "ns/orders", lane, false, f.now);
     for (let round = 0; round < 60; round++) {
       f.sync();
       f.pass(round % 4 === 3 ? 61_000 : 3_000);

@@ -50,10 +50,14 @@ export class ServiceFixture {
       ...{ orphans: producers, checkPolicy },
     });
     this.state.goLive(now);
+    const tell = this.state.lanePresence.bind(this.state);
+    this.state.lanePresence = (group, topic, lane, isThere, at) => {
+      this.presences.push({ presence: { lane, group, topic }, isThere });
+      tell(group, topic, lane, isThere, at);
+    };
     this.server = new FrameServer(receives, {
       ...{ port: this.state, log: this.log, clock, diagnostics: silentLog, metrics: this.metrics },
       ...{ brokerName: "broker-a", runId: 7, windows: { ...defaultWindows, ...windows }, producers, readAhead },
-      onPresence: (presence, isThere) => this.presences.push({ presence, isThere }),
     });
   }
 

@@ -17,7 +17,7 @@ describe("The operator calls of lane rules", () => {
       [{ clauses: [{ to: "a" }, { to: "b", sqll: "1" }] }, /clause 2: .*sqll/],
       [{ clauses: [{ to: "a" }, { to: "b", percent: 0.001 }] }, /clause 2, percent/],
       [{ clauses: [{ to: "a", percent: 1.234 }] }, /clause 1, percent: .*0.01 percent/],
-      [{ clauses: [{ to: "a b" }] }, /clause 1, to: the lane "a b" may hold letters/],
+      [{ clauses: [{ to: "a b" }] }, /clause 1, to: the lane "a b" may hold small letters/],
       [{ clauses: [{ to: "a" }, { to: "a", sql: "x = " }] }, /clause 2, sql: /],
       [{ clauses: [] }, /clauses: /],
       [{ clauses: [{ to: "a" }], whenEmpty: { action: "spill", afterMs: -1 } }, /whenEmpty/],

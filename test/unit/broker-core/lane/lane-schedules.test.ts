@@ -243,7 +243,7 @@ describe("The schedules that lanes survive", () => {
     const handled: string[] = [];
     for (let i = 0; i < 30; i++) {
       l.send(`m${i}`, "canary");
-      if (i % 3 === 0) l.f.state.lanePresence(l.groupId, l.topicId, "canary", false, l.f.now);
+      if (i % 3 === 0) l.f.state.lanePresence("ns/billing", "ns/orders", "canary", false, l.f.now);
       handled.push(...l.handle(i % 2 === 0 ? "canary" : "", { batch: 2 }));
     }
     handled.push(...l.handle("canary"));
@@ -333,16 +333,16 @@ describe("The schedules that lanes survive", () => {
     const l = new LaneFixture();
     l.pop();
     l.rule(byMark("canary"));
-    l.f.state.lanePresence(l.groupId, l.topicId, "canary", true, l.f.now);
+    l.f.state.lanePresence("ns/billing", "ns/orders", "canary", true, l.f.now);
     l.send("m0", "canary");
     assert.deepEqual(l.handle(), ["m0"]);
     l.pop("canary");
     l.send("m1", "canary");
     l.f.pass(1_500);
-    l.f.state.lanePresence(l.groupId, l.topicId, "canary", true, l.f.now);
+    l.f.state.lanePresence("ns/billing", "ns/orders", "canary", true, l.f.now);
     l.f.pass(1_500);
     assert.deepEqual(l.handle(), [], "busy, and said to be there");
-    l.f.state.lanePresence(l.groupId, l.topicId, "canary", false, l.f.now);
+    l.f.state.lanePresence("ns/billing", "ns/orders", "canary", false, l.f.now);
     assert.deepEqual(l.handle(), ["m1"], "gone, and said so");
     l.f.assertRebuilt();
   });

@@ -279,6 +279,17 @@ describe("lane rules over the HTTP API", () => {
       await becomes("blue", "in force");
     });
 
+    it("a rule takes the place of a deleted one of another name", async () => {
+      await register();
+      await controlPlane.apply(topicManifest("orders"));
+      for (const percent of [1, 2, 3]) await apply(share("canary", percent));
+      await becomes("canary", "in force");
+      await controlPlane.http("DELETE", `${path}/canary`);
+      await apply(share("blue", 5));
+      await becomes("blue", "in force");
+      assert.deepEqual(generations(), ["default/blue 5"], "brokers count per topic and group");
+    });
+
     it("a control plane that was away asks what the broker has, and orders only what differs", async () => {
       await register();
       await controlPlane.apply(topicManifest("orders"), topicManifest("bills"));

@@ -31,8 +31,8 @@ describe("the orders that bring a broker's lane rules in step", () => {
     }));
     const found = laneOrdersFor("a", tables, new Map(whole.map((at) => [`${at.topic} ${at.group}`, at])));
     return {
-      withdrawals: found.withdrawals.map(({ name, topic: of, generation }) => `${name} of ${of} at ${generation}`),
-      rules: found.rules.map(({ name, generation, opening }) => `${name} ${generation} ${opening?.incarnation}`),
+      withdrawals: found.withdrawals.map(({ name, topic: of, number }) => `${name} of ${of} at ${number}`),
+      rules: found.rules.map(({ name, number, opening }) => `${name} ${number} ${opening?.incarnation}`),
       foreign: found.foreign.map(({ name }) => name),
     };
   };
@@ -60,7 +60,7 @@ describe("the orders that bring a broker's lane rules in step", () => {
       topic: "default/orders",
       group: "default/billing",
       name: "default/canary",
-      generation: 3,
+      number: 3,
       rule: { clauses: [{ to: "canary" }], whenEmpty: { action: "hold" } },
       opening: { incarnation: 1, messageTypes: 2, queueCount: 4 },
     });

@@ -87,6 +87,9 @@ describe("the lane mark of a message", () => {
     assert.equal(laneOf(scanned({}), said, inBaggage), "canary");
     assert.equal(laneOf(inBaggage, said), "canary");
     assert.equal(laneOf(scanned({}), inBaggage), "red");
+    marks.noteDelivered(scanned({ traceparent }), "green");
+    assert.equal(laneOf(scanned({ traceparent }), inBaggage), "red");
+    assert.equal(laneOf(scanned({ traceparent }), scanned({})), "green");
     assert.match(
       laneOf(said, scanned({ "x-popmesh-lane": "red" })),
       /name lane "canary" and lane "red"; send them apart/,
@@ -95,6 +98,7 @@ describe("the lane mark of a message", () => {
 
   it("has a name like a DNS label", () => {
     for (const name of ["base", "a", "canary-2", "x".repeat(63)]) assert.equal(isLaneName(name), true, name);
-    for (const name of ["", "-a", "a-", "a b", "ä", "x".repeat(64)]) assert.equal(isLaneName(name), false, name);
+    for (const name of ["", "-a", "a-", "A", "a.b", "a b", "ä", "x".repeat(64)])
+      assert.equal(isLaneName(name), false, name);
   });
 });
