@@ -106,8 +106,8 @@ export class MeshParts {
     return proxy;
   }
 
-  /** Resolves when it is ready. `at` takes the place of an earlier one. */
-  async startSidecar(at?: SidecarProcess): Promise<SidecarProcess> {
+  /** Resolves when it is ready. `at` takes the place of an earlier one; `flags`: more of its flags. */
+  async startSidecar(at?: SidecarProcess, flags: Readonly<Record<string, string>> = {}): Promise<SidecarProcess> {
     const [listen, admin] =
       at === undefined ? (await freePorts(2)).map((port) => `127.0.0.1:${port}`) : [at.address, at.admin];
     const process = this.#run("sidecar", {
@@ -116,6 +116,7 @@ export class MeshParts {
       "control-plane": this.#xds,
       "data-dir": join(this.directory, `sidecar-${++this.#sidecarCount}`),
       tls: "off",
+      ...flags,
     });
     try {
       await ready(String(admin));
