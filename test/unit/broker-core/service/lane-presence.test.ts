@@ -3,6 +3,7 @@ import { popmesh } from "#codec/popmesh-v1";
 import { consumersPerConnectionMax } from "../../../../broker-core/service/lane-presences.ts";
 import { answerBit, FrameKind } from "../../../../proto/frame/frame.ts";
 import { type RawSidecar, ServiceFixture } from "../../../support/service-fixture.ts";
+import { encodedMessage } from "../../../support/upstream-client.ts";
 import { waitUntil } from "../../../support/wait-until.ts";
 
 const { v1 } = popmesh;
@@ -96,6 +97,52 @@ describe("The presence of lanes over the frame port", () => {
       Array.from({ length: consumersPerConnectionMax + 5 }, (_, i) => `g${i}`),
     );
     assert.equal(broker.metric("popmesh_broker_lane_consumers"), consumersPerConnectionMax);
+  });
+
+  it("keeps a lane from spilling whose consumer is busy for long, and spills it as soon as that one is gone (F18)", async () => {
+    const [canary, base] = [await broker.welcomed(), await broker.welcomed()];
+    const ask = async (from: RawSidecar, kind: number, body: Uint8Array) => {
+      const correlation = from.say(kind, body);
+      await from.heard();
+      broker.log.write();
+      broker.log.sync();
+      return (await from.answered(correlation)).body;
+    };
+    const opening = { name: "default/t", incarnation: 1, messageTypes: 0b10, queueCount: 1 };
+    const opened = await ask(base, FrameKind.OpenTopic, v1.OpenTopic.encode(opening).finish());
+    const { topicId } = v1.OpenTopicAnswer.decode(opened);
+    const group = await ask(
+      base,
+      FrameKind.OpenGroup,
+      v1.OpenGroup.encode({ name: "default/g", generation: 1 }).finish(),
+    );
+    const { groupId } = v1.OpenGroupAnswer.decode(group);
+    const receive = async (from: RawSidecar, lane: string) => {
+      const request = { topicId, groupId, batch: 1, invisibleMs: 600_000, waitMs: 0, clientId: lane, lane };
+      const body = await ask(from, FrameKind.Receive, v1.ReceiveRequest.encode(request).finish());
+      return v1.ReceiveAnswer.decode(body).delivery.length;
+    };
+    const send = (laneMark: string) =>
+      ask(base, FrameKind.Send, v1.SendRequest.encode({ topicId, laneMark, message: [encodedMessage("m")] }).finish());
+    await receive(base, "base");
+    const rule = { clauses: [{ lane: "canary", to: "canary" }], whenEmpty: { action: "spill", afterMs: 2_000 } };
+    const order = { topic: "default/t", group: "", name: "default/rule", number: 1, rule };
+    const call = v1.OperateRequest.encode({ method: "lane.rule", arguments: JSON.stringify(order) }).finish();
+    await ask(base, FrameKind.Operate, call);
+
+    await send("canary");
+    assert.equal(await receive(canary, "canary"), 1);
+    await say(canary, ["g"]);
+    await send("canary");
+    for (let i = 0; i < 4; i++) {
+      broker.clock.advance(2_000);
+      broker.clock.endTurn();
+      // Both are alive; the canary works on its first message all the time.
+      assert.equal(await receive(base, "base"), 0, "base got a message of a lane whose consumer is there");
+      await say(canary, ["g"]);
+    }
+    await say(canary, []);
+    assert.equal(await receive(base, "base"), 1);
   });
 
   it("that cannot be read ends its connection, and no other", async () => {
