@@ -6,6 +6,8 @@ export function sidecarView(report: StreamReport): object {
   return {
     id: node?.id ?? "",
     address: report.peer,
+    // Of other clients of the discovery service their own idea of a cluster.
+    lane: node?.cluster ?? "",
     protocol: report.kind,
     software: [node?.userAgentName, node?.userAgentVersion].filter(Boolean).join(" "),
     connectedForMs: report.connectedForMs,

@@ -70,10 +70,10 @@ const listings: Readonly<Record<string, Listing>> = {
   },
   sidecars: {
     path: () => "/v1/sidecars",
-    head: ["ID", "ADDRESS", "RESOURCES", "REJECTED"],
+    head: ["ID", "ADDRESS", "LANE", "RESOURCES", "REJECTED"],
     row: (view) => {
-      const { id, address, resources, rejected } = view as unknown as Record<string, unknown>;
-      return [id, address, resources, rejected];
+      const { id, address, lane, resources, rejected } = view as unknown as Record<string, unknown>;
+      return [id, address, lane, resources, rejected];
     },
   },
 };

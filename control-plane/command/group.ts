@@ -153,6 +153,21 @@ function resetText(name: string, dryRun: boolean, { brokers }: FromAll<GroupRese
 
 function statusText(name: string, { topics }: GroupStatus): string {
   if (topics.length === 0) return `group "${name}" has not read any topic yet`;
+  const lanes = laneRows(topics);
+  const table = topicTable(topics);
+  if (lanes.length === 0) return table;
+  return `${table}\n\n${tableText(["TOPIC", "LANE", "STATE", "READY", "IN FLIGHT", "WAITING", "HOLDERS"], lanes)}`;
+}
+
+function laneRows(topics: GroupStatus["topics"]): string[][] {
+  return topics.flatMap(({ topic, lanes }) =>
+    lanes.map(({ lane, state, ready, inFlight, waitingReceives, holders }) =>
+      [topic, lane, state, ready, inFlight, waitingReceives, holders.join(",") || "-"].map(String),
+    ),
+  );
+}
+
+function topicTable(topics: GroupStatus["topics"]): string {
   const isBroadcast = topics.some(({ instance }) => instance !== null);
   return tableText(
     [

@@ -14,11 +14,38 @@ export interface TopicProgress {
   /** Messages of the topic that wait for their time: no lag yet. */
   readonly delayed: number;
   readonly waitingReceives: number;
+  /** Where a lane rule names any for the group: the base lane first. Brokers of before there were any leave it out. */
+  readonly lanes?: readonly LaneProgress[];
   /** By which the group reads the topic there; null when nobody has received for a while. */
   readonly filter: string | null;
   /** Wall time of the oldest message that the group is not done with. */
   readonly oldestStoreMs: number | null;
   readonly lagMs: number;
+}
+
+/** A lane of a group in one topic on one broker. */
+export interface LaneProgress {
+  readonly lane: string;
+  readonly ready: number;
+  readonly inFlight: number;
+  /** Base consumers handle its messages too: nobody is there. */
+  readonly isSpilled: boolean;
+  /** No rule names it any more, and what is left in it is handled. */
+  readonly isClosing: boolean;
+  readonly waitingReceives: number;
+  /** Client ids that received in it lately. */
+  readonly holders: readonly string[];
+}
+
+/** A lane over all brokers. */
+export interface LaneStatus {
+  readonly lane: string;
+  readonly ready: number;
+  readonly inFlight: number;
+  /** "spilled" or "closing" where any broker says so: base handles its messages there. */
+  readonly state: "live" | "spilled" | "closing";
+  readonly waitingReceives: number;
+  readonly holders: readonly string[];
 }
 
 export interface DescribedGroup {
@@ -46,6 +73,8 @@ export interface TopicStatus {
   readonly lagSeconds: number;
   /** The filters in force, mostly one; two while a change of it reaches one broker after the other. */
   readonly filters: readonly string[];
+  /** Empty where no lane rule names any for the group; otherwise the base lane comes first. */
+  readonly lanes: readonly LaneStatus[];
   readonly brokers: readonly (TopicProgress & { readonly broker: string })[];
 }
 
@@ -89,10 +118,31 @@ export function groupStatus(group: string, answers: readonly BrokerAnswer<Descri
         lagMessages: ready + blocked + inFlight,
         lagSeconds: Math.max(0, ...brokers.map(({ lagMs }) => lagMs)) / 1000,
         filters: [...new Set(brokers.flatMap(({ filter }) => filter ?? []))],
+        lanes: lanesOf(brokers.flatMap(({ lanes = [] }) => lanes)),
         brokers,
       };
     });
   return { group, topics, unanswered: unanswered(answers) };
+}
+
+/** Adds up the lanes of several brokers, in the order in which they are named first. */
+function lanesOf(all: readonly LaneProgress[]): LaneStatus[] {
+  return [...new Set(all.map(({ lane }) => lane))].map((lane) => {
+    const rows = all.filter((row) => row.lane === lane);
+    const sum = (count: (row: LaneProgress) => number): number => rows.reduce((total, row) => total + count(row), 0);
+    return {
+      lane,
+      ready: sum((row) => row.ready),
+      inFlight: sum((row) => row.inFlight),
+      state: rows.some(({ isClosing }) => isClosing)
+        ? "closing"
+        : rows.some(({ isSpilled }) => isSpilled)
+          ? "spilled"
+          : "live",
+      waitingReceives: sum((row) => row.waitingReceives),
+      holders: [...new Set(rows.flatMap(({ holders }) => holders))].sort(),
+    };
+  });
 }
 
 /** The brokers that failed, in words. */

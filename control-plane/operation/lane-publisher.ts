@@ -53,10 +53,15 @@ const retryMsMax = 30_000;
 export class LanePublisher {
   readonly #deps: LanePublisherDeps;
   readonly #brokers = new Map<string, BrokerRules>();
+  /** Topics of the rules in force, by rule; both as "<namespace>/<name>". */
+  readonly #topicOfRule = new Map<string, string>();
+  /** How many rules a topic has. */
+  readonly #ruleCounts = new Map<string, number>();
   #isClosed = false;
 
   constructor(deps: LanePublisherDeps) {
     this.#deps = deps;
+    for (const rule of deps.catalog.tables.laneRule.values()) this.#noteRule(rule);
     deps.catalog.onChange((changes) => this.#changed(changes));
     deps.metrics.gaugeOf(
       "popmesh_control_plane_lane_rules_pending",
@@ -99,14 +104,35 @@ export class LanePublisher {
   #changed(changes: readonly CatalogChange[]): void {
     let concernsAll = false;
     for (const { kind, key, record } of changes) {
-      if (kind === "laneRule" || kind === "topic") concernsAll = true;
-      if (kind !== "broker") continue;
-      // Another run of it may have another log.
-      if (record === undefined) this.#forget(key);
-      else this.#sync(key, true);
+      if (kind === "laneRule") {
+        concernsAll = true;
+        this.#forgetRule(key);
+        if (record !== undefined) this.#noteRule(record);
+      } else if (kind === "topic") {
+        if (this.#ruleCounts.has(key)) concernsAll = true;
+      } else if (kind === "broker") {
+        // Another run of it may have another log.
+        if (record === undefined) this.#forget(key);
+        else this.#sync(key, true);
+      }
     }
-    if (!concernsAll || this.#deps.catalog.tables.laneRule.size + this.#brokers.size === 0) return;
+    if (!concernsAll) return;
     for (const name of this.#deps.catalog.tables.broker.keys()) this.#sync(name, false);
+  }
+
+  #noteRule({ namespace, name, topic }: LaneRuleRecord): void {
+    const topicKey = qualifiedName(namespace, topic);
+    this.#topicOfRule.set(qualifiedName(namespace, name), topicKey);
+    this.#ruleCounts.set(topicKey, (this.#ruleCounts.get(topicKey) ?? 0) + 1);
+  }
+
+  #forgetRule(key: string): void {
+    const topicKey = this.#topicOfRule.get(key);
+    if (topicKey === undefined) return;
+    this.#topicOfRule.delete(key);
+    const count = (this.#ruleCounts.get(topicKey) ?? 0) - 1;
+    if (count > 0) this.#ruleCounts.set(topicKey, count);
+    else this.#ruleCounts.delete(topicKey);
   }
 
   #forget(broker: string): void {
@@ -149,9 +175,12 @@ export class LanePublisher {
       // What it did of the last orders is not known.
       rules.has = undefined;
       rules.isDirty = true;
-      rules.trouble = error.message;
       const delayMs = Math.min(retryMsMax, retryMsMin * 2 ** rules.failures++);
-      log.warn({ broker, reason: error.message, retryMs: delayMs }, "lane rules cannot be brought to a broker now");
+      // Once, not with every attempt.
+      if (rules.trouble !== error.message) {
+        log.warn({ broker, reason: error.message }, "lane rules cannot be brought to a broker now");
+      }
+      rules.trouble = error.message;
       // One whose lease lapsed is asked when it is back.
       if (this.#isCurrent(broker, rules) && this.#deps.isAlive(broker)) {
         rules.retry = clock.after(delayMs, () => {
@@ -167,13 +196,14 @@ export class LanePublisher {
   /** Throws `MeshError` when the broker cannot be asked. */
   async #tell(broker: string, rules: BrokerRules): Promise<void> {
     const { catalog, call, log } = this.#deps;
+    const isFirst = rules.has === undefined;
     if (rules.has === undefined) {
       const listed = rulesInList((await call(broker, "lane.list", {})) as LaneList);
       rules.has = new Map(listed.map((at) => [brokerTargetKey(at), at]));
       for (const { name, generation } of listed) rules.see(name, generation);
     }
     const { withdrawals, rules: wanted, foreign } = laneOrdersFor(broker, catalog.tables, rules.has);
-    for (const { topic, group, name } of foreign) {
+    for (const { topic, group, name } of isFirst ? foreign : []) {
       log.warn({ broker, topic, group, rule: name }, "a broker has a lane rule that this control plane does not know");
     }
     for (const orders of [withdrawals, wanted]) {

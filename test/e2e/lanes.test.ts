@@ -35,7 +35,7 @@ spec:
 describe("a canary of a consumer with the official SDK", function () {
   this.timeout(120_000);
 
-  it("gets what its rule says, loses nothing when it is killed, and keeps its lane through base (L4, L11, F3, F16)", async () => {
+  it("gets what its rule says, loses nothing when it is killed, and keeps its lane through base (L4, L8, L11, F3, F16)", async () => {
     const parts = await MeshParts.start();
     const consumers: RunningProcess[] = [];
     try {
@@ -107,6 +107,13 @@ describe("a canary of a consumer with the official SDK", function () {
       assert.equal(await laneOf(unmarked[0] ?? ""), "base");
       assert.equal(await laneOf(ofUser[0] ?? ""), "canary", "sent on by the canary");
 
+      const status = await api("GET", "/v1/namespaces/default/groups/billing/status");
+      const ofOrders = status.topics.find(({ topic }: { topic: string }) => topic === "default/orders");
+      assert.deepEqual(
+        ofOrders.lanes.map(({ lane, state }: { lane: string; state: string }) => `${lane} ${state}`),
+        ["base live", "canary spilled"],
+      );
+
       // It returns, and gets its own again.
       await parts.startSidecar(canary, { lane: "canary" });
       const again = consume(canary.address);
@@ -114,6 +121,15 @@ describe("a canary of a consumer with the official SDK", function () {
       const late = await send("late", 10, { "x-popmesh-lane": "canary" });
       await waitUntil("it handles them", () => got(again).length === 10, 40_000);
       assert.deepEqual(got(again), late);
+      assert.equal(got(inBase).length, 20);
+
+      // Without a control plane, and with a broker that knows its rules from its log alone.
+      await parts.killControlPlane();
+      await parts.killBroker();
+      await waitUntil("it is known to the new process", async () => (await laneConsumers()) === 1, 40_000);
+      const last = await send("last", 10, { "x-popmesh-lane": "canary" });
+      await waitUntil("it handles them", () => got(again).length === 20, 40_000);
+      assert.deepEqual(got(again), [...last, ...late].sort());
       assert.equal(got(inBase).length, 20);
       await producer.shutdown();
     } finally {

@@ -25,6 +25,7 @@ export class MeshParts {
     throw new Error("the broker was not started");
   };
   #broker: RunningProcess | undefined;
+  #controlPlane: RunningProcess | undefined;
   /** "host:port" of the broker's admin port. */
   brokerAdmin = "";
   /** URL of the control plane's API. */
@@ -41,7 +42,7 @@ export class MeshParts {
     const [xds, api, broker, brokerAdmin] = ports.map((port) => `127.0.0.1:${port}`);
     const parts = new MeshParts(mkdtempSync(join(tmpdir(), "popmesh-parts-")), String(xds));
     const { directory } = parts;
-    parts.#run("control-plane", {
+    parts.#controlPlane = parts.#run("control-plane", {
       xds,
       api,
       "data-dir": join(directory, "control-plane"),
@@ -79,6 +80,11 @@ export class MeshParts {
   /** SIGKILL to the broker, then another one on its data; resolves when it is ready. */
   killBroker(): Promise<void> {
     return this.restartBroker("SIGKILL");
+  }
+
+  /** SIGKILL to the control plane, for good. */
+  async killControlPlane(): Promise<void> {
+    await this.#controlPlane?.stop("SIGKILL");
   }
 
   /** Process id of the broker that runs now. */

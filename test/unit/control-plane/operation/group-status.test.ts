@@ -3,6 +3,7 @@ import type { BrokerAnswer } from "../../../../control-plane/operation/broker-op
 import {
   type DescribedGroup,
   groupStatus,
+  type LaneProgress,
   type TopicProgress,
 } from "../../../../control-plane/operation/group-status.ts";
 import { Code } from "../../../../proto/code.ts";
@@ -54,7 +55,7 @@ describe("The status of a group over all brokers", () => {
             delayed: 0,
             waitingReceives: 0,
           },
-          ...{ lagMessages: 1, lagSeconds: 0, filters: [], brokers: ["b"] },
+          ...{ lagMessages: 1, lagSeconds: 0, filters: [], lanes: [], brokers: ["b"] },
         },
         {
           ...{
@@ -67,11 +68,43 @@ describe("The status of a group over all brokers", () => {
             delayed: 8,
             waitingReceives: 4,
           },
-          ...{ lagMessages: 20, lagSeconds: 9, filters: ["TAG a", "TAG b"], brokers: ["a", "b"] },
+          ...{ lagMessages: 20, lagSeconds: 9, filters: ["TAG a", "TAG b"], lanes: [], brokers: ["a", "b"] },
         },
       ],
     );
     assert.deepEqual(unanswered, []);
+  });
+
+  it("adds up the lanes of all brokers, base first, spilled or closing where any is", () => {
+    const lane = (name: string, figures: Partial<LaneProgress>): LaneProgress => ({
+      ...{ lane: name, ready: 0, inFlight: 0, isSpilled: false, isClosing: false, waitingReceives: 0, holders: [] },
+      ...figures,
+    });
+    const { topics } = groupStatus("default/billing", [
+      said(
+        "a",
+        progress("default/orders", {
+          lanes: [lane("base", { ready: 2, holders: ["c1"] }), lane("canary", { inFlight: 1, holders: ["c2"] })],
+        }),
+      ),
+      said(
+        "b",
+        progress("default/orders", {
+          lanes: [
+            lane("base", { ready: 3, waitingReceives: 1, holders: ["c1", "c0"] }),
+            lane("canary", { inFlight: 4, isSpilled: true }),
+            lane("old", { isSpilled: true, isClosing: true }),
+          ],
+        }),
+      ),
+      // Of before there were lanes.
+      said("c", progress("default/orders", { ready: 1 })),
+    ]);
+    assert.deepEqual(topics[0]?.lanes, [
+      { lane: "base", ready: 5, inFlight: 0, state: "live", waitingReceives: 1, holders: ["c0", "c1"] },
+      { lane: "canary", ready: 0, inFlight: 5, state: "spilled", waitingReceives: 0, holders: ["c2"] },
+      { lane: "old", ready: 0, inFlight: 0, state: "closing", waitingReceives: 0, holders: [] },
+    ]);
   });
 
   it("names the brokers whose figures are missing", () => {
