@@ -186,8 +186,8 @@ function nextGeneration(
   return generation;
 }
 
-/** "topic "orders", group "billing"". */
-export function targetText({ topic, group }: Pick<LaneRuleSpec, "topic" | "group">): string {
+/** As it stands in a sentence: topic "orders", group "billing". */
+function targetText({ topic, group }: Pick<LaneRuleSpec, "topic" | "group">): string {
   return `topic "${topic}", ${group === "" ? "every group" : `group "${group}"`}`;
 }
 

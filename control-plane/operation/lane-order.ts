@@ -1,5 +1,8 @@
+import { z } from "zod";
+import { Code } from "../../proto/code.ts";
 import type { LaneRule } from "../../proto/lane/lane-rule.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
+import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { ReadonlyCatalogTables } from "../catalog/catalog-table.ts";
 import { type LaneRuleRecord, laneRuleOf } from "../resource/lane-rule.ts";
 import { messageTypesOf, type TopicRecord } from "../resource/topic.ts";
@@ -31,17 +34,26 @@ export interface LaneRuleAtBroker {
 }
 
 /** Result of the operator call `lane.list`, as far as it is read here. */
-export interface LaneList {
-  readonly topics: readonly {
-    readonly topic: string;
-    readonly incarnation: number;
-    readonly rules: readonly { readonly group: string; readonly name: string; readonly number: number }[];
-  }[];
-}
+const laneListSchema = z.object({
+  topics: z.array(
+    z.object({
+      topic: z.string(),
+      incarnation: z.number(),
+      rules: z.array(z.object({ group: z.string(), name: z.string(), number: z.number() })),
+    }),
+  ),
+});
 
-/** The rules of a list, one by one. */
-export function rulesInList({ topics }: LaneList): LaneRuleAtBroker[] {
-  return topics.flatMap(({ topic, incarnation, rules }) =>
+/** The rules that a broker listed, one by one. Throws `MeshError` when its answer says something else. */
+export function rulesInList(answer: unknown): LaneRuleAtBroker[] {
+  const read = laneListSchema.safeParse(answer);
+  if (!read.success) {
+    throw new MeshError(
+      Code.InternalServerError,
+      "its answer to lane.list is not what this control plane expects; are they of one release?",
+    );
+  }
+  return read.data.topics.flatMap(({ topic, incarnation, rules }) =>
     rules.map(({ group, name, number: generation }) => ({ topic, group, name, generation, incarnation })),
   );
 }

@@ -9,7 +9,6 @@ import type { CatalogChange } from "../catalog/catalog-table.ts";
 import type { LaneRuleRecord } from "../resource/lane-rule.ts";
 import {
   brokerTargetKey,
-  type LaneList,
   type LaneOrder,
   type LaneRuleAtBroker,
   laneOrdersFor,
@@ -198,7 +197,7 @@ export class LanePublisher {
     const { catalog, call, log } = this.#deps;
     const isFirst = rules.has === undefined;
     if (rules.has === undefined) {
-      const listed = rulesInList((await call(broker, "lane.list", {})) as LaneList);
+      const listed = rulesInList(await call(broker, "lane.list", {}));
       rules.has = new Map(listed.map((at) => [brokerTargetKey(at), at]));
       for (const { name, generation } of listed) rules.see(name, generation);
     }
@@ -220,7 +219,8 @@ export class LanePublisher {
     try {
       await this.#deps.call(broker, "lane.rule", order);
     } catch (error) {
-      if (!(error instanceof MeshError) || error.code === Code.ProxyTimeout) throw error;
+      // A full disk or a full window passes; a rule that does not fit will not.
+      if (!(error instanceof MeshError) || !isForGood(error.code)) throw error;
       rules.refused.set(name, { generation, reason: error.message });
       this.#deps.log.warn({ broker, rule: name, generation, reason: error.message }, "a broker refused a lane rule");
       return;
@@ -263,6 +263,11 @@ export class LanePublisher {
     }
     return count;
   }
+}
+
+/** Whether the same order would be refused again: codes 4xxxx say that the order is wrong. */
+function isForGood(code: Code): boolean {
+  return code >= 40_000 && code < 50_000 && code !== Code.TooManyRequests;
 }
 
 /** What is known of one broker. */

@@ -11,6 +11,7 @@ export class LaneRuleBroker {
   readonly calls: string[] = [];
   /** What it refuses rules with; undefined: it takes them. */
   refusal: string | undefined;
+  refusalCode: Code = Code.BadRequest;
   /** False: it says nothing any more. */
   answers = true;
   readonly #name: string;
@@ -56,7 +57,7 @@ export class LaneRuleBroker {
     const { topic, group, name, number: generation, rule, opening } = order;
     this.calls.push(`${method} ${name} ${generation}${rule === null ? " withdrawn" : ""}`);
     if (this.refusal !== undefined) {
-      this.#broker.fail(request, Code.BadRequest, this.refusal);
+      this.#broker.fail(request, this.refusalCode, this.refusal);
       return;
     }
     const key = `${topic} ${group}`;

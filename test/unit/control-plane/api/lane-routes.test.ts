@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Code } from "../../../../proto/code.ts";
 import { LaneRuleBroker } from "../../../support/lane-rule-broker.ts";
 import { groupManifest, TestControlPlane, topicManifest } from "../../../support/start-control-plane.ts";
 import { waitUntil } from "../../../support/wait-until.ts";
@@ -260,6 +261,18 @@ describe("lane rules over the HTTP API", () => {
       // A refused version is not tried again, the next one is.
       assert.equal((await standing("canary"))[0]?.state, "refused");
       await apply(share("canary", 6));
+      await becomes("canary", "in force");
+    });
+
+    it("an order that fails by what passes is given again", async () => {
+      await register();
+      await controlPlane.apply(topicManifest("orders"));
+      broker.refusal = "the disk is full";
+      broker.refusalCode = Code.InternalServerError;
+      await apply(share("canary", 5));
+      await becomes("canary", "unanswered");
+      assert.equal((await standing("canary"))[0]?.reason, "the disk is full");
+      broker.refusal = undefined;
       await becomes("canary", "in force");
     });
 

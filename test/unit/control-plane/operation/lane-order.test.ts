@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type CatalogTables, emptyTables } from "../../../../control-plane/catalog/catalog-table.ts";
-import { type LaneRuleAtBroker, laneOrdersFor } from "../../../../control-plane/operation/lane-order.ts";
+import { type LaneRuleAtBroker, laneOrdersFor, rulesInList } from "../../../../control-plane/operation/lane-order.ts";
 
 describe("the orders that bring a broker's lane rules in step", () => {
   let tables: CatalogTables;
@@ -105,6 +105,13 @@ describe("the orders that bring a broker's lane rules in step", () => {
       withdrawals: ["default/canary of default/orders at 2"],
       rules: ["default/blue 1 1"],
     });
+  });
+
+  it("are not made of an answer that cannot be read", () => {
+    assert.deepEqual(rulesInList({ topics: [], more: 1 }), []);
+    for (const answer of [null, {}, { topics: [{ topic: "t" }] }]) {
+      assert.throws(() => rulesInList(answer), /are they of one release\?/);
+    }
   });
 
   it("leave in force what another control plane made", () => {
