@@ -61,6 +61,9 @@ export class LaneFollower {
       throw new RecordFault(`lane ${event.lane} of group ${event.groupId} on topic ${event.topicId} is not there`);
     }
     if (type === RecordType.LaneClosed) {
+      // By what is left of the log something is in hand: then it goes on closing, and ends by a record of its own.
+      const isInHand = lane.inFlight + lane.ready.count + lane.unlocked.count > 0;
+      if (this.#tables.damage.isOpen && isInHand) return;
       lanes.remove(lane);
       // Where order is kept, rows of message groups may speak of lanes that were.
       if (lanes.count > 0 || subscription.topic.isOrdered) return;

@@ -289,14 +289,14 @@ export class LeaseRepair {
   #handOut(subscription: Subscription, queueId: number, offset: number): number {
     const owner = subscription.ownerOf(this.#tables.queues, queueId, offset);
     const slot = this.#leases.add(subscription, queueId, offset, owner);
-    if (this.#groupHash(subscription, queueId, offset) !== 0) this.#lockFor(subscription, slot, queueId, offset);
+    if (this.#rowHash(subscription, queueId, offset) !== 0) this.#lockFor(subscription, slot, queueId, offset);
     return slot;
   }
 
   /** A message is out, or back and first in turn: it has the lock of its message group. */
   #lockFor(subscription: Subscription, slot: number, queueId: number, offset: number): void {
     const { locks } = this.#tables;
-    const groupHash = this.#groupHash(subscription, queueId, offset);
+    const groupHash = this.#rowHash(subscription, queueId, offset);
     const redriven: number[] = [];
     let row = locks.find(subscription.slot, queueId, groupHash);
     while (row !== none && locks.holder[row] !== none && locks.holder[row] !== slot) {
@@ -377,6 +377,13 @@ export class LeaseRepair {
       let slot = leases.find(subscription.slot, queueId, offset);
       // What is of another lane waits for that, and comes back in it.
       const inDoubt = isAllInDoubt || subscription.ownerOf(queues, queueId, offset) !== scanner;
+      const looseRow = groupHash === 0 ? this.#rowOf(subscription, queueId, offset) : none;
+      if (slot === none && looseRow !== none) {
+        // Without a message group, and counted with others that wait for a lane.
+        locks.skip(looseRow, offset);
+        subscription.skipped++;
+        continue;
+      }
       if (groupHash === 0) {
         if (!inDoubt || slot !== none || this.#ofUnknownRule.has(messageKey(subscription, queueId, offset))) continue;
         // A lost message whose hand-out may be lost as well: what follows may have been passed by because of it.
@@ -429,7 +436,15 @@ export class LeaseRepair {
     return (queues.flags(queues.entry(topic.queues[queueId]!, offset)) & EntryFlag.Lost) !== 0;
   }
 
-  /** 0: it has none that counts. */
+  /** Of the row in which a message waits, or by which it is locked; 0: there is none that counts. */
+  #rowHash(subscription: Subscription, queueId: number, offset: number): number {
+    const { topic } = subscription;
+    if (!topic.isOrdered || this.#tables.isPartial) return 0;
+    const { queues } = this.#tables;
+    return orderHash(queues, subscription, queues.entry(topic.queues[queueId]!, offset), offset);
+  }
+
+  /** Of its message group; 0: it has none that counts. */
   #groupHash({ topic }: Subscription, queueId: number, offset: number): number {
     if (!topic.isOrdered || this.#tables.isPartial) return 0;
     const { queues } = this.#tables;
@@ -437,7 +452,7 @@ export class LeaseRepair {
   }
 
   #rowOf(subscription: Subscription, queueId: number, offset: number): number {
-    const groupHash = this.#groupHash(subscription, queueId, offset);
+    const groupHash = this.#rowHash(subscription, queueId, offset);
     return groupHash === 0 ? none : this.#tables.locks.find(subscription.slot, queueId, groupHash);
   }
 }

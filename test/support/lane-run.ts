@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ChangeKind } from "../../broker-core/broker-port.ts";
+import type { RecordType } from "../../broker-core/commit-log/log.ts";
 import { hashBytes } from "../../broker-core/consume-queue/text-hash.ts";
 import { TrimReason } from "../../broker-core/record/log-trimmed-record.ts";
 import { BrokerFixture, messageBytes } from "./broker-fixture.ts";
@@ -229,6 +230,68 @@ export class LaneRun {
     for (const figures of f.state.subscriptions().filter(({ topic }) => topic === "ns/orders")) {
       assert.deepEqual([figures.ready, figures.blocked, figures.inFlight], [0, 0, 0], figures.group);
     }
+  }
+
+  /** Damage takes some records of these kinds; the broker starts on what is left. Returns how many it took. */
+  lose(picks: readonly number[], kinds: ReadonlySet<RecordType>): number {
+    const { f } = this;
+    // What becomes durable wakes receives, whose hand-outs are records.
+    while (f.log.durablePosition < f.log.endPosition) f.sync();
+    this.#look();
+    const positions: number[] = [];
+    for (const { type, position } of f.log.records(f.state.logBegin)) if (kinds.has(type)) positions.push(position);
+    if (positions.length === 0) return 0;
+    for (const pick of picks) f.lost.add(positions[pick % positions.length]!);
+    f.knownFrom = f.log.endPosition;
+    f.crash("kill");
+    this.#held = [];
+    return f.lost.size;
+  }
+
+  /** As `drain`, where the log does not say everything any more: whatever it does not say to be settled comes. */
+  drainAfterDamage(): void {
+    const { f } = this;
+    const left = new Map(this.groups.map((groupId) => [groupId, this.checker.unsettled(groupId)] as const));
+    const came = new Set<string>();
+    for (const group of ["", ...groupNames]) {
+      this.#number = Math.max(this.#number, 100_000);
+      this.#operateRule(group, null);
+    }
+    for (let round = 0; round < 40; round++) {
+      f.sync();
+      f.pass(round % 4 === 3 ? 61_000 : 3_000);
+      for (const [g, groupId] of this.groups.entries()) {
+        const from = f.answeredTickets.length;
+        for (const lane of round < 4 ? ["canary", ""] : [""]) this.#receiveAs(g, groupId, lane, 32, 10_000, 0);
+        for (const ticket of f.answeredTickets.slice(from)) {
+          const answer = f.answers.get(ticket);
+          if (answer?.kind !== "batch") continue;
+          for (const { queueId, offset, receipt } of answer.got) {
+            came.add(`${groupId} ${queueId}/${offset}`);
+            f.state.ack(groupId, [receipt], f.now);
+          }
+        }
+      }
+    }
+    f.sync();
+    for (const [groupId, messages] of left) {
+      // A group whose opening is lost may not have come before.
+      if (this.checker.readers.get(groupId) === undefined) continue;
+      const missing = messages.filter(({ queueId, offset }) => !came.has(`${groupId} ${queueId}/${offset}`));
+      assert.deepEqual(
+        missing.map(({ queueId, offset }) => `${queueId}/${offset}`),
+        [],
+        `what group ${groupId} had not settled comes`,
+      );
+    }
+    // Of a group with a filter, what came back and does not match stays for a consumer that wants it.
+    const unfiltered = f.state
+      .subscriptions()
+      .filter(({ topic, group }) => topic === "ns/orders" && group !== "ns/red");
+    for (const figures of unfiltered) {
+      assert.deepEqual([figures.ready, figures.blocked, figures.inFlight], [0, 0, 0], figures.group);
+    }
+    f.assertRebuilt();
   }
 
   get #types(): number {
