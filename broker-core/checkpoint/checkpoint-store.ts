@@ -100,7 +100,7 @@ export function inspectCheckpoints(storage: Storage): { readonly path: string; r
 }
 
 /** Names in order of position: 20 digits sort as numbers do. */
-function checkpointNames(storage: Storage): string[] {
+export function checkpointNames(storage: Storage): string[] {
   return storage.list(checkpointDirectory).filter((name) => fileName.test(name));
 }
 

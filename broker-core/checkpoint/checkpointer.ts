@@ -10,7 +10,7 @@ const lookMs = 1_000;
  * A large state (a million queues, millions of waiting messages) is written when the log has grown by so many times its size: what
  * checkpoints add to the bytes that are written stays below a half, and what a start replays below two images.
  */
-const imagesPerStretch = 2;
+export const imagesPerStretch = 2;
 
 /** What a checkpoint is made of. */
 export interface CheckpointSource {

@@ -9,7 +9,13 @@ import { TrimReason } from "../record/log-trimmed-record.ts";
 import { type Storage, StorageError } from "../storage/storage.ts";
 import { AgeClock } from "./age-clock.ts";
 import { type BaseMark, removeBasesBelow, writeBase } from "./base-image-store.ts";
-import { decideRetention, type RetentionDecision, type RetentionSettings, removalFloor } from "./retention-policy.ts";
+import {
+  decideRetention,
+  type RetentionDecision,
+  type RetentionSettings,
+  type RetentionView,
+  removalFloor,
+} from "./retention-policy.ts";
 
 /** How often it is looked whether the log has rolled, and whether something may go. */
 const lookMs = 1_000;
@@ -31,6 +37,11 @@ export interface RetainedState {
   trimLog(begin: number, reason: TrimReason, now: Now): number;
 }
 
+/** What retention asks of the log, and does to it. */
+export type RetainedLog = Pick<CommitLog, "syncedPosition" | "removeBelow"> & {
+  readonly segments: RetentionView["segments"];
+};
+
 export interface RetentionOptions {
   readonly storage: Storage;
   readonly clock: Clock;
@@ -48,7 +59,7 @@ export interface RetentionOptions {
  */
 export class Retention {
   readonly #state: RetainedState;
-  readonly #commitLog: CommitLog;
+  readonly #commitLog: RetainedLog;
   readonly #options: RetentionOptions;
   readonly #timer: Timer;
   readonly #bases: BaseMark[];
@@ -57,7 +68,7 @@ export class Retention {
   #running: Promise<void> | undefined;
   #isStopped = false;
 
-  constructor(state: RetainedState, commitLog: CommitLog, options: RetentionOptions) {
+  constructor(state: RetainedState, commitLog: RetainedLog, options: RetentionOptions) {
     this.#state = state;
     this.#commitLog = commitLog;
     this.#options = options;

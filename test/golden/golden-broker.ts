@@ -1,43 +1,16 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { checkpointDirectory, checkpointNames } from "../../broker-core/checkpoint/checkpoint-store.ts";
+import { imagesPerStretch } from "../../broker-core/checkpoint/checkpointer.ts";
+import { DurableMark } from "../../broker-core/commit-log/durable-mark.ts";
 import { type Broker, NodeStorage, readBrokerConfig, startBroker } from "../../broker-core/index.ts";
-import type { Clock, Timer } from "../../proto/runtime/clock.ts";
+import type { Clock } from "../../proto/runtime/clock.ts";
 import { type Log, silentLog } from "../../proto/runtime/log.ts";
-import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import { NodeRandomness } from "../../proto/runtime/node-randomness.ts";
 import { OperatorLink } from "../support/operator-link.ts";
+import { ShiftedClock } from "../support/shifted-clock.ts";
 import { connectUpstream, testBrokerName } from "../support/start-broker.ts";
 import { UpstreamClient } from "../support/upstream-client.ts";
-
-/** The machine's clock, with the date of another day and another boot. */
-class ShiftedClock implements Clock {
-  readonly bootId: string;
-  readonly #clock = new NodeClock();
-  readonly #shiftMs: number;
-
-  constructor(wallMs: number, bootId: string) {
-    this.bootId = bootId;
-    this.#shiftMs = wallMs - this.#clock.wallMs();
-  }
-
-  wallMs(): number {
-    return this.#clock.wallMs() + this.#shiftMs;
-  }
-
-  monotonicMs(): number {
-    return this.#clock.monotonicMs();
-  }
-
-  after(delayMs: number, action: () => void): Timer {
-    return this.#clock.after(delayMs, action);
-  }
-
-  every(periodMs: number, action: () => void): Timer {
-    return this.#clock.every(periodMs, action);
-  }
-
-  atTurnEnd(action: () => void): void {
-    this.#clock.atTurnEnd(action);
-  }
-}
 
 /** Small files, so that little bytes hold what a day makes with large ones. */
 const small = { segmentSize: 64 * 1024, checkpointEvery: 48 * 1024, indexMemory: 1, retentionAge: 0 } as const;
@@ -88,6 +61,16 @@ export class GoldenBroker {
       storage.unlock();
       throw error;
     }
+  }
+
+  /** Whether the durable mark tells of all that is in the log, and a checkpoint of all but less than a stretch. */
+  isAtRest(directory: string): boolean {
+    const position = this.broker.state.appliedPosition;
+    if (DurableMark.open(this.#storage).position < position) return false;
+    const newest = checkpointNames(this.#storage).at(-1);
+    const taken = newest === undefined ? 0 : Number.parseInt(newest, 10);
+    const size = newest === undefined ? 0 : statSync(join(directory, checkpointDirectory, newest)).size;
+    return position - taken < Math.max(small.checkpointEvery, imagesPerStretch * size);
   }
 
   async stop(): Promise<void> {

@@ -8,6 +8,7 @@ import { isRecordHeader, readUint53, recordType } from "../../broker-core/commit
 import { segmentHeaderBytes } from "../../broker-core/commit-log/segment.ts";
 import { release } from "../../proto/runtime/release.ts";
 import { repositoryRoot } from "../support/running-process.ts";
+import { waitUntil } from "../support/wait-until.ts";
 import { viewBroker } from "./broker-view.ts";
 import { GoldenBroker } from "./golden-broker.ts";
 import { makeGoldenMesh } from "./golden-mesh.ts";
@@ -67,8 +68,7 @@ async function make(kind: "stopped" | "killed"): Promise<GoldenDirectory> {
   const wallMs = Date.now();
   const broker = await GoldenBroker.start(directory, { wallMs, bootId, retentionBytes: isTrimmed ? 320 * 1024 : 0 });
   const scene = await playScene(broker, isTrimmed ? directory : undefined);
-  // Long enough for a checkpoint that is due, and for the durable mark.
-  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  await waitUntil("the log is at rest, and no checkpoint is due", () => broker.isAtRest(directory), 30_000);
   await playEpilogue(broker, scene);
   const endMs = broker.clock.wallMs();
   const found = viewBroker(broker.broker.state, groupIdsOf(broker, sceneGroups));

@@ -1,5 +1,6 @@
 import { type Broker, type BrokerConfig, readBrokerConfig, startBroker } from "../../broker-core/index.ts";
 import type { StorageError } from "../../broker-core/storage/storage.ts";
+import type { Clock } from "../../proto/runtime/clock.ts";
 import { type Log, silentLog } from "../../proto/runtime/log.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
@@ -26,16 +27,16 @@ export class SimulatedBroker {
   static async start(
     disk: SimulatedDisk,
     randomness: Randomness,
-    options: Partial<BrokerConfig> & { readonly log?: Log } = {},
+    options: Partial<BrokerConfig> & { readonly log?: Log; readonly clock?: Clock } = {},
   ): Promise<SimulatedBroker> {
     const argv = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control-plane", "", "--name", testBrokerName];
-    const { log = silentLog, ...settings } = options;
+    const { log = silentLog, clock = new NodeClock(), ...settings } = options;
     // Small files, so that a run of seconds meets what a day meets with large ones.
     const small = { segmentSize: 256 * 1024, checkpointEvery: 64 * 1024, groupStart: "beginning" } as const;
     const config: BrokerConfig = { ...readBrokerConfig(argv, {}), ...small, ...settings };
     const diskFailures: StorageError[] = [];
     const broker = await startBroker(config, {
-      ...{ storage: new ProcessDisk(disk), clock: new NodeClock(), randomness, log },
+      ...{ storage: new ProcessDisk(disk), clock, randomness, log },
       onDiskFailure: (error) => diskFailures.push(error),
     });
     return new SimulatedBroker(broker, diskFailures);

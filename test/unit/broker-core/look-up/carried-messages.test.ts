@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { apache } from "#codec/rocketmq-v2";
 import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
 import { OperatorLink } from "../../../support/operator-link.ts";
+import { ShiftedClock } from "../../../support/shifted-clock.ts";
 import { SimulatedBroker } from "../../../support/simulated-broker.ts";
 import { SimulatedDisk } from "../../../support/simulated-disk.ts";
 import { encodedMessage, topicRef } from "../../../support/upstream-client.ts";
@@ -31,19 +32,24 @@ function keyed(id: string, key: string, deliveryMs: number): Uint8Array {
   }).finish();
 }
 
+const hourMs = 3_600_000;
+
 describe("looking up messages that were carried on", function () {
   this.timeout(60_000);
 
   it("finds them by id and key when their first segment is gone, waits and ends included", async () => {
     const disk = new SimulatedDisk();
+    const clock = new ShiftedClock(Date.now(), "boot");
     const broker = await SimulatedBroker.start(disk, new SeededRandomness(5), {
+      clock,
       ...{ retentionBytes: 1024 * 1024, segmentSize: 256 * 1024, retentionAge: 0 },
     });
     const operator = new OperatorLink(broker.broker.port);
     const { client } = broker;
-    const sentMs = Date.now();
-    const dueMs = sentMs + 6_000;
-    const sent = await client.send(timed, [keyed("comes", "k-1", dueMs), keyed("taken back", "k-1", dueMs + 60_000)]);
+    const sentMs = clock.wallMs();
+    // It comes when the test says so: not before its segment is gone, however slow the machine is.
+    const dueMs = Math.floor(sentMs) + hourMs;
+    const sent = await client.send(timed, [keyed("comes", "k-1", dueMs), keyed("taken back", "k-1", dueMs + hourMs)]);
     assert.ok(sent.ok && sent.recallHandles?.length === 2);
     const [committed, rolledBack] = [
       await client.begin(transactional, "committed"),
@@ -64,11 +70,10 @@ describe("looking up messages that were carried on", function () {
     await waitUntil(
       "the first segments are gone",
       async () => {
-        // Large, so that it is done long before the time of the first message, also on a busy machine.
         const message = () => encodedMessage(`m${number++}`, { body: Buffer.alloc(8_000) });
         for (let i = 0; i < 4; i++) {
           await Promise.all(Array.from({ length: 12 }, () => client.send(filling, [message()])));
-          const one = await client.send(timed, [keyed(waiting(), "k-2", dueMs + 60_000)]);
+          const one = await client.send(timed, [keyed(waiting(), "k-2", dueMs + hourMs)]);
           if (one.ok) handles.push(one.recallHandles?.[0] ?? "");
         }
         return !disk.list("log").includes("00000000000000000000.log");
@@ -80,6 +85,7 @@ describe("looking up messages that were carried on", function () {
     assert.ok((await client.recall(timed, sent.recallHandles[1]!)).ok);
     assert.ok((await client.endTransaction(transactional, committed, "COMMIT")).ok);
     assert.ok((await client.endTransaction(transactional, rolledBack, "ROLLBACK")).ok);
+    clock.jumpWall(hourMs);
     await waitUntil("its time has come", async () => (await get("comes"))[0] === "visible", 20_000);
     assert.deepEqual(await get("comes"), ["visible", "its time came: default/timed"]);
     assert.deepEqual(await get("taken back"), ["recalled", "its producer took it back before its time"]);
