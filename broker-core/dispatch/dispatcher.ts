@@ -92,7 +92,6 @@ export class Dispatcher {
       this.#order.endPartial();
     }
     this.#lanes.known();
-    this.#repair.end();
     damage.close(this.#tables.groups.nextId);
   }
 

@@ -21,38 +21,32 @@ const everyQueue = -1;
  */
 export class GroupOrder {
   readonly #tables: BrokerTables;
-  /**
-   * Only while the order is not known: how far each message group was handed out, by subscription and queue, then by hash. Needed
-   * when the record that is to bring the order turns out to be lost (order-repair.ts).
-   */
-  readonly #outTo = new Map<number, Map<number, number>>();
 
   constructor(tables: BrokerTables) {
     this.#tables = tables;
   }
 
-  /** While the order is not known: a message is out, or was, so those before it in its message group are settled. */
+  /**
+   * While the order is not known: a message is out, or was, so those before it in its message group are settled. Needed when the
+   * record that is to bring the order turns out to be lost (order-repair.ts).
+   */
   outWhilePartial(subscription: Subscription, queueId: number, offset: number): void {
-    const { queues } = this.#tables;
+    const { queues, damage } = this.#tables;
     const groupHash = queues.groupHash(queues.entry(subscription.topic.queues[queueId]!, offset));
-    if (groupHash === 0) return;
-    const key = subscription.slot * 0x1_0000 + queueId;
-    let byGroup = this.#outTo.get(key);
-    if (byGroup === undefined) this.#outTo.set(key, (byGroup = new Map()));
-    byGroup.set(groupHash, Math.max(byGroup.get(groupHash) ?? 0, offset));
+    if (groupHash !== 0) damage.doubts.outWhilePartial(subscription.slot, queueId, groupHash, offset);
   }
 
   /** Whether a message without a lease is settled by what was handed out while the order was not known. */
   isPastWhilePartial(subscription: Subscription, queueId: number, offset: number): boolean {
-    const { queues } = this.#tables;
+    const { queues, damage } = this.#tables;
     const groupHash = queues.groupHash(queues.entry(subscription.topic.queues[queueId]!, offset));
-    return offset <= (this.#outTo.get(subscription.slot * 0x1_0000 + queueId)?.get(groupHash) ?? -1);
+    return offset <= damage.doubts.outTo(subscription.slot, queueId, groupHash);
   }
 
   /** The order is known now. */
   endPartial(): void {
     this.#tables.isPartial = false;
-    this.#outTo.clear();
+    this.#tables.damage.doubts.endPartial();
   }
 
   /**
@@ -214,10 +208,11 @@ export class GroupOrder {
 
   /**
    * All that the subscription has in hand in a queue, or in all of them, is about to be forgotten: its position there is set
-   * anew, or the topic is gone. What waited is forgotten too, or lies behind the new position.
+   * anew, or the topic is gone. What waited is forgotten too, or lies behind the new position; so is what lost records left open.
    */
   dropped(subscription: Subscription, queueId = everyQueue): void {
-    const { locks, leases } = this.#tables;
+    const { locks, leases, damage } = this.#tables;
+    damage.doubts.forget(subscription.slot, queueId === everyQueue ? undefined : queueId);
     for (let row = 0; row < locks.end && subscription.lockCount > 0; row++) {
       if (locks.subscription[row] !== subscription.slot) continue;
       if (queueId !== everyQueue && locks.queueId[row] !== queueId) continue;

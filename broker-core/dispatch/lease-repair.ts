@@ -4,6 +4,7 @@ import { LeaseState, none } from "../pop/lease-table.ts";
 import { orderHash } from "../pop/order-hash.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import type { BrokerTables } from "./broker-tables.ts";
+import type { Doubts } from "./doubts.ts";
 import type { GroupOrder } from "./group-order.ts";
 import type { LeaseFollower } from "./lease-follower.ts";
 
@@ -21,22 +22,6 @@ export class LeaseRepair {
   readonly #tables: BrokerTables;
   readonly #order: GroupOrder;
   readonly #leases: LeaseFollower;
-  /**
-   * Lost messages that are out, by subscription and queue: each locks a message group that nobody knows any more, so whatever is not
-   * handed out meanwhile may wait for it.
-   */
-  readonly #lostOut = new Map<number, Set<number>>();
-  /**
-   * Redriven messages that were not handed out since: by the live broker's state, which is not known, they may wait behind another
-   * message of their message group, and a hand-out of that one does not prove them settled.
-   */
-  readonly #redriven = new Set<string>();
-  /** Messages that were passed by since something is lost, by subscription: because of a filter, by all that is known. */
-  readonly #passedBy = new Map<number, { readonly queueId: number; readonly offset: number }[]>();
-  /** Subscriptions of which a lane rule is lost: what they pass by may be of a lane that nobody knows. */
-  readonly #ruleIsLost = new Set<number>();
-  /** Messages that lanes were handed which are not theirs by the rules that are left. */
-  readonly #ofUnknownRule = new Set<string>();
 
   constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower) {
     this.#tables = tables;
@@ -51,7 +36,7 @@ export class LeaseRepair {
   held(subscription: Subscription, queueId: number, offset: number): number {
     const { leases } = this.#tables;
     if (this.#isLost(subscription, queueId, offset)) {
-      this.#lostOut.get(keyOf(subscription, queueId))?.delete(offset);
+      this.#doubts.at(subscription.slot, queueId)?.lostOut.delete(offset);
       return none;
     }
     let slot = leases.find(subscription.slot, queueId, offset);
@@ -61,7 +46,7 @@ export class LeaseRepair {
     if (slot === none && this.#waits(subscription, queueId, offset))
       slot = this.#handOut(subscription, queueId, offset);
     if (slot === none) return none;
-    this.#redriven.delete(messageKey(subscription, queueId, offset));
+    this.#doubts.at(subscription.slot, queueId)?.redriven.delete(offset);
     if (leases.state[slot] === LeaseState.Dead) this.#leases.revive(slot, subscription);
     this.#takeTurn(subscription, slot);
     return slot;
@@ -78,9 +63,9 @@ export class LeaseRepair {
       return none;
     }
     const slot = leases.find(subscription.slot, queueId, offset);
-    this.#redriven.delete(messageKey(subscription, queueId, offset));
+    this.#doubts.at(subscription.slot, queueId)?.redriven.delete(offset);
     if (owner !== subscription.ownerOf(this.#tables.queues, queueId, offset)) {
-      this.#ofUnknownRule.add(messageKey(subscription, queueId, offset));
+      this.#doubts.of(subscription.slot, queueId).ofUnknownRule.add(offset);
     }
     if (slot === none) {
       // At the position or above, `cursorMoved` comes to it.
@@ -100,12 +85,12 @@ export class LeaseRepair {
     const { damage, isPartial } = this.#tables;
     const { isOrdered } = subscription.topic;
     // Who says that hand-outs are missing knows of no more than up to `end`: the doubt about what follows stays.
-    const isLostOut = isOrdered && (this.#lostOut.get(keyOf(subscription, queueId))?.size ?? 0) > 0;
+    const isLostOut = isOrdered && (this.#doubts.at(subscription.slot, queueId)?.lostOut.size ?? 0) > 0;
     const inDoubt =
       isMissing ||
       damage.isInDoubt(subscription.slot, queueId, isOrdered, scanner.laneNumber) ||
       isLostOut ||
-      this.#ruleIsLost.has(subscription.slot);
+      this.#doubts.isRuleLost(subscription.slot);
     if (!inDoubt && scanner === subscription) this.#notePassed(subscription, queueId, end);
     if (!isOrdered || isPartial) {
       if (inDoubt) this.#bringBackBelow(subscription, scanner, queueId, end);
@@ -160,7 +145,7 @@ export class LeaseRepair {
     if (this.#isLost(subscription, queueId, offset)) return none;
     const known = leases.find(subscription.slot, queueId, offset);
     if (known !== none && leases.state[known] !== LeaseState.Dead) return none;
-    this.#redriven.add(messageKey(subscription, queueId, offset));
+    this.#doubts.of(subscription.slot, queueId).redriven.add(offset);
     if (known !== none) return known;
     if (offset >= this.#positionFor(subscription, queueId, offset)) {
       this.#handOutThrough(subscription, queueId, offset);
@@ -179,9 +164,10 @@ export class LeaseRepair {
    */
   laneMissed(subscription: Subscription): void {
     const { leases } = this.#tables;
-    this.#ruleIsLost.add(subscription.slot);
-    const passed = this.#passedBy.get(subscription.slot) ?? [];
-    this.#passedBy.delete(subscription.slot);
+    this.#doubts.ruleLost(subscription.slot);
+    const passed = [...this.#doubts.queuesOf(subscription.slot)].flatMap(([queueId, doubt]) =>
+      doubt.takePassed().map((offset) => ({ queueId, offset })),
+    );
     for (const { queueId, offset } of passed) {
       if (leases.find(subscription.slot, queueId, offset) !== none) continue;
       if (this.#isLost(subscription, queueId, offset)) continue;
@@ -196,31 +182,22 @@ export class LeaseRepair {
   /** What the base lane is about to pass by, for whatever reason. */
   #notePassed(subscription: Subscription, queueId: number, end: number): void {
     const { leases, queues } = this.#tables;
-    let passed = this.#passedBy.get(subscription.slot);
-    if (passed === undefined) this.#passedBy.set(subscription.slot, (passed = []));
-    for (let offset = subscription.cursors[queueId]!; offset < end && passed.length < passedMax; offset++) {
+    const doubt = this.#doubts.of(subscription.slot, queueId);
+    for (let offset = subscription.cursors[queueId]!; offset < end; offset++) {
       if (leases.find(subscription.slot, queueId, offset) !== none) continue;
       const isBase = subscription.ownerOf(queues, queueId, offset) === subscription;
       // In a message group that is locked it is counted, and waits.
-      if (isBase && this.#rowOf(subscription, queueId, offset) === none) passed.push({ queueId, offset });
+      if (isBase && this.#rowOf(subscription, queueId, offset) === none) doubt.notePassed(offset);
     }
   }
 
-  /** Records that follow have to go with the state. */
-  end(): void {
-    this.#passedBy.clear();
-    this.#ruleIsLost.clear();
-    this.#ofUnknownRule.clear();
-    this.#lostOut.clear();
-    this.#redriven.clear();
+  get #doubts(): Doubts {
+    return this.#tables.damage.doubts;
   }
 
   #lostIsOut(subscription: Subscription, queueId: number, offset: number): void {
     // Also where the topic is not known to be ordered yet: the first message with a message group may be lost.
-    const key = keyOf(subscription, queueId);
-    const known = this.#lostOut.get(key);
-    if (known === undefined) this.#lostOut.set(key, new Set([offset]));
-    else known.add(offset);
+    this.#doubts.of(subscription.slot, queueId).lostOut.add(offset);
   }
 
   /** Everything of a message group up to a message is settled: by hand-outs and acks, or by records that are lost. */
@@ -243,7 +220,7 @@ export class LeaseRepair {
   #settled(subscription: Subscription, slot: number): number[] {
     const { leases } = this.#tables;
     const offset = leases.offset[slot]!;
-    const isRedriven = this.#redriven.has(messageKey(subscription, leases.queueId[slot]!, offset));
+    const isRedriven = this.#doubts.at(subscription.slot, leases.queueId[slot]!)?.redriven.has(offset) === true;
     this.#leases.forget(slot, subscription);
     return isRedriven ? [offset] : [];
   }
@@ -348,10 +325,11 @@ export class LeaseRepair {
 
   #bringBackBelow(subscription: Subscription, owner: LaneCursor, queueId: number, end: number): void {
     const { leases, queues } = this.#tables;
+    const ofUnknownRule = this.#doubts.at(subscription.slot, queueId)?.ofUnknownRule;
     for (let offset = owner.cursors[queueId]!; offset < end; offset++) {
       if (leases.find(subscription.slot, queueId, offset) !== none) continue;
       if (subscription.ownerOf(queues, queueId, offset) !== owner) continue;
-      if (this.#ofUnknownRule.has(messageKey(subscription, queueId, offset))) continue;
+      if (ofUnknownRule?.has(offset)) continue;
       if (!this.#isLost(subscription, queueId, offset)) this.#leases.bringBack(subscription, queueId, offset);
     }
   }
@@ -366,6 +344,7 @@ export class LeaseRepair {
   ): void {
     const { locks, leases, queues } = this.#tables;
     const begin = subscription.cursors[queueId]!;
+    const ofUnknownRule = this.#doubts.at(subscription.slot, queueId)?.ofUnknownRule;
     // The youngest message that is out, by message group: those before it are settled.
     const outAt = new Map<number, number>();
     for (let offset = begin; offset < end; offset++) {
@@ -385,7 +364,7 @@ export class LeaseRepair {
         continue;
       }
       if (groupHash === 0) {
-        if (!inDoubt || slot !== none || this.#ofUnknownRule.has(messageKey(subscription, queueId, offset))) continue;
+        if (!inDoubt || slot !== none || ofUnknownRule?.has(offset)) continue;
         // A lost message whose hand-out may be lost as well: what follows may have been passed by because of it.
         if (this.#isLost(subscription, queueId, offset)) this.#lostIsOut(subscription, queueId, offset);
         else this.#leases.bringBack(subscription, queueId, offset);
@@ -399,7 +378,7 @@ export class LeaseRepair {
         continue;
       }
       if ((outAt.get(groupHash) ?? -1) > offset) continue;
-      if (this.#ofUnknownRule.has(messageKey(subscription, queueId, offset))) continue;
+      if (ofUnknownRule?.has(offset)) continue;
       if (row !== none) {
         locks.skip(row, offset);
         subscription.skipped++;
@@ -455,15 +434,4 @@ export class LeaseRepair {
     const groupHash = this.#rowHash(subscription, queueId, offset);
     return groupHash === 0 ? none : this.#tables.locks.find(subscription.slot, queueId, groupHash);
   }
-}
-
-/** Messages that were passed by and are remembered, of one subscription. */
-const passedMax = 1_000_000;
-
-function messageKey({ slot }: Subscription, queueId: number, offset: number): string {
-  return `${slot} ${queueId} ${offset}`;
-}
-
-function keyOf({ slot }: Subscription, queueId: number): number {
-  return slot * 0x1_0000 + queueId;
 }

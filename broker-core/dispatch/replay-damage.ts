@@ -1,3 +1,5 @@
+import { Doubts } from "./doubts.ts";
+
 /** Messages of one queue that are lost: `count` of them from `firstOffset` on. */
 export interface LostMessages {
   readonly topic: string;
@@ -45,22 +47,22 @@ export class ReplayDamage {
   readonly #ranges: { readonly from: number; readonly to: number }[] = [];
   #messages: LostStretch[] = [];
   readonly #notes = new Map<string, number>();
-  /** Positions (subscription slot, queue, lane) that were followed since the last lost part. */
-  readonly #followed = new Set<number | string>();
+  /** By subscription and queue. */
+  readonly doubts = new Doubts();
   #handOuts: LostHandOuts = "unknown";
 
   lost(from: number, to: number): void {
     this.#ranges.push({ from, to });
     this.isOpen = true;
     this.#handOuts = "unknown";
-    this.#followed.clear();
+    this.doubts.lostMore();
   }
 
   /** `nextGroupId`: above those of all groups. */
   close(nextGroupId: number): void {
     this.isOpen = false;
     this.groupsBelow = nextGroupId;
-    this.#followed.clear();
+    this.doubts.clear();
   }
 
   /** Whether what stood at a log position is lost. */
@@ -95,15 +97,16 @@ export class ReplayDamage {
   isInDoubt(subscriptionSlot: number, queueId: number, ordered: boolean, laneNumber = 0): boolean {
     if (!this.isOpen) return false;
     // Lanes share the positions of a topic that keeps order.
-    const key = keyOf(subscriptionSlot, queueId, ordered ? 0 : laneNumber);
-    if (this.#followed.has(key)) return false;
-    this.#followed.add(key);
+    const lane = ordered ? 0 : laneNumber;
+    const { followed } = this.doubts.of(subscriptionSlot, queueId);
+    if (followed.has(lane)) return false;
+    followed.add(lane);
     return ordered || this.#handOuts !== "none";
   }
 
   /** Also of `queueId` of a subscription whose position was just set. */
   follow(subscriptionSlot: number, queueId: number, laneNumber = 0): void {
-    if (this.isOpen) this.#followed.add(keyOf(subscriptionSlot, queueId, laneNumber));
+    if (this.isOpen) this.doubts.of(subscriptionSlot, queueId).followed.add(laneNumber);
   }
 
   countLost(topicId: number, topic: string, queueId: number, offset: number): void {
@@ -125,8 +128,4 @@ export class ReplayDamage {
     const messages = this.#messages.map(({ topicId: _, ...stretch }) => stretch);
     return { messages, notes: Object.fromEntries(this.#notes) };
   }
-}
-
-function keyOf(subscriptionSlot: number, queueId: number, laneNumber: number): number | string {
-  return laneNumber === 0 ? subscriptionSlot * 0x1_0000 + queueId : `${subscriptionSlot}/${queueId}/${laneNumber}`;
 }

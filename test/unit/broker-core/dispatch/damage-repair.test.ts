@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { RecordType } from "../../../../broker-core/commit-log/log.ts";
+import { TrimReason } from "../../../../broker-core/record/log-trimmed-record.ts";
 import { Code } from "../../../../proto/code.ts";
 import { BrokerFixture, messageBytes } from "../../../support/broker-fixture.ts";
 
@@ -135,5 +136,30 @@ describe("a start on a log with lost records", () => {
       const changed = { name: "ns/orders", incarnation: 5, queueCount: 2, messageTypes: messageTypes ^ 0b100 };
       assert.equal(f.state.openTopic(changed, f.now).ok, false, "from then on order is for life");
     }
+  });
+
+  it("takes nothing that a topic was handed for proof about the one that came after it", () => {
+    const fifo = 1 << 2;
+    const f = new BrokerFixture({ groupStart: "beginning" });
+    const t = f.topic("ns/orders", { messageTypes: fifo, queueCount: 1 });
+    const g = f.group();
+    f.receive(t, g);
+    const begin = f.log.endPosition;
+    f.base = f.state.baseImage(begin);
+    f.sendMany(t, 3, { group: "red" });
+    for (let i = 0; i < 3; i++) f.ack(g, f.receive(t, g)[0]!.receipt);
+    const anew = f.topic("ns/orders", { messageTypes: fifo, queueCount: 1, incarnation: 2 });
+    f.send(anew, { id: "held", group: "red" });
+    f.send(anew, { id: "behind", group: "red" });
+    const [held] = f.receive(anew, g, { batch: 2 });
+    f.state.trimLog(begin, TrimReason.Age, f.now);
+    f.sync();
+    f.log.removeBelow(begin);
+    lose(f, [RecordType.LogTrimmed, 0]);
+    f.ack(g, held!.receipt);
+    assert.deepEqual(
+      f.receive(anew, g).map(({ id }) => id),
+      ["behind"],
+    );
   });
 });
