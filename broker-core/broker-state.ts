@@ -50,6 +50,8 @@ import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupAdoption } from "./operation/group-adoption.ts";
 import { groupReset } from "./operation/group-reset.ts";
+import { laneEvaluate } from "./operation/lane-evaluate.ts";
+import { laneGroup } from "./operation/lane-group.ts";
 import { laneRuleOperations } from "./operation/lane-rules.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
 import { subscriptionFigures } from "./operation/subscription-figures.ts";
@@ -193,6 +195,8 @@ export class BrokerState implements BrokerPort {
       ...laneRuleOperations(this.#tables, log, this.#journal, openTopic, (topic, now) =>
         this.#keeper.ruled(topic, this.#receiver, now),
       ),
+      laneEvaluate(this.#tables),
+      laneGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       ...deadLetterOperations(this.#tables, log, this.#journal, wake),
       ...topicTransfer(this.#tables, log, this.#sender, openTopic),
       ...(options.lookUps?.(this.#tables) ?? []),

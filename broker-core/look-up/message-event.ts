@@ -16,7 +16,10 @@ export interface MessageEvent {
   readonly group: string;
   readonly attempt?: number;
   readonly holder?: string;
+  /** Of the consumer. */
   readonly lane?: string;
+  /** Of the message, where a rule named one: another than the consumer's where base stood in for it. */
+  readonly owner?: string;
   /** How long the message is invisible from then on. */
   readonly invisibleMs?: number;
   readonly reason?: string;
@@ -54,6 +57,7 @@ export function eventOf(tables: BrokerTables, record: LogRecord, place: Place): 
           attempt: pop.popDeliveryAttempt(body, at),
           holder: readShortText(body, popRead.clientAt),
           lane: readShortText(body, popRead.laneAt),
+          ...(popRead.ownerAt < 0 ? {} : { owner: readShortText(body, popRead.ownerAt) }),
           invisibleMs: popRead.invisibleMs,
         };
       }

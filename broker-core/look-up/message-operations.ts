@@ -5,6 +5,7 @@ import { type LogReader, RecordType } from "../commit-log/log.ts";
 import { EntryFlag } from "../consume-queue/index-entry.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { offsetAtTime } from "../operation/group-reset.ts";
+import { type ExplainedPlace, explainPlace } from "../operation/lane-explain.ts";
 import { type Operation, operation } from "../operation/operations.ts";
 import { type MessageView, messageIdAt, messageViewAt, storeMsAt } from "../operation/stored-message.ts";
 import { idKey, messageKeyKey, placeKey, targetKey } from "./index-key.ts";
@@ -34,7 +35,7 @@ type Find = z.infer<typeof find>;
 const examinedMax = 5_000;
 
 /**
- * `message.get`, `message.find` and `message.trace`. They read the log between the calls that serve messages; what they say of
+ * `message.get`, `message.find`, `message.trace` and `message.explain`, which is a trace with why the message is whose (L12). They read the log between the calls that serve messages; what they say of
  * groups is true at the moment they end.
  */
 export function messageOperations(
@@ -65,6 +66,20 @@ export function messageOperations(
         return { ok: true, result: { id: order.id, items }, position: noPosition };
       }),
     ),
+    operation("message.explain", byId, (order) =>
+      finder.session(async (): Promise<Operated> => {
+        const copies = await copiesOf(tables, log, finder, order.id, order.topic);
+        if (copies.length === 0) return absent(order.id);
+        const items: object[] = [];
+        for (const copy of copies) {
+          const events = await eventsOf(tables, finder, copy);
+          const explained = explainCopy(tables, log, copy, monotonicMs());
+          const view = copyView(tables, log, copy, monotonicMs());
+          items.push({ ...view, ...explained, events: [...birth(tables, copy), ...events] });
+        }
+        return { ok: true, result: { id: order.id, items }, position: noPosition };
+      }),
+    ),
     operation("message.find", find, (order, now) =>
       finder.session(async (): Promise<Operated> => {
         const topic = tables.topics.byName(order.topic);
@@ -79,6 +94,21 @@ export function messageOperations(
       }),
     ),
   ];
+}
+
+/** Nothing is explained of a message that is in no queue, or in none any more. */
+function explainCopy(tables: BrokerTables, log: LogReader, copy: MessageCopy, monotonicMs: number): ExplainedPlace {
+  const topic = tables.topics.byId(copy.topicId);
+  const queue = topic?.queues[copy.queueId];
+  const { queues } = tables;
+  const isThere =
+    topic !== undefined &&
+    queue !== undefined &&
+    copy.standing === "visible" &&
+    copy.offset >= queues.beginOffset(queue) &&
+    copy.offset < queues.visibleEnd(queue);
+  if (!isThere) return { laneMark: messageViewAt(log, copy.position)?.laneMark ?? null, groups: [] };
+  return explainPlace(tables, log, topic, copy.queueId, copy.offset, monotonicMs);
 }
 
 function absent(id: string): Operated {

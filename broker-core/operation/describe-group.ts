@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { WhenEmpty } from "../../proto/lane/lane-rule.ts";
 import { type Now, noPosition } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
@@ -58,27 +59,57 @@ export function describeGroup(
   });
 }
 
-function describeLanes(tables: BrokerTables, subscription: Subscription, now: Now): object[] {
-  const { lanes, topic } = subscription;
+function describeLanes(tables: BrokerTables, subscription: Subscription, now: Now): LaneFacts[] {
+  const { lanes } = subscription;
   if (lanes === undefined) return [];
-  return [subscription, ...lanes.all()].map((lane) => {
-    const own = lanes.byName(lane.lane);
-    const ahead = topic.queues.map((_, queueId) =>
-      lanes.countAhead(tables.queues, queueId, Number.POSITIVE_INFINITY, lane),
-    );
-    return {
-      lane: lane.lane,
-      ready: lane.ready.count + lane.unlocked.count + ahead.reduce((sum, count) => sum + count, 0),
-      inFlight: lane.inFlight,
-      isSpilled: own?.isSpilled ?? false,
-      isClosing: own?.isClosing ?? false,
-      whenEmpty: own?.whenEmpty ?? null,
-      waitingReceives: lane.waitCount,
-      holders: lane.agreement?.aliveClients(now.monotonicMs) ?? [],
-      filter: filterInForce(lane, now.monotonicMs),
-      positions: [...lane.cursors],
-    };
-  });
+  return [subscription, ...lanes.all()].map((lane) => describeLane(tables, subscription, lane, now.monotonicMs));
+}
+
+/** How a lane of a group in a topic stands. */
+export interface LaneFacts {
+  readonly lane: string;
+  readonly ready: number;
+  readonly inFlight: number;
+  /** Base consumers handle its messages too. */
+  readonly isSpilled: boolean;
+  /** No rule names it any more. */
+  readonly isClosing: boolean;
+  /** Null: of the base lane. */
+  readonly whenEmpty: WhenEmpty | null;
+  readonly waitingReceives: number;
+  /** Client ids that received in it lately. */
+  readonly holders: readonly string[];
+  readonly filter: string | null;
+  /** Next offset to be looked at, by queue. */
+  readonly positions: readonly number[];
+}
+
+/** Of one lane; also of the base lane of a group without others. */
+export function describeLane(
+  { queues }: BrokerTables,
+  subscription: Subscription,
+  lane: LaneCursor,
+  monotonicMs: number,
+): LaneFacts {
+  const { lanes, topic } = subscription;
+  const own = lanes?.byName(lane.lane);
+  const ahead = topic.queues.map((queue, queueId) =>
+    lanes === undefined
+      ? Math.max(0, queues.visibleEnd(queue) - (lane.cursors[queueId] ?? 0))
+      : lanes.countAhead(queues, queueId, Number.POSITIVE_INFINITY, lane),
+  );
+  return {
+    lane: lane.lane,
+    ready: lane.ready.count + lane.unlocked.count + ahead.reduce((sum, count) => sum + count, 0),
+    inFlight: lane.inFlight,
+    isSpilled: own?.isSpilled ?? false,
+    isClosing: own?.isClosing ?? false,
+    whenEmpty: own?.whenEmpty ?? null,
+    waitingReceives: lane.waitCount,
+    holders: lane.agreement?.aliveClients(monotonicMs) ?? [],
+    filter: filterInForce(lane, monotonicMs),
+    positions: [...lane.cursors],
+  };
 }
 
 function filterInForce({ agreement }: LaneCursor, nowMs: number): string | null {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Code } from "../../proto/code.ts";
 import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
-import { noClause } from "../../proto/lane/lane-classifier.ts";
+import { explainRule } from "../../proto/lane/lane-explanation.ts";
 import { noPosition, type Operated } from "../broker-port.ts";
 import type { LogReader } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
@@ -9,23 +9,33 @@ import { EntryFlag } from "../consume-queue/index-entry.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { ruleFor } from "../lane/rule-for.ts";
 import type { LaneOutcome } from "../lane/topic-lane-rules.ts";
+import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import { orderHash } from "../pop/order-hash.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { messageBodyStart, messageLaneMark } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
+import type { Topic } from "../topic/topic.ts";
+import { describeLane } from "./describe-group.ts";
 import { type Operation, operation } from "./operations.ts";
 
 const shape = z.strictObject({ topic: z.string(), queueId: z.number().int().min(0), offset: z.number().int().min(0) });
 
 const scan = new MessageScan();
 
+/** Of one message in its queue: its mark, and of each group of the topic why the message is whose, and how it stands there. */
+export interface ExplainedPlace {
+  /** Null: the message's bytes are damaged. */
+  readonly laneMark: string | null;
+  readonly groups: readonly object[];
+}
+
 /**
  * `lane.explain { topic, queueId, offset }`: for each group of the topic, by which rule and clause (counted from 1; null: none held) a
  * message was put into which lane when it came (L12), whose it is now, and what it is waiting for.
  */
 export function laneExplain(tables: BrokerTables, log: LogReader): Operation {
-  return operation("lane.explain", shape, ({ topic: name, queueId, offset }): Operated => {
+  return operation("lane.explain", shape, ({ topic: name, queueId, offset }, now): Operated => {
     const { topics, queues } = tables;
     const topic = topics.byName(name);
     const queue = topic?.queues[queueId];
@@ -38,25 +48,32 @@ export function laneExplain(tables: BrokerTables, log: LogReader): Operation {
       const message = `lane.explain: queue ${queueId} of ${name} holds the offsets ${begin} to ${end - 1}; ${offset} is outside`;
       return { ok: false, code: Code.IllegalOffset, message };
     }
-    const entry = queues.entry(queue, offset);
-    const outcome = topic.laneRules?.outcome(queues.lane(entry));
-    const isLost = (queues.flags(entry) & EntryFlag.Lost) !== 0;
-    const laneMark = isLost ? undefined : readInto(log, queues.position(entry));
-    const groups = Array.from(topic.subscriptions.values(), (subscription) => ({
-      group: subscription.group.name,
-      ...classified(outcome, subscription, laneMark),
-      ...standing(tables, subscription, queueId, offset),
-    }));
-    const result = {
-      topic: name,
-      queueId,
-      offset,
-      laneMark: laneMark ?? null,
-      isReadable: laneMark !== undefined,
-      groups,
-    };
+    const { laneMark, groups } = explainPlace(tables, log, topic, queueId, offset, now.monotonicMs);
+    const result = { topic: name, queueId, offset, laneMark, isReadable: laneMark !== null, groups };
     return { ok: true, result, position: noPosition };
   });
+}
+
+/** Explains the message at an offset that the queue holds. */
+export function explainPlace(
+  tables: BrokerTables,
+  log: LogReader,
+  topic: Topic,
+  queueId: number,
+  offset: number,
+  monotonicMs: number,
+): ExplainedPlace {
+  const { queues } = tables;
+  const entry = queues.entry(topic.queues[queueId]!, offset);
+  const outcome = topic.laneRules?.outcome(queues.lane(entry));
+  const isLost = (queues.flags(entry) & EntryFlag.Lost) !== 0;
+  const laneMark = isLost ? undefined : readInto(log, queues.position(entry));
+  const groups = Array.from(topic.subscriptions.values(), (subscription) => ({
+    group: subscription.group.name,
+    ...classified(outcome, subscription, laneMark),
+    ...standing(tables, subscription, queueId, offset, monotonicMs),
+  }));
+  return { laneMark: laneMark ?? null, groups };
 }
 
 /** Scans the message of an index entry, and returns its lane mark; undefined when its bytes are damaged. */
@@ -74,27 +91,31 @@ function readInto(log: LogReader, position: number): string | undefined {
 /** What the rules said when the message came. */
 function classified(outcome: LaneOutcome | undefined, { group }: Subscription, laneMark: string | undefined): object {
   const rule = outcome === undefined ? undefined : ruleFor(outcome.set, group);
-  if (outcome === undefined || rule === undefined) return { rule: null, clause: null, lane: "base" };
+  if (outcome === undefined || rule === undefined) return { rule: null, clause: null, lane: "base", verdicts: [] };
   // Which clause held is not stored: it follows from the rule and the message, and both are here.
-  const clause = laneMark === undefined ? noClause : rule.compiled.classify(scan, laneMark);
+  const explained = laneMark === undefined ? undefined : explainRule(rule.rule, scan, laneMark);
   return {
     rule: { name: rule.name, number: rule.number, group: rule.group, since: outcome.set.position },
-    clause: clause === noClause ? null : clause + 1,
+    clause: explained?.clause ?? null,
     lane: outcome.set.laneOf(outcome.key, group.name),
+    verdicts: explained?.verdicts ?? [],
   };
 }
 
 /** Whose the message is now, and how it stands. */
 function standing(
-  { queues, leases, locks, holders }: BrokerTables,
+  tables: BrokerTables,
   subscription: Subscription,
   queueId: number,
   offset: number,
+  monotonicMs: number,
 ): object {
+  const { queues, leases, locks, holders } = tables;
   const owner = subscription.ownerOf(queues, queueId, offset);
-  const isSpilled = subscription.lanes?.byName(owner.lane)?.isSpilled ?? false;
   const slot = leases.find(subscription.slot, queueId, offset);
-  const told = { owner: owner.lane, isSpilled };
+  const laneFacts = describeLane(tables, subscription, owner, monotonicMs);
+  const base = owner === subscription ? laneFacts : describeLane(tables, subscription, subscription, monotonicMs);
+  const told = { owner: owner.lane, isSpilled: laneFacts.isSpilled, ownerLane: laneFacts, baseLane: base };
   if (slot === none) {
     const queue = subscription.topic.queues[queueId]!;
     const hash = subscription.topic.isOrdered
@@ -103,12 +124,27 @@ function standing(
     const row = hash === 0 ? none : locks.find(subscription.slot, queueId, hash);
     const isPassedBy = row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!;
     const isAhead = offset >= (owner.cursors[queueId] ?? 0);
-    return { ...told, state: isAhead ? "ahead" : isPassedBy ? "waits for its turn" : "done" };
+    if (isAhead) return { ...told, state: "ahead", before: countBefore(tables, subscription, owner, queueId, offset) };
+    return { ...told, state: isPassedBy ? "waits for its turn" : "done" };
   }
   const state = leases.state[slot];
   const holder = holders.text(leases.holder[slot]!);
   const attempt = leases.attempt[slot]!;
-  if (state === LeaseState.InFlight) return { ...told, state: "in flight", holder, attempt };
+  if (state === LeaseState.InFlight) {
+    const leftMs = Math.max(0, Math.round(leases.endMs[slot]! - monotonicMs));
+    return { ...told, state: "in flight", holder, attempt, leftMs };
+  }
   if (state === LeaseState.Dead) return { ...told, state: "dead", attempt };
   return { ...told, state: state === LeaseState.Queued ? "waits for its turn" : "back", holder, attempt };
+}
+
+/** Messages of the same lane that come before it in its queue. */
+function countBefore(
+  { queues }: BrokerTables,
+  { lanes, cursors }: Subscription,
+  owner: LaneCursor,
+  queueId: number,
+  offset: number,
+): number {
+  return lanes === undefined ? offset - (cursors[queueId] ?? 0) : lanes.countAhead(queues, queueId, offset, owner);
 }

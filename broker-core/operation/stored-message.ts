@@ -42,6 +42,14 @@ export function messageIdAt(log: LogReader, position: number): string | undefine
   });
 }
 
+/** The lane mark of the message behind an index entry; undefined when its bytes are damaged. */
+export function laneMarkAt(log: LogReader, position: number): string | undefined {
+  return orDamaged(() => {
+    const { body, start } = readStoredMessage(log, position);
+    return messageLaneMark(body, start);
+  });
+}
+
 /** A stored message as operators see it; the body in base64, because nobody knows what it is. */
 export interface MessageView {
   readonly messageId: string;

@@ -10,6 +10,7 @@ import type { NamespaceSpec } from "../resource/namespace.ts";
 import type { Store } from "../store/store.ts";
 import type { AdsServer } from "../xds/ads-server.ts";
 import { addApiRoutes } from "./api-routes.ts";
+import { addExplainRoutes } from "./explain-routes.ts";
 import { addLaneRoutes } from "./lane-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
 import { sidecarView } from "./sidecar-view.ts";
@@ -65,6 +66,11 @@ export class ApiServer {
       sidecars: () => options.ads.reports().map(sidecarView),
     });
     addLaneRoutes(server, { catalog, laneContext, standings: (rule) => lanes.standings(rule) });
+    addExplainRoutes(server, {
+      ...{ catalog, brokers: options.brokers },
+      standings: (rule) => lanes.standings(rule),
+      sidecarLanes: () => options.ads.reports().map(({ node }) => node?.cluster ?? ""),
+    });
     addOperationRoutes(server, options.brokers, options.catalog);
   }
 

@@ -54,7 +54,7 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator,
       const namespace = request.parameters["namespace"] ?? "";
       const body = bodyOf(request);
       const name = request.parameters["name"];
-      refuseNames(namespace, name, path.startsWith("groups/") ? groupNameProblem : topicNameProblem);
+      refuseNames(namespace, name, path.startsWith("groups/") ? "group" : "topic");
       const topic = path.startsWith("topics/") ? name : body["topic"];
       const order = {
         ...body,
@@ -70,11 +70,8 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator,
 }
 
 /** What nothing can be called is not asked for at any broker. */
-function refuseNames(
-  namespace: string,
-  name: string | undefined,
-  problemOf: (name: string) => string | undefined,
-): void {
+export function refuseNames(namespace: string, name?: string, of: "group" | "topic" = "topic"): void {
+  const problemOf = of === "group" ? groupNameProblem : topicNameProblem;
   const problem = name === undefined ? undefined : problemOf(name);
   if (problem !== undefined) throw new MeshError(Code.BadRequest, `the name "${printableName(name ?? "")}" ${problem}`);
   const ofNamespace = namespaceProblem(namespace);
@@ -107,7 +104,7 @@ function bodyOf({ body }: AdminRequest): Readonly<Record<string, unknown>> {
 }
 
 /** The HTTP status that says the same as a code of the v2 API. */
-function refused({ code, message }: MeshError): AdminAnswer {
+export function refused({ code, message }: MeshError): AdminAnswer {
   return jsonAnswer(httpStatusOf(code), { error: message, code });
 }
 

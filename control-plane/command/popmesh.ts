@@ -5,6 +5,7 @@ import { register as registerDelete } from "./delete.ts";
 import { register as registerDescribe } from "./describe.ts";
 import { register as registerDiff } from "./diff.ts";
 import { register as registerDlq } from "./dlq.ts";
+import { register as registerExplain } from "./explain.ts";
 import { register as registerForgetBroker } from "./forget-broker.ts";
 import { register as registerGet } from "./get.ts";
 import { register as registerGroup } from "./group.ts";
@@ -41,6 +42,7 @@ registerTopicTransfer(registerTopic(program));
 registerGroup(program);
 registerDlq(program);
 registerMessage(program);
+registerExplain(program);
 registerForgetBroker(program);
 
 try {
