@@ -1,6 +1,6 @@
 import { type AdminServer, jsonAnswer, textAnswer } from "../proto/runtime/admin-server.ts";
 import type { Gauge, MetricRegistry } from "../proto/runtime/metric.ts";
-import type { BrokerPort } from "./broker-port.ts";
+import type { BrokerPort, Operated } from "./broker-port.ts";
 import type { BrokerConfig } from "./config.ts";
 import { LaneMetrics } from "./lane-metrics.ts";
 
@@ -9,6 +9,8 @@ export interface AdminSubject {
   readonly config: BrokerConfig;
   readonly metrics: MetricRegistry;
   readonly port: BrokerPort;
+  /** An operator's call; resolves when what it changed is on disk. */
+  operate(method: string, parameters: object): Promise<Operated>;
   /** Why the broker should get no traffic; undefined when it should. */
   notReadyBecause(): string | undefined;
 }
@@ -37,6 +39,18 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
     };
   });
   server.route("GET", "/config_dump", () => jsonAnswer(200, subject.config));
+  // The kill switch (docs/lane-rules.md): it works with nothing but this process.
+  const operated = async (method: string, parameters: object) => {
+    const answer = await subject.operate(method, parameters);
+    if (!answer.ok) return jsonAnswer(503, { error: answer.message });
+    return jsonAnswer(200, { broker: subject.config.name, ...answer.result });
+  };
+  server.route("GET", "/lanes", () => operated("lanes.status", {}));
+  server.route("POST", "/lanes", ({ query, header }) => {
+    const state = query.get("state");
+    if (state !== "off" && state !== "on") return jsonAnswer(400, { error: "POST /lanes?state=off or ?state=on" });
+    return operated("lanes.switch", { state, by: `admin port, ${(header("x-popmesh-client") ?? "").slice(0, 64)}` });
+  });
   server.route("GET", "/queues", () =>
     jsonAnswer(200, { topics: subject.port.topics(), subscriptions: subject.port.subscriptions() }),
   );

@@ -50,9 +50,7 @@ import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupAdoption } from "./operation/group-adoption.ts";
 import { groupReset } from "./operation/group-reset.ts";
-import { laneEvaluate } from "./operation/lane-evaluate.ts";
-import { laneGroup } from "./operation/lane-group.ts";
-import { laneRuleOperations } from "./operation/lane-rules.ts";
+import { laneOperations } from "./operation/lane-operations.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
 import { subscriptionFigures } from "./operation/subscription-figures.ts";
 import { topicFigures } from "./operation/topic-figures.ts";
@@ -192,11 +190,10 @@ export class BrokerState implements BrokerPort {
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
       groupAdoption(this.#tables, this.#journal),
-      ...laneRuleOperations(this.#tables, log, this.#journal, openTopic, (topic, now) =>
-        this.#keeper.ruled(topic, this.#receiver, now),
-      ),
-      laneEvaluate(this.#tables),
-      laneGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
+      ...laneOperations(this.#tables, log, this.#journal, {
+        ...{ openTopic, keeper: this.#keeper, receives: this.#receiver },
+        inFlightMax: (of) => this.#receiver.inFlightMax(of),
+      }),
       ...deadLetterOperations(this.#tables, log, this.#journal, wake),
       ...topicTransfer(this.#tables, log, this.#sender, openTopic),
       ...(options.lookUps?.(this.#tables) ?? []),

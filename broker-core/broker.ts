@@ -159,6 +159,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     config,
     metrics,
     port: state,
+    operate: (method, parameters) => server.operate(method, parameters),
     notReadyBecause: () => {
       if (isStopping) return "the broker is stopping";
       if (disk === "failed") return "the disk failed";

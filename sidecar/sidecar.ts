@@ -16,6 +16,7 @@ import { Router } from "./filter/router.ts";
 import { ValidationFilter } from "./filter/validation.ts";
 import { baseLane } from "./lane/lane.ts";
 import { LaneMarks } from "./lane/lane-marks.ts";
+import { LaneSwitch } from "./lane/lane-switch.ts";
 import { TraceLanes } from "./lane/trace-lanes.ts";
 import { AutoRenewal } from "./listener/auto-renewal.ts";
 import { CallEntry } from "./listener/call-entry.ts";
@@ -70,6 +71,10 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   const { clock, log } = deps;
   const metrics = new MetricRegistry();
   const id = `sidecar-${deps.randomness.bytes(6).toString("hex")}`;
+  const laneSwitch = await LaneSwitch.open(config.dataDir);
+  // First of all: the control plane is told where it is. Its routes come before anybody can have asked.
+  const admin = new AdminServer({ log });
+  const adminPort = await admin.listen(config.admin);
 
   // Data plane.
   const createUpstream: UpstreamFactory =
@@ -90,7 +95,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   const meshConfig = new MeshConfig(
     channel,
     {
-      node: { id, cluster: config.lane, version: deps.version },
+      node: { id, cluster: config.lane, version: deps.version, admin: `${config.admin.host}:${adminPort}` },
       defaultNamespace: config.namespace,
       removalGraceMs: config.removalGrace,
     },
@@ -115,7 +120,11 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     new DeadlineFilter(clock),
     new ValidationFilter(),
   ]);
-  const router = new Router({ routes, clusters, onDemand, instanceLane: config.lane }, clock, metrics); // always last
+  const router = new Router(
+    { routes, clusters, onDemand, instanceLane: config.lane, lanes: laneSwitch },
+    clock,
+    metrics,
+  ); // always last
 
   // What applications connect to.
   const sessions = new ClientSessions(clock);
@@ -165,7 +174,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     producers.update(session, true);
     consumers?.forget(session);
   };
-  if (consumers !== undefined) consumers.onChange = (all) => clusters.announceConsumers(all);
+  if (consumers !== undefined) consumers.onChange = (all) => clusters.announceConsumers(laneSwitch.isOff ? [] : all);
   producers.onChange = (topic, isLive) => clusters.announceProducer(topic, isLive);
   clusters.onOrphan = (orphan) => recovery.recover(orphan);
   metrics.gaugeOf("popmesh_sidecar_clients", "Clients known.", () => sessions.count);
@@ -179,7 +188,6 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   metrics.gaugeOf("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());
 
   const timers: Timer[] = [];
-  const admin = new AdminServer({ log });
   let isDraining = false;
   let isStopped = false;
   const stopNow = (): void => {
@@ -220,6 +228,17 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     metrics,
     log,
     readiness,
+    lanes: {
+      lane: config.lane,
+      isOff: () => laneSwitch.isOff,
+      turn: async (isOff) => {
+        await laneSwitch.turn(isOff);
+        // Whoever waits asks again, as what it is now.
+        service.receive.endAll();
+        consumers?.tellAgain();
+        log.warn({ lanes: isOff ? "off" : "on" }, "the kill switch of this sidecar's lane was turned");
+      },
+    },
     drain: () => process.kill(process.pid, "SIGTERM"),
   });
 
@@ -235,7 +254,6 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   );
   try {
     port = await server.listen(config.listen);
-    const adminPort = await admin.listen(config.admin);
     await listenOnIpv6Loopback(server, config.listen.host, port, log);
     log.info(
       { listen: `${config.listen.host}:${port}`, admin: adminPort, tls: deps.tls !== undefined },

@@ -112,6 +112,8 @@ export const RecordType = {
   LaneResumed: 32,
   /** No rule names a lane of a group any more, and nothing of it is left to be handled. */
   LaneClosed: 33,
+  /** An operator suspends all lanes of the broker, or lets them go on. */
+  LanesSwitched: 36,
   /** The log begins at a later position from now on. */
   LogTrimmed: 40,
   /** The order of message groups that outlives a trim of the log; right before its LogTrimmed. */

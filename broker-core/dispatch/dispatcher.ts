@@ -14,6 +14,7 @@ import { readShortText } from "../record/fixed-bytes.ts";
 import { readGroupDropped, readGroupRecord } from "../record/group-record.ts";
 import { readLaneEvent } from "../record/lane-event-record.ts";
 import { readLaneRuleRecord } from "../record/lane-rule-record.ts";
+import { readLanesSwitched } from "../record/lanes-switched-record.ts";
 import { readLogTrimmed } from "../record/log-trimmed-record.ts";
 import { readOrderKept } from "../record/order-kept-record.ts";
 import * as pop from "../record/pop-record.ts";
@@ -146,6 +147,9 @@ export class Dispatcher {
       case RecordType.LaneResumed:
       case RecordType.LaneClosed:
         this.#lanes.event(type, readLaneEvent(bytes, start, end));
+        break;
+      case RecordType.LanesSwitched:
+        this.#lanes.switched(readLanesSwitched(bytes, start, end));
         break;
       case RecordType.OrderKept:
         this.#trimmer.orderKept(readOrderKept(bytes, start, end));

@@ -19,6 +19,7 @@ import {
 } from "../record/group-record.ts";
 import { type LaneEvent, laneEventBytes, writeLaneEvent } from "../record/lane-event-record.ts";
 import { type LaneRuleRecord, laneRuleRecordBytes, writeLaneRuleRecord } from "../record/lane-rule-record.ts";
+import { type LanesSwitched, lanesSwitchedBytes, writeLanesSwitched } from "../record/lanes-switched-record.ts";
 import { type LogTrimmedRecord, logTrimmedBytes, writeLogTrimmed } from "../record/log-trimmed-record.ts";
 import { type MessageFacts, messageRecordBytes, writeMessageRecord } from "../record/message-record.ts";
 import { type OrderKept, orderKeptBytes, writeOrderKept } from "../record/order-kept-record.ts";
@@ -306,6 +307,11 @@ export class Journal {
 
   laneEvent(type: LaneEventType, event: LaneEvent): number {
     return this.#commit(type, laneEventBytes(event), (into, at) => writeLaneEvent(event, into, at));
+  }
+
+  lanesSwitched(record: LanesSwitched): number {
+    const length = lanesSwitchedBytes(record);
+    return this.#commit(RecordType.LanesSwitched, length, (into, at) => writeLanesSwitched(record, into, at));
   }
 
   logTrimmed(record: LogTrimmedRecord): number {

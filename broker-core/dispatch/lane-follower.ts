@@ -8,6 +8,7 @@ import type { Subscription } from "../pop/subscription.ts";
 import { SubscriptionLanes } from "../pop/subscription-lanes.ts";
 import type { LaneEvent } from "../record/lane-event-record.ts";
 import type { LaneRuleRecord } from "../record/lane-rule-record.ts";
+import type { LanesSwitched } from "../record/lanes-switched-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { DamageRepair } from "./damage-repair.ts";
@@ -38,6 +39,23 @@ export class LaneFollower {
     rules.set(position, group, number, rule);
     for (const subscription of topic.subscriptions.values()) {
       this.#arrange(subscription, (queueId) => this.#tables.queues.endOffset(topic.queues[queueId]!));
+    }
+  }
+
+  /** All lanes are suspended, or go on. Spilled ones stay so until somebody consumes in them. */
+  switched({ isOff, wallMs, by }: LanesSwitched): void {
+    const { laneRules, subscriptions } = this.#tables;
+    const { lanes: laneSwitch } = laneRules;
+    laneSwitch.isOff = isOff;
+    laneSwitch.sinceMs = wallMs;
+    laneSwitch.by = by;
+    if (!isOff) return;
+    for (const { lanes } of subscriptions.laned) {
+      for (const lane of lanes?.all() ?? []) {
+        if (lane.isSpilled) continue;
+        lanes!.setSpilled(lane, true);
+        lane.takeBack();
+      }
     }
   }
 
@@ -141,6 +159,7 @@ export class LaneFollower {
           topic.queues.map((_, queueId) => startOf(queueId)),
         );
       lane.whenEmpty = rule!.rule.whenEmpty;
+      if (lanes.areOff) lanes.setSpilled(lane, true);
     }
   }
 

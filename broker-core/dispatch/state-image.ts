@@ -27,10 +27,10 @@ export class StateImageVersionError extends StateImageError {}
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 14;
+const version = 15;
 /** Versions that released brokers have written, and this one reads: 13 knew no lanes. */
 const versionsRead: readonly number[] = [13, version];
-const versionWithLanes = 14;
+const versionWithLanes = 15;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which

@@ -69,7 +69,27 @@ export class LaneKeeper {
       for (const lane of subscription.lanes?.all() ?? []) {
         if (receives.release(subscription, now, lane.lane)) this.seen(lane, now);
         const isHeld = !lane.isClosing && lane.whenEmpty.action === "hold";
-        if (isHeld && lane.isSpilled) this.#event(RecordType.LaneResumed, subscription, lane, now);
+        if (isHeld && lane.isSpilled && !subscription.lanes!.areOff)
+          this.#event(RecordType.LaneResumed, subscription, lane, now);
+      }
+      this.#wake(subscription);
+    }
+  }
+
+  /**
+   * All lanes were suspended, or go on: whoever waits asks again, as a consumer of base or of its lane. A lane that its rule holds is its
+   * own again at once; the others when somebody consumes in them.
+   */
+  switched(receives: ParkedReceives, now: Now): void {
+    for (const subscription of this.#tables.subscriptions.laned) {
+      const { lanes } = subscription;
+      for (const lane of lanes?.all() ?? []) {
+        if (lanes!.areOff) receives.release(lane, now);
+        else {
+          if (receives.release(subscription, now, lane.lane)) this.seen(lane, now);
+          const isHeld = !lane.isClosing && lane.whenEmpty.action === "hold";
+          if (isHeld && lane.isSpilled) this.#event(RecordType.LaneResumed, subscription, lane, now);
+        }
       }
       this.#wake(subscription);
     }

@@ -1,8 +1,10 @@
 import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
+import { LaneSwitch } from "./lane-switch.ts";
 import { TopicLaneRules } from "./topic-lane-rules.ts";
 
 /** The lane rules of all topics that have some, or had some that messages in their queues were classified by. */
 export class LaneRuleTable {
+  readonly lanes = new LaneSwitch();
   readonly #byTopic = new Map<number, TopicLaneRules>();
 
   of(topicId: number): TopicLaneRules | undefined {
@@ -10,7 +12,7 @@ export class LaneRuleTable {
   }
 
   add(topicId: number): TopicLaneRules {
-    const rules = new TopicLaneRules();
+    const rules = new TopicLaneRules(undefined, this.lanes);
     this.#byTopic.set(topicId, rules);
     return rules;
   }
@@ -30,6 +32,7 @@ export class LaneRuleTable {
   }
 
   writeTo(into: ImageWriter): void {
+    this.lanes.writeTo(into);
     const all = this.all();
     into.u32(all.length);
     for (const [topicId, rules] of all) {
@@ -39,9 +42,10 @@ export class LaneRuleTable {
   }
 
   readFrom(from: ImageReader): void {
+    this.lanes.readFrom(from);
     for (let left = from.u32(); left > 0; left--) {
       const topicId = from.u32();
-      this.#byTopic.set(topicId, TopicLaneRules.readFrom(from));
+      this.#byTopic.set(topicId, TopicLaneRules.readFrom(from, this.lanes));
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
 import { GroupLaneRule, keyCountOf, LaneRuleSet } from "./lane-rule-set.ts";
 import { laneRuleText, readLaneRule } from "./lane-rule-shape.ts";
+import { LaneSwitch } from "./lane-switch.ts";
 
 /** Numbers of outcomes of one topic: an index entry has 16 bits for them, and 0 says that no rule was in force. */
 export const outcomesMax = 65_535;
@@ -25,8 +26,12 @@ export class TopicLaneRules {
   /** Rises when what a number means may have changed: for those who keep it (subscription-lanes.ts). */
   changes = 0;
 
-  constructor(sets: LaneRuleSet[] = [new LaneRuleSet(-1, [])]) {
+  /** Of the broker. */
+  readonly lanes: LaneSwitch;
+
+  constructor(sets: LaneRuleSet[] = [new LaneRuleSet(-1, [])], lanes = new LaneSwitch()) {
     this.#sets = sets;
+    this.lanes = lanes;
   }
 
   /** Rules that messages are classified by now. */
@@ -140,7 +145,7 @@ export class TopicLaneRules {
     }
   }
 
-  static readFrom(from: ImageReader): TopicLaneRules {
+  static readFrom(from: ImageReader, lanes: LaneSwitch): TopicLaneRules {
     const sets: LaneRuleSet[] = [];
     // What several sets share is compiled once.
     const known = new Map<string, GroupLaneRule>();
@@ -150,7 +155,7 @@ export class TopicLaneRules {
       for (let count = from.u32(); count > 0; count--) rules.push(readRule(from, known));
       sets.push(new LaneRuleSet(position, rules));
     }
-    const read = new TopicLaneRules(sets);
+    const read = new TopicLaneRules(sets, lanes);
     for (let at = 0, end = from.u32(); at < end; at++) {
       const set = sets[from.u32()];
       const key = from.u32();

@@ -74,6 +74,8 @@ export interface LaneFacts {
   readonly isSpilled: boolean;
   /** No rule names it any more. */
   readonly isClosing: boolean;
+  /** All lanes of the broker are suspended. */
+  readonly areOff: boolean;
   /** Null: of the base lane. */
   readonly whenEmpty: WhenEmpty | null;
   readonly waitingReceives: number;
@@ -104,6 +106,7 @@ export function describeLane(
     inFlight: lane.inFlight,
     isSpilled: own?.isSpilled ?? false,
     isClosing: own?.isClosing ?? false,
+    areOff: lanes?.areOff ?? false,
     whenEmpty: own?.whenEmpty ?? null,
     waitingReceives: lane.waitCount,
     holders: lane.agreement?.aliveClients(monotonicMs) ?? [],

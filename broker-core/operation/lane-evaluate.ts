@@ -58,7 +58,7 @@ export function laneEvaluate(tables: BrokerTables): Operation {
       const explained = rule === undefined ? undefined : explainRule(rule.rule, scan, order.lane);
       const lane = explained?.lane ?? "base";
       const subscription = tables.subscriptionOf(group, order.topic);
-      const owner = subscription?.laneFor(lane);
+      const owner = subscription?.lanes?.byName(lane) ?? subscription;
       return {
         group,
         rule:

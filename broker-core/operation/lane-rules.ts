@@ -155,7 +155,11 @@ function list(tables: BrokerTables, only: string | undefined): Operated {
       { topic: topic.name, incarnation: topic.incarnation, since: rules.current.position, rules: inForce, ...kept },
     ];
   });
-  return { ok: true, result: { topics }, position: noPosition };
+  return {
+    ok: true,
+    result: { topics, ...(tables.laneRules.lanes.isOff ? { areOff: true } : {}) },
+    position: noPosition,
+  };
 }
 
 function refused(code: Code, message: string): Operated {

@@ -86,6 +86,11 @@ export class SubscriptionLanes {
     return this.#byName.size;
   }
 
+  /** All lanes of the broker are suspended: every consumer is one of base. */
+  get areOff(): boolean {
+    return this.#rules.lanes.isOff;
+  }
+
   byName(name: string): SubscriptionLane | undefined {
     return this.#byName.get(name);
   }

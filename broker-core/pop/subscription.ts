@@ -59,9 +59,10 @@ export class Subscription extends LaneCursor {
     return laneNumber === 0 || this.lanes === undefined ? this : this.lanes.at(laneNumber);
   }
 
-  /** The lane whose messages a consumer of lane `name` gets: the base lane's, where the group has no such lane (L8). */
+  /** The lane whose messages a consumer of lane `name` gets: the base lane's, where the group has no such lane (L8), or lanes are suspended. */
   laneFor(name: string): LaneCursor {
-    return this.lanes?.byName(name) ?? this;
+    if (this.lanes === undefined || this.lanes.areOff) return this;
+    return this.lanes.byName(name) ?? this;
   }
 
   /** The lane that owns the message of an index entry. */

@@ -4,7 +4,7 @@ import type { FrameSocket, SocketSource } from "../../proto/frame/frame-socket.t
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
-import type { BrokerPort, Now } from "../broker-port.ts";
+import type { BrokerPort, Now, Operated } from "../broker-port.ts";
 import type { LogWriter } from "../commit-log/log.ts";
 import { answerHandOut, failAnswer, releaseAnswer } from "./answer.ts";
 import { AnswerGate } from "./answer-gate.ts";
@@ -116,6 +116,15 @@ export class FrameServer {
     const waitingCold = "Receives and pulls of old messages that wait for the disk or their turn.";
     options.metrics.gaugeOf("popmesh_broker_cold_reads_waiting", waitingCold, () => coldLane.count);
     options.metrics.gaugeOf("popmesh_broker_parked_receives", "Receives that wait for messages.", () => receives.count);
+  }
+
+  /** An operator's call that came another way than by a frame; resolves when what it changed is on disk. */
+  async operate(method: string, parameters: object): Promise<Operated> {
+    const { port, log, timer } = this.#core;
+    const operated = await port.operate(method, parameters, this.#core.now());
+    timer.touched();
+    if (!operated.ok || operated.position < log.durablePosition) return operated;
+    return new Promise((resolve) => log.whenDurable(operated.position, () => resolve(operated)));
   }
 
   /** Resolves with the bound port; rejects with the system's error (EADDRINUSE). */

@@ -13,7 +13,7 @@ import { addApiRoutes } from "./api-routes.ts";
 import { addExplainRoutes } from "./explain-routes.ts";
 import { addLaneRoutes } from "./lane-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
-import { sidecarView } from "./sidecar-view.ts";
+import { adminOf, sidecarView } from "./sidecar-view.ts";
 
 /** Longest body: a file with some ten thousand topics, or a page of messages to import. */
 const bodyBytesMax = 12 * 1024 * 1024;
@@ -71,7 +71,13 @@ export class ApiServer {
       standings: (rule) => lanes.standings(rule),
       sidecarLanes: () => options.ads.reports().map(({ node }) => node?.cluster ?? ""),
     });
-    addOperationRoutes(server, options.brokers, options.catalog);
+    addOperationRoutes(server, options.brokers, options.catalog, () =>
+      options.ads.reports().flatMap((report) => {
+        // Of other clients of the discovery service nobody switches anything.
+        if (report.node?.userAgentName !== "popmesh-sidecar") return [];
+        return [{ id: report.node.id, lane: report.node.cluster, admin: adminOf(report) }];
+      }),
+    );
   }
 
   listen(at: HostAndPort): Promise<number> {

@@ -19,9 +19,23 @@ import type { BrokerOperator } from "../operation/broker-operator.ts";
 import { type DescribedGroup, groupStatus } from "../operation/group-status.ts";
 import { fromAll } from "../operation/order-to-all.ts";
 import { messageTypesOf } from "../resource/topic.ts";
+import { askedBy } from "./api-request.ts";
+
+/** A connected sidecar and its admin port. */
+export interface SidecarPlace {
+  readonly id: string;
+  readonly lane: string;
+  /** "host:port"; null: it does not say. */
+  readonly admin: string | null;
+}
 
 /** What operators ask of the brokers and order them, over HTTP (docs/operator-calls.md). */
-export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator, catalog: Catalog): void {
+export function addOperationRoutes(
+  server: AdminServer,
+  brokers: BrokerOperator,
+  catalog: Catalog,
+  sidecars: () => readonly SidecarPlace[],
+): void {
   const route = (method: "GET" | "POST", path: string, handler: AdminHandler): void =>
     server.route(method, path, async (request) => {
       try {
@@ -36,6 +50,17 @@ export function addOperationRoutes(server: AdminServer, brokers: BrokerOperator,
     const group = qualifiedName(parameters["namespace"] ?? "", parameters["name"] ?? "");
     return jsonAnswer(200, groupStatus(group, await brokers.callAll<DescribedGroup>("group.describe", { group })));
   });
+
+  // The kill switch: every broker is told; of the sidecars is said where they are, for their switch is at their admin port.
+  const lanes = async (method: string, order: object): Promise<AdminAnswer> => {
+    const answers = await brokers.callAll<object>(method, order);
+    const said = answers.map((answer) =>
+      answer.ok ? { broker: answer.broker, ...answer.result } : { broker: answer.broker, error: answer.error.message },
+    );
+    return jsonAnswer(200, { brokers: said, sidecars: sidecars() });
+  };
+  route("GET", "/v1/lanes", () => lanes("lanes.status", {}));
+  route("POST", "/v1/lanes", (request) => lanes("lanes.switch", { ...bodyOf(request), by: askedBy(request) }));
 
   // Orders and questions that go to every broker as they are; what each said stands side by side.
   for (const [path, method] of [

@@ -6,6 +6,7 @@ export function sidecarView(report: StreamReport): object {
   return {
     id: node?.id ?? "",
     address: report.peer,
+    admin: adminOf(report),
     // Of other clients of the discovery service their own idea of a cluster.
     lane: node?.cluster ?? "",
     protocol: report.kind,
@@ -23,4 +24,14 @@ export function sidecarView(report: StreamReport): object {
       ...(reason === "" ? {} : { reason }),
     })),
   };
+}
+
+/** "host:port" of the admin port as it can be reached from elsewhere; null: it does not say. */
+export function adminOf({ node, peer }: StreamReport): string | null {
+  const said = node?.metadata?.fields?.["popmesh.admin"]?.stringValue ?? "";
+  const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(said) ?? [];
+  if (port === "") return null;
+  const isAnywhere = host === "0.0.0.0" || host === "::" || host === "";
+  const [, peerHost = host] = /^(?:ipv[46]:)?(.*):\d+$/.exec(peer) ?? [];
+  return `${isAnywhere ? peerHost : host}:${port}`;
 }

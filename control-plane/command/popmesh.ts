@@ -10,6 +10,7 @@ import { register as registerForgetBroker } from "./forget-broker.ts";
 import { register as registerGet } from "./get.ts";
 import { register as registerGroup } from "./group.ts";
 import { register as registerHistory } from "./history.ts";
+import { register as registerLanes } from "./lanes.ts";
 import { register as registerMessage } from "./message.ts";
 import { printError } from "./output.ts";
 import { becomeProcess, processNames } from "./process-entry.ts";
@@ -43,6 +44,7 @@ registerGroup(program);
 registerDlq(program);
 registerMessage(program);
 registerExplain(program);
+registerLanes(program);
 registerForgetBroker(program);
 
 try {

@@ -48,8 +48,9 @@ export function groupLines(
   return lines;
 }
 
-function stateOf({ lane, isSpilled, isClosing }: LaneFacts): string {
+function stateOf({ lane, isSpilled, isClosing, areOff }: LaneFacts): string {
   if (isClosing) return "closing, no rule names it any more";
+  if (areOff === true && lane !== baseLane) return "suspended, lanes are off at this broker";
   if (isSpilled) return "spilled, base stands in";
   return lane === baseLane ? "the base lane" : "live";
 }

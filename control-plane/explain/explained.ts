@@ -8,6 +8,8 @@ export interface LaneFacts {
   readonly inFlight: number;
   readonly isSpilled: boolean;
   readonly isClosing: boolean;
+  /** All lanes of the broker are suspended; brokers of before there was a switch leave it out. */
+  readonly areOff?: boolean;
   /** Null: of the base lane. */
   readonly whenEmpty: WhenEmpty | null;
   readonly waitingReceives: number;

@@ -33,6 +33,9 @@ export function whoGets(lane: LaneFacts, base: LaneFacts): string {
       ? "Nobody consumes in the base lane now; it waits for a consumer."
       : `It goes to a consumer of the base lane: ${clients(lane)}.`;
   }
+  if (lane.areOff === true) {
+    return `Lanes are off at this broker (popmesh lanes on lets them go on), so consumers of all lanes handle everything: ${clients(base)}.`;
+  }
   if (isClosing) {
     const who = isSpilled
       ? `base consumers handle what is left (${clients(base)})`

@@ -16,6 +16,8 @@ export interface AdminSubject {
   readonly clusters: ClusterManager;
   readonly metrics: MetricRegistry;
   readonly log: Log;
+  /** The kill switch. */
+  readonly lanes: { readonly lane: string; isOff(): boolean; turn(isOff: boolean): Promise<void> };
   readiness(): Readiness;
   /** Begins a drain; the process ends when it is over. */
   drain(): void;
@@ -48,6 +50,14 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
   server.route("POST", "/drain", () => {
     subject.drain();
     return textAnswer(200, "draining; the process ends when its clients are gone, after 25 s at the latest");
+  });
+  const lanes = () => ({ lane: subject.lanes.lane, state: subject.lanes.isOff() ? "off" : "on" });
+  server.route("GET", "/lanes", () => jsonAnswer(200, lanes()));
+  server.route("POST", "/lanes", async (request) => {
+    const state = request.query.get("state");
+    if (state !== "off" && state !== "on") return jsonAnswer(400, { error: "POST /lanes?state=off or ?state=on" });
+    await subject.lanes.turn(state === "off");
+    return jsonAnswer(200, lanes());
   });
   server.route("POST", "/logging", (request) => {
     const level = request.query.get("level");

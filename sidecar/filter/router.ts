@@ -71,6 +71,7 @@ export class Router {
   readonly #clusters: ClusterManager;
   readonly #onDemand: ConfigurationOnDemand;
   readonly #instanceLane: string;
+  readonly #lanes: { readonly isOff: boolean } | undefined;
   readonly #instances = new BroadcastInstances();
   readonly #clock: Clock;
   readonly #retries: Counter;
@@ -83,6 +84,8 @@ export class Router {
       readonly clusters: ClusterManager;
       readonly onDemand: ConfigurationOnDemand;
       readonly instanceLane: string;
+      /** The kill switch; left out: lanes are on. */
+      readonly lanes?: { readonly isOff: boolean };
     },
     clock: Clock,
     metrics: MetricRegistry,
@@ -91,6 +94,7 @@ export class Router {
     this.#clusters = stages.clusters;
     this.#onDemand = stages.onDemand;
     this.#instanceLane = stages.instanceLane;
+    this.#lanes = stages.lanes;
     this.#clock = clock;
     this.#retries = metrics.counter("popmesh_sidecar_retries_total", "Attempts beyond the first of a call.");
     this.#handedBack = metrics.counter(
@@ -187,7 +191,7 @@ export class Router {
       done(refused(Code.Forbidden, `topic ${route.ref.name} has no readable queue now`));
       return () => {};
     }
-    call.lane = receivingLaneOf(this.#instanceLane);
+    call.lane = receivingLaneOf(this.#instanceLane, this.#lanes?.isOff === true);
     call.cluster = segment.cluster;
     if (!this.#clusters.longPolls.tryTake()) {
       done(refused(Code.TooManyRequests, "polling full: too many receives wait at this sidecar"));

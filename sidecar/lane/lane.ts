@@ -6,9 +6,9 @@ import { baseLane, laneNameProblem } from "../../proto/lane/lane-rule.ts";
  */
 export { baseLane };
 
-/** The lane for which an instance pops: its own. */
-export function receivingLaneOf(instanceLane: string): string {
-  return instanceLane;
+/** The lane for which an instance pops: its own, unless lanes are off. */
+export function receivingLaneOf(instanceLane: string, areLanesOff: boolean): string {
+  return areLanesOff ? baseLane : instanceLane;
 }
 
 /** Lane names become labels, metric values and parts of receipts elsewhere. */

@@ -58,6 +58,11 @@ export class LaneConsumers {
     this.#changed();
   }
 
+  /** Tells again what is so: whoever hears it may not have been told. */
+  tellAgain(): void {
+    this.#changed();
+  }
+
   #add(group: string, topic: string): Consumed {
     const consumed: Consumed = { group, topic, clients: 0 };
     const topics = this.#byGroup.get(group);

@@ -17,10 +17,15 @@ const reconnectMsMin = 500;
 const reconnectMsMax = 30_000;
 
 /** Who this sidecar is, for the control plane's log and rules. */
+/** Node metadata that tells the admin port. */
+const adminMetadata = "popmesh.admin";
+
 export interface AdsNode {
   readonly id: string;
   readonly cluster: string;
   readonly version: string;
+  /** "host:port" of its admin port, for those who operate it; left out: none. */
+  readonly admin?: string;
 }
 
 /** What the owner of the subscriptions learns. */
@@ -175,6 +180,9 @@ export class DeltaAdsClient {
         cluster: this.#node.cluster,
         userAgentName: "popmesh-sidecar",
         userAgentVersion: this.#node.version,
+        ...(this.#node.admin === undefined
+          ? {}
+          : { metadata: { fields: { [adminMetadata]: { stringValue: this.#node.admin } } } }),
         clientFeatures: ["popmesh.prefetch"],
       };
     }

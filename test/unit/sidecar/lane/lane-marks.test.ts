@@ -34,7 +34,8 @@ describe("the lane mark of a message", () => {
   it("is the lane of the instance where it says nothing", () => {
     assert.equal(laneOf(scanned({})), "blue");
     assert.equal(laneOf(scanned({ user: "42", "x-popmesh-lame": "canary", traceparent })), "blue");
-    assert.equal(receivingLaneOf("canary"), "canary");
+    assert.equal(receivingLaneOf("canary", false), "canary");
+    assert.equal(receivingLaneOf("canary", true), "base");
   });
 
   it("is the same object for all that say nothing: nothing is allocated", () => {
