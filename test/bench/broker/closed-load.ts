@@ -36,6 +36,8 @@ export interface LoadFigures {
   readonly residentMiB: number;
   /** Acknowledgements over the slice of what was acknowledged before, in this slice or an earlier one. */
   readonly repeated: number;
+  /** Sends over the slice that were refused for now and sent again; the wait is part of their times. */
+  readonly refused: number;
 }
 
 export interface Quantiles {
@@ -76,6 +78,7 @@ export async function runSlice(server: Server, workload: Workload, slice: LoadSl
       written: perMessage(before.counters, after.counters, messages),
       residentMiB: server.processes.reduce((sum, pid) => sum + residentMiB(pid), 0),
       repeated: load.repeated,
+      refused: load.sentAgain,
     };
   } finally {
     await session.stop();
@@ -121,6 +124,7 @@ class ClosedLoad {
   readonly sendMs = new Recorder();
   readonly wholeMs = new Recorder();
   repeated = 0;
+  sentAgain = 0;
   measures = false;
 
   readonly #workload: Workload;
@@ -188,6 +192,10 @@ class ClosedLoad {
     this.#startedMs[index] = -1;
     this.#unacked--;
     if (!this.#isOver) this.#fillNext();
+  }
+
+  refused(): void {
+    this.sentAgain++;
   }
 
   failed(error: Error): void {

@@ -29,6 +29,8 @@ export interface Session {
 export interface SessionEvents {
   /** The system has confirmed the acknowledgement of this message. */
   acked(number: number): void;
+  /** The system has refused a send for now; the session sends it again by itself, and `confirmed` comes then. */
+  refused(): void;
   /** The consumers cannot go on. */
   failed(error: Error): void;
 }

@@ -5,6 +5,7 @@ import { Code } from "../../../proto/code.ts";
 import { silentLog } from "../../../proto/runtime/log.ts";
 import { NodeClock } from "../../../proto/runtime/node-clock.ts";
 import { NodeRandomness } from "../../../proto/runtime/node-randomness.ts";
+import { tooManyRequestsDelayMs } from "../../../sidecar/listener/local-answer.ts";
 import { BrokerCoreUpstream } from "../../../sidecar/upstream/broker-core/broker-core-upstream.ts";
 import type { GroupRef, TopicRef, UpstreamReceive } from "../../../sidecar/upstream/upstream.ts";
 import { freePorts } from "../../support/free-port.ts";
@@ -192,11 +193,15 @@ class PopmeshSession implements Session {
     this.#consumers = Array.from({ length: workload.consumers }, connect);
   }
 
+  /** What the broker refuses for now is sent again after the time that the sidecar has its clients wait for. */
   send(producer: number, number: number, confirmed: (error?: Error) => void): void {
     const message = this.#message(number);
     const request = { topic: this.#topic, laneMark: "", bornHost: "app-1", messages: [message] };
     this.#producers[producer]!.send(request, deadline(callMsMax), (answer) => {
-      if (answer.ok && this.#kind.isCommitted === true) this.#commit(producer, answer.transactionId, confirmed);
+      if (!answer.ok && answer.code === Code.TooManyRequests) {
+        this.#events.refused();
+        setTimeout(() => this.send(producer, number, confirmed), tooManyRequestsDelayMs);
+      } else if (answer.ok && this.#kind.isCommitted === true) this.#commit(producer, answer.transactionId, confirmed);
       else confirmed(answer.ok ? undefined : new Error(`send: ${answer.code} ${answer.message}`));
     });
   }

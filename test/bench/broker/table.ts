@@ -31,6 +31,7 @@ function medians(figures: readonly LoadFigures[]): LoadFigures {
     written: written.length < figures.length ? undefined : medianCounters(written),
     residentMiB: of((figure) => figure.residentMiB),
     repeated: figures.reduce((sum, figure) => sum + figure.repeated, 0),
+    refused: figures.reduce((sum, figure) => sum + figure.refused, 0),
   };
 }
 
@@ -75,9 +76,13 @@ export function table(title: string, rows: readonly Row[]): string[] {
     "",
     title.padEnd(whatWidth) + heads,
     ...rows.map((row) => {
-      const repeated = row.figures.repeated > 0 ? `   (${row.figures.repeated} acknowledged twice)` : "";
+      const { repeated, refused } = row.figures;
+      const notes = [
+        ...(repeated > 0 ? [`${repeated} acknowledged twice`] : []),
+        ...(refused > 0 ? [`${refused} refused and sent again`] : []),
+      ];
       const cells = columns.map(({ cell, width }) => cell(row).padStart(width)).join("");
-      return row.what.padEnd(whatWidth) + cells + repeated;
+      return row.what.padEnd(whatWidth) + cells + (notes.length > 0 ? `   (${notes.join(", ")})` : "");
     }),
   ];
 }
