@@ -6,8 +6,8 @@ import { type LoadFigures, type LoadSlice, runSlice } from "./broker/closed-load
 import type { Contender, Missing, Server, Workload } from "./broker/contender.ts";
 import { machineFacts } from "./broker/machine.ts";
 import { findPeer, type PeerName, peers } from "./broker/peers.ts";
-import { type MessageKind, messageKinds, Popmesh } from "./broker/popmesh.ts";
-import { type Row, rowOf, table } from "./broker/table.ts";
+import { laneKinds, type MessageKind, messageKinds, Popmesh } from "./broker/popmesh.ts";
+import { median, type Row, rowOf, table } from "./broker/table.ts";
 
 /**
  * The broker core under send-and-ack load, by kind of message, size, flush mode and number of queues; and beside it, in the
@@ -24,7 +24,7 @@ const help = `npm run bench:broker -- [flags]
   --producers N       producers, each with a connection (16)
   --in-flight N       sends of one producer that wait for their confirmation (16)
   --consumers N       consumers, each with a connection (4)
-  --part P            popmesh, peers or all (all)
+  --part P            popmesh, peers, lanes or all: the first two (all)
   --peers LIST        of ${Object.keys(peers).join(",")}; "none" for none (all)
   --only TEXT         only rows of popmesh's own table whose name contains this
   --directory DIR     where the data goes: the disk that is measured (a temporary directory)
@@ -111,13 +111,14 @@ try {
   const argv = flags["broker-flag"];
   const sync = new Popmesh({ flush: "sync", argv, nodeArgv });
   const syncServer = await start(sync);
-  if (flags.part !== "peers") {
+  if (flags.part === "lanes") await laneTable(sync, syncServer);
+  else if (flags.part !== "peers") {
     const async_ = new Popmesh({ flush: "async", argv });
     const little = new Popmesh({ flush: "sync", argv: [...argv, ...keepsLittle] });
     const started = async (contender: Popmesh) => ({ contender, server: await start(contender) });
     await ownTable({ contender: sync, server: syncServer }, await started(async_), await started(little));
   }
-  if (flags.part !== "popmesh") await comparison(sync, syncServer);
+  if (flags.part !== "popmesh" && flags.part !== "lanes") await comparison(sync, syncServer);
 } finally {
   await cleanUp();
 }
@@ -161,6 +162,33 @@ async function ownTable(sync: Started, async_: Started, little: Started): Promis
     console.log(
       `group commit there: ${(1 / written.batches).toFixed(1)} messages per write, ${(1 / written.syncs).toFixed(1)} per sync, ` +
         `${((written.syncSeconds / written.syncs) * 1000).toFixed(2)} ms per sync`,
+    );
+  }
+}
+
+/** What a lane rule costs a whole broker: the same load without one and with one of each kind. */
+async function laneTable(contender: Popmesh, server: Server): Promise<void> {
+  const chosen = laneKinds.filter(({ name }, i) => i === 0 || name.includes(flags.only));
+  const figures = chosen.map((): LoadFigures[] => []);
+  await warmUp(contender, server);
+  for (let round = 0; round < rounds; round++) {
+    // There and back, so that nobody is always behind the same.
+    const order = [...chosen.entries()];
+    for (const [i, kind] of round % 2 === 0 ? order : order.reverse()) {
+      contender.kind = kind;
+      figures[i]!.push(await measured(contender, server, workloadOf(`lanes-${i}`, {}), kind));
+    }
+  }
+  const rows = chosen.map(({ name }, i) => rowOf(name, figures[i]!));
+  print(table("lane rules, 1 KiB, 8 queues", rows));
+  const [without, ...others] = rows;
+  for (const row of others) {
+    const over = (read: (row: Row) => readonly number[]): number =>
+      median(read(row).map((value, round) => value / read(without!)[round]!));
+    const added = median(row.sendRounds.map((ms, round) => ms - without!.sendRounds[round]!));
+    console.log(
+      `${row.what} over no rule, medians of the rounds: throughput ${over(({ rounds: rates }) => rates).toFixed(3)}, ` +
+        `CPU ${over(({ cpuRounds }) => cpuRounds).toFixed(3)}, p50 of sends ${added < 0 ? "" : "+"}${added.toFixed(2)} ms`,
     );
   }
 }
@@ -212,6 +240,10 @@ function printRatio([own, ...others]: readonly Row[]): void {
   const ratios = own.rounds.map((rate, round) => (rate / best.rounds[round]!).toFixed(2));
   const ratio = (own.figures.perSecond / best.figures.perSecond).toFixed(2);
   console.log(`popmesh over the best of them (${best.what}): ${ratio}; by round ${ratios.join(" ")}`);
+  for (const other of others) {
+    const cpu = median(own.cpuRounds.map((us, round) => us / other.cpuRounds[round]!));
+    console.log(`CPU of popmesh over that of ${other.what}, median of the rounds: ${cpu.toFixed(3)}`);
+  }
 }
 
 /** A process that has just started is no measure: not compiled, no files made. */

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { apache } from "#codec/rocketmq-v2";
+import { BrokerLink } from "../../../control-plane/operation/broker-link.ts";
 import { Code } from "../../../proto/code.ts";
 import { silentLog } from "../../../proto/runtime/log.ts";
 import { NodeClock } from "../../../proto/runtime/node-clock.ts";
@@ -31,6 +32,11 @@ export interface MessageKind {
   readonly properties?: (number: number) => apache.rocketmq.v2.ISystemProperties;
   /** Sent as a half message and committed at once; the send is confirmed when the commit is. */
   readonly isCommitted?: boolean;
+  /**
+   * One message in twenty is a canary's, by mark, tag and property; one consumer in four receives in lane canary. With this rule
+   * on the topic, or with null the same without one.
+   */
+  readonly laneRule?: object | null;
   /** Instead of the usual backlog: for messages that wait for each other, or rest in the broker for a while. */
   readonly backlogMax?: number;
 }
@@ -69,6 +75,22 @@ export const messageKinds = {
     backlogMax: 8_192,
   },
 } satisfies Record<string, MessageKind>;
+
+const to = "canary";
+
+/** The kinds of lane rules; each takes one message in twenty. The first is what the others are compared with. */
+export const laneKinds: readonly (MessageKind & { readonly laneRule: object | null })[] = (
+  [
+    ["no rule", null],
+    ["by lane mark", { to, lane: "canary" }],
+    ["by tag", { to, tag: "canary" }],
+    ["by property", { to, properties: { region: "us" } }],
+    ["by SQL92", { to, sql: "amount > 40 AND region IN ('us')" }],
+    ["by share, 5 %", { to, percent: 5 }],
+  ] as const
+).map(([name, clause]) => ({ name, messageType: 1, laneRule: clause === null ? null : { clauses: [clause] } }));
+
+const canaryEvery = 20;
 
 export interface PopmeshOptions {
   readonly flush: "sync" | "async";
@@ -140,14 +162,20 @@ export class Popmesh implements Contender {
   }
 }
 
+/** A message that is sent again and again, with another id. */
+interface Template {
+  readonly bytes: Buffer;
+  readonly idAt: number;
+}
+
 class PopmeshSession implements Session {
   readonly #kind: MessageKind;
   readonly #events: SessionEvents;
   readonly #topic: TopicRef;
   readonly #group: GroupRef;
   readonly #bodyBytes: number;
-  readonly #template: Buffer;
-  readonly #idAt: number;
+  readonly #template: Template;
+  readonly #canary: Template;
   readonly #producers: BrokerCoreUpstream[];
   readonly #consumers: BrokerCoreUpstream[];
   #isStopped = false;
@@ -161,8 +189,10 @@ class PopmeshSession implements Session {
     const session = new PopmeshSession(port, workload, kind, events);
     const upstreams = [...session.#producers, ...session.#consumers];
     await waitUntil("the connections stand", () => upstreams.every((upstream) => upstream.isReady), 10_000);
+    if (kind.laneRule !== undefined && kind.laneRule !== null) await session.#setRule(port, kind.laneRule);
     session.#consumers.forEach((consumer, i) => {
-      for (let receive = 0; receive < receivesPerConsumer; receive++) session.#receive(consumer, `consumer-${i}`);
+      const lane = kind.laneRule !== undefined && i % 4 === 3 ? "canary" : "base";
+      for (let receive = 0; receive < receivesPerConsumer; receive++) session.#receive(consumer, `consumer-${i}`, lane);
     });
     return session;
   }
@@ -179,8 +209,8 @@ class PopmeshSession implements Session {
     };
     const backoff = { kind: "list", delaysMs: [1_000] } as const;
     this.#group = { name: `default/${workload.name}`, generation: 1, attemptsMax: 16, backoff, inflightMax: 0 };
-    this.#template = this.#encode(0);
-    this.#idAt = this.#template.indexOf("0".repeat(idDigits));
+    this.#template = template(this.#encode(0, false));
+    this.#canary = template(this.#encode(0, true));
     const connect = () =>
       new BrokerCoreUpstream({
         ...{ brokerName, host: "127.0.0.1", port, log: silentLog },
@@ -195,8 +225,10 @@ class PopmeshSession implements Session {
 
   /** What the broker refuses for now is sent again after the time that the sidecar has its clients wait for. */
   send(producer: number, number: number, confirmed: (error?: Error) => void): void {
-    const message = this.#message(number);
-    const request = { topic: this.#topic, laneMark: "", bornHost: "app-1", messages: [message] };
+    const isCanary = this.#kind.laneRule !== undefined && number % canaryEvery === 0;
+    const message = this.#message(number, isCanary);
+    const laneMark = isCanary ? "canary" : "";
+    const request = { topic: this.#topic, laneMark, bornHost: "app-1", messages: [message] };
     this.#producers[producer]!.send(request, deadline(callMsMax), (answer) => {
       if (!answer.ok && answer.code === Code.TooManyRequests) {
         this.#events.refused();
@@ -218,14 +250,26 @@ class PopmeshSession implements Session {
     await Promise.all([...this.#producers, ...this.#consumers].map((upstream) => upstream.close(1_000)));
   }
 
-  #encode(number: number): Buffer {
+  async #setRule(port: number, rule: object): Promise<void> {
+    const link = new BrokerLink({ brokerName, host: "127.0.0.1", port }, "bench", new NodeClock(), () => {});
+    const { name: topic, incarnation, messageTypes, queueCount } = this.#topic;
+    const opening = { incarnation, messageTypes, queueCount };
+    try {
+      await link.call("lane.rule", { topic, name: "bench", number: 1, rule, opening }, callMsMax);
+    } finally {
+      link.close();
+    }
+  }
+
+  #encode(number: number, isCanary: boolean): Buffer {
     return Buffer.from(
       Message.encode({
         topic: { name: "bench" },
-        userProperties: { region: "eu", amount: "42" },
+        userProperties: { region: isCanary ? "us" : "eu", amount: "42" },
         systemProperties: {
-          tag: "created",
-          keys: ["order-1"],
+          tag: isCanary ? "canary" : "created",
+          // A share is counted by keys: by ids here.
+          ...(this.#kind.laneRule === undefined ? { keys: ["order-1"] } : {}),
           messageId: "0".repeat(idDigits),
           messageType: this.#kind.messageType,
           bornHost: "app-1",
@@ -237,18 +281,19 @@ class PopmeshSession implements Session {
   }
 
   /** Encoded anew only where the kind makes each message another one: the client's cost is not what is measured. */
-  #message(number: number): Buffer {
-    const message = this.#kind.properties === undefined ? Buffer.from(this.#template) : this.#encode(number);
-    message.write(number.toString(16).padStart(16, "0"), this.#idAt, "latin1");
+  #message(number: number, isCanary: boolean): Buffer {
+    const { bytes, idAt } = isCanary ? this.#canary : this.#template;
+    const message = this.#kind.properties === undefined ? Buffer.from(bytes) : this.#encode(number, isCanary);
+    message.write(number.toString(16).padStart(16, "0"), idAt, "latin1");
     writeNumber(message, number, message.length - this.#bodyBytes);
     return message;
   }
 
-  #receive(consumer: BrokerCoreUpstream, clientId: string): void {
+  #receive(consumer: BrokerCoreUpstream, clientId: string, lane: string): void {
     if (this.#isStopped) return;
     const request: UpstreamReceive = {
       ...{ topic: this.#topic, group: this.#group, batch, invisibleMs, waitMs, filterType: 1, filter: "*" },
-      ...{ clientId, attemptId: "", lane: "base", bytesMax: 0 },
+      ...{ clientId, attemptId: "", lane, bytesMax: 0 },
     };
     consumer.receive(request, deadline(waitMs + callMsMax), (answer) => {
       if (!answer.ok) {
@@ -258,7 +303,7 @@ class PopmeshSession implements Session {
       for (const { message, receipt } of answer.deliveries) {
         this.#ack(consumer, receipt, readNumber(message, message.length - this.#bodyBytes));
       }
-      this.#receive(consumer, clientId);
+      this.#receive(consumer, clientId, lane);
     });
   }
 
@@ -273,3 +318,7 @@ class PopmeshSession implements Session {
 
 /** As long as the id of an official SDK. */
 const idDigits = 34;
+
+function template(bytes: Buffer): Template {
+  return { bytes, idAt: bytes.indexOf("0".repeat(idDigits)) };
+}

@@ -7,10 +7,20 @@ export interface Row {
   readonly figures: LoadFigures;
   /** Messages per second of each round, in order. */
   readonly rounds: readonly number[];
+  /** CPU of the server in microseconds per message, of each round. */
+  readonly cpuRounds: readonly number[];
+  /** Median time of a send in ms, of each round. */
+  readonly sendRounds: readonly number[];
 }
 
 export function rowOf(what: string, figures: readonly LoadFigures[]): Row {
-  return { what, figures: medians(figures), rounds: figures.map(({ perSecond }) => perSecond) };
+  return {
+    what,
+    figures: medians(figures),
+    rounds: figures.map(({ perSecond }) => perSecond),
+    cpuRounds: figures.map(({ serverMicros }) => serverMicros),
+    sendRounds: figures.map(({ sendMs }) => sendMs.p50),
+  };
 }
 
 function medians(figures: readonly LoadFigures[]): LoadFigures {
@@ -46,7 +56,7 @@ function medianCounters(counters: readonly WriteCounters[]): WriteCounters {
   };
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[sorted.length >> 1] ?? Number.NaN;
 }
