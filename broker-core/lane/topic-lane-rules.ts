@@ -21,6 +21,9 @@ export class TopicLaneRules {
   #count = 0;
   /** By set and key: the number. */
   readonly #numbers = new Map<LaneRuleSet, Map<number, number>>();
+  /** Those of the set that was asked for last. */
+  #lastSet: LaneRuleSet | undefined = undefined;
+  #lastNumbers = new Map<number, number>();
   /** Generation of the last rule of each group, withdrawn ones too: an older one never comes back. */
   readonly #numberOfGroup = new Map<string, number>();
   /** Rises when what a number means may have changed: for those who keep it (subscription-lanes.ts). */
@@ -88,8 +91,7 @@ export class TopicLaneRules {
   /** Number of an outcome; a new one gets the smallest that is free. 0: no rule is in force in this set. */
   numberOf(set: LaneRuleSet, key: number): number {
     if (set.rules.length === 0) return 0;
-    let numbers = this.#numbers.get(set);
-    if (numbers === undefined) this.#numbers.set(set, (numbers = new Map()));
+    const numbers = set === this.#lastSet ? this.#lastNumbers : this.#numbersOf(set);
     const known = numbers.get(key);
     if (known !== undefined) return known;
     let at = this.#outcomes.length;
@@ -100,6 +102,14 @@ export class TopicLaneRules {
     this.#count++;
     numbers.set(key, at + 1);
     return at + 1;
+  }
+
+  #numbersOf(set: LaneRuleSet): Map<number, number> {
+    let numbers = this.#numbers.get(set);
+    if (numbers === undefined) this.#numbers.set(set, (numbers = new Map()));
+    this.#lastSet = set;
+    this.#lastNumbers = numbers;
+    return numbers;
   }
 
   outcome(number: number): LaneOutcome | undefined {
@@ -115,6 +125,7 @@ export class TopicLaneRules {
         this.#count--;
       }
       this.#numbers.delete(gone);
+      if (gone === this.#lastSet) this.#lastSet = undefined;
       this.changes++;
     }
     while (this.#outcomes.length > 0 && this.#outcomes.at(-1) === undefined) this.#outcomes.pop();
@@ -165,9 +176,7 @@ export class TopicLaneRules {
       }
       read.#outcomes[at] = { set, key };
       read.#count++;
-      let numbers = read.#numbers.get(set);
-      if (numbers === undefined) read.#numbers.set(set, (numbers = new Map()));
-      numbers.set(key, at + 1);
+      read.#numbersOf(set).set(key, at + 1);
     }
     for (let left = from.u32(); left > 0; left--) read.#numberOfGroup.set(from.text(), from.f64());
     return read;

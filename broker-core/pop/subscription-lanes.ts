@@ -57,6 +57,8 @@ export class SubscriptionLanes {
   /** By number; the base lane has 0. */
   readonly #byNumber: (SubscriptionLane | undefined)[] = [undefined];
   readonly #byName = new Map<string, SubscriptionLane>();
+  /** Asked for with every ack. */
+  #all: readonly SubscriptionLane[] = [];
   /** By number of the outcome: number of the lane + 1; 0: not looked up yet. */
   #owners: Uint16Array = new Uint16Array(64);
   #ownersOf = 0;
@@ -77,9 +79,9 @@ export class SubscriptionLanes {
     this.unplaced = new ReadyHeap(locks);
   }
 
-  /** In the order of their numbers. */
-  *all(): Generator<SubscriptionLane> {
-    for (const lane of this.#byNumber) if (lane !== undefined) yield lane;
+  /** In the order of their numbers; those that there are when it is asked, whatever comes and goes meanwhile. */
+  all(): readonly SubscriptionLane[] {
+    return this.#all;
   }
 
   get count(): number {
@@ -114,6 +116,7 @@ export class SubscriptionLanes {
     this.setEnds(lane, undefined);
     this.#byNumber[lane.laneNumber] = undefined;
     this.#byName.delete(lane.lane);
+    this.#listAll();
     this.#forgetOwners();
   }
 
@@ -225,8 +228,13 @@ export class SubscriptionLanes {
     const lane = new SubscriptionLane(name, number, starts, own, this.#leases, this.#locks);
     this.#byNumber[number] = lane;
     this.#byName.set(name, lane);
+    this.#listAll();
     this.#forgetOwners();
     return lane;
+  }
+
+  #listAll(): void {
+    this.#all = this.#byNumber.filter((lane) => lane !== undefined);
   }
 
   #find(outcome: number): number {

@@ -125,6 +125,9 @@ function messageBucket(scan: MessageScan, salt: number): number {
   return bucketOf(scan.bytes, scan.messageIdStart, scan.messageIdEnd, salt);
 }
 
+/** Byte by byte: these are short, and most differ at the first; a call of `compare` costs 0.1 us. */
 function isAt(bytes: Buffer, start: number, end: number, text: Buffer): boolean {
-  return end - start === text.length && text.compare(bytes, start, end) === 0;
+  if (end - start !== text.length) return false;
+  for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text[i]) return false;
+  return true;
 }

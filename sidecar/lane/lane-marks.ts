@@ -17,6 +17,7 @@ export type LaneMark = { readonly ok: true; readonly lane: string } | { readonly
 const laneKey = Buffer.from(laneProperty);
 const baggageKey = Buffer.from("baggage");
 const traceparentKey = Buffer.from("traceparent");
+const memberKey = Buffer.from(laneBaggageMember);
 
 const cursor = new PropertyCursor();
 /** Ranges of the values within the bytes of the message looked at last; -1: it has no such property. */
@@ -89,6 +90,8 @@ export class LaneMarks {
 /** A lane that nobody can have is none: baggage comes from far away, and a send must not fail by it (L8). */
 function laneInBaggage({ bytes }: MessageScan): string | undefined {
   if (found.baggageStart < 0) return undefined;
+  // Nearly all baggage is somebody else's, and is not taken apart.
+  if (!hasText(bytes, found.baggageStart, found.baggageEnd, memberKey)) return undefined;
   const text = bytes.toString("utf8", found.baggageStart, found.baggageEnd);
   const lane = baggageMember(text, laneBaggageMember);
   return isLaneName(lane) ? lane : undefined;
@@ -134,6 +137,18 @@ function isAt(bytes: Buffer, key: Buffer): boolean {
   const start = cursor.keyStart;
   for (let i = 0; i < key.length; i++) if (bytes[start + i] !== key[i]) return false;
   return true;
+}
+
+/** Whether `text` stands somewhere in `bytes[start, end)`. */
+function hasText(bytes: Buffer, start: number, end: number, text: Buffer): boolean {
+  const first = text[0]!;
+  for (let at = start, last = end - text.length; at <= last; at++) {
+    if (bytes[at] !== first) continue;
+    let same = 1;
+    while (same < text.length && bytes[at + same] === text[same]) same++;
+    if (same === text.length) return true;
+  }
+  return false;
 }
 
 function refused(message: string): LaneMark {

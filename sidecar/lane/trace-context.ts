@@ -30,6 +30,7 @@ export function baggageMember(text: string, name: string): string {
     const equals = pair.indexOf("=");
     if (equals < 0 || pair.slice(0, equals).trim() !== name) continue;
     const value = pair.slice(equals + 1).trim();
+    if (!value.includes("%")) return value;
     try {
       return decodeURIComponent(value);
     } catch {

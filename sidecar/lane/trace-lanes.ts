@@ -39,7 +39,7 @@ export class TraceLanes {
   learn(traceId: string, lane: string): void {
     const known = this.#traces.get(traceId) ?? { lane, seenMs: 0 };
     known.lane = lane;
-    this.#use(traceId, known);
+    this.#use(traceId, known, this.#clock.monotonicMs());
     if (this.#traces.size <= this.#limits.tracesMax) return;
     for (const oldest of this.#traces.keys()) {
       this.#traces.delete(oldest);
@@ -51,16 +51,17 @@ export class TraceLanes {
   laneOf(traceId: string): string | undefined {
     const known = this.#traces.get(traceId);
     if (known === undefined) return undefined;
-    if (this.#clock.monotonicMs() - known.seenMs >= this.#limits.forgetMs) {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - known.seenMs >= this.#limits.forgetMs) {
       this.#traces.delete(traceId);
       return undefined;
     }
-    this.#use(traceId, known);
+    this.#use(traceId, known, nowMs);
     return known.lane;
   }
 
-  #use(traceId: string, known: Remembered): void {
-    known.seenMs = this.#clock.monotonicMs();
+  #use(traceId: string, known: Remembered, nowMs: number): void {
+    known.seenMs = nowMs;
     this.#traces.delete(traceId);
     this.#traces.set(traceId, known);
   }

@@ -82,6 +82,15 @@ describe("the lane mark of a message", () => {
     }
   });
 
+  it("is found in baggage wherever it stands there", () => {
+    const others = [
+      "user=7,popmesh-lane=red",
+      "pop=1,popmesh-lane=red,k=v",
+      "popmesh-la=ne,popopmesh-lane=no,popmesh-lane=red",
+    ];
+    for (const baggage of ["popmesh-lane=red", ...others]) assert.equal(laneOf(scanned({ baggage })), "red", baggage);
+  });
+
   it("is one for all messages of a request: what some say counts for those that say nothing", () => {
     const said = scanned({ "x-popmesh-lane": "canary" });
     const inBaggage = scanned({ baggage: "popmesh-lane=red" });
