@@ -17,6 +17,7 @@ import { ResourceTable } from "./snapshot/resource-table.ts";
 import { SnapshotPublisher } from "./snapshot/snapshot-publisher.ts";
 import { Store } from "./store/store.ts";
 import { AdsServer } from "./xds/ads-server.ts";
+import { adsService } from "./xds/ads-service.ts";
 import { clientStatusService } from "./xds/client-status.ts";
 
 /** Longest message taken; a first request with 10 000 names of 255 bytes fits. */
@@ -109,7 +110,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     "grpc.keepalive_time_ms": keepaliveMs,
     "grpc.keepalive_timeout_ms": keepaliveAnswerMs,
   });
-  for (const { definition, implementation } of [ads.service, registry, status]) {
+  for (const { definition, implementation } of [adsService(ads), registry, status]) {
     grpc.addService(definition, implementation);
   }
   const api = new ApiServer({ catalog, store, ads, leases, brokers, lanes, namespaceDefaults, metrics, log, config });

@@ -1,9 +1,4 @@
-import {
-  status as GrpcStatus,
-  type ServerDuplexStream,
-  type ServiceDefinition,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
+import { status as GrpcStatus } from "@grpc/grpc-js";
 import { envoy } from "#codec/xds-v3";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
@@ -11,6 +6,7 @@ import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
 import type { ResourceTable } from "../snapshot/resource-table.ts";
 import type { AdsStream, HeldResource, StreamEnd, StreamEvents } from "./ads-stream.ts";
+import type { AdsConnection, AdsTransport } from "./ads-transport.ts";
 import { ChangeDebounce } from "./change-debounce.ts";
 import { DeltaStream } from "./delta-stream.ts";
 import { SotwStream } from "./sotw-stream.ts";
@@ -18,34 +14,24 @@ import { SubscriptionIndex } from "./subscription-index.ts";
 
 const { DeltaDiscoveryRequest, DiscoveryRequest } = envoy.service.discovery.v3;
 
-/** A client that leaves a response unanswered this long is cut off: it would hold back every later change. */
+/** A client that leaves a response unanswered or unread this long is cut off: it would hold back every later change. */
 const answerMsMax = 30_000;
 /** Streams end after this long, give or take a fifth, so that clients spread over replicas. They reconnect and resume. */
 const streamAgeMsMax = 30 * 60_000;
 const sweepMs = 5_000;
 
-type Call = ServerDuplexStream<Buffer, Uint8Array>;
-
-interface OpenStream {
-  readonly id: number;
-  readonly kind: "delta" | "sotw";
-  readonly peer: string;
-  readonly openedMs: number;
-  readonly ageMsMax: number;
-  readonly stream: AdsStream;
-  readonly end: (end: StreamEnd) => void;
-}
+export type StreamKind = "delta" | "sotw";
 
 /** What `GET /v1/sidecars` and CSDS tell about one stream. */
 export interface StreamReport {
   readonly node: envoy.config.core.v3.Node | undefined;
-  readonly kind: "delta" | "sotw";
+  readonly kind: StreamKind;
   readonly peer: string;
   readonly connectedForMs: number;
   readonly held: readonly HeldResource[];
 }
 
-/** The discovery service: both ADS methods over one resource table. Bodies pass gRPC as bytes; the codec is ours. */
+/** The discovery service, whatever carries its streams: delta and state of the world over one resource table. */
 export class AdsServer {
   readonly #table: ResourceTable;
   readonly #clock: Clock;
@@ -58,7 +44,6 @@ export class AdsServer {
   readonly #touched = new Set<AdsStream>();
   readonly #debounce: ChangeDebounce;
   readonly #sweep: Timer;
-  #streamIds = 0;
 
   constructor(
     table: ResourceTable,
@@ -82,27 +67,62 @@ export class AdsServer {
     this.#metrics.gaugeOf("popmesh_xds_streams", "Open discovery streams", () => this.#open.size);
   }
 
-  /** For `Server.addService`. */
-  get service(): { definition: ServiceDefinition; implementation: UntypedServiceImplementation } {
-    const path = "/envoy.service.discovery.v3.AggregatedDiscoveryService";
+  /** A client opened a stream. It is told by `transport`; what it says, and how it ends, comes in by the result. */
+  open(kind: StreamKind, transport: AdsTransport): AdsConnection {
+    const open = new OpenStream(kind, transport, {
+      openedMs: this.#clock.monotonicMs(),
+      ageMsMax: streamAgeMsMax * (0.8 + 0.4 * this.#randomness.fraction()),
+      nowMs: () => this.#clock.monotonicMs(),
+      acked: (typeUrl) => this.#counter("popmesh_xds_acks_total", "Responses accepted", typeUrl).add(),
+      nacked: (typeUrl, reason) => {
+        this.#counter("popmesh_xds_nacks_total", "Responses refused by a client", typeUrl).add();
+        this.#log.warn({ node: stream.node?.id, typeUrl, reason }, "a client refuses configuration");
+      },
+    });
+    const options = {
+      table: this.#table,
+      index: this.#index,
+      events: open,
+      nowMs: open.nowMs,
+      identifier: this.#identifier,
+    };
+    let stream: AdsStream;
+    let take: (bytes: Buffer) => StreamEnd | undefined;
+    if (kind === "delta") {
+      const delta = new DeltaStream(options);
+      stream = delta;
+      take = (bytes) => decoded(DeltaDiscoveryRequest, bytes, (request) => delta.request(request));
+    } else {
+      const sotw = new SotwStream(options);
+      stream = sotw;
+      take = (bytes) => decoded(DiscoveryRequest, bytes, (request) => sotw.request(request));
+    }
+    open.stream = stream;
+    this.#open.add(open);
     return {
-      definition: {
-        deltaAggregatedResources: rawBidi(`${path}/DeltaAggregatedResources`),
-        streamAggregatedResources: rawBidi(`${path}/StreamAggregatedResources`),
+      message: (bytes) => {
+        const how = this.#open.has(open) ? take(bytes) : undefined;
+        if (how === undefined) return;
+        const { peer } = transport;
+        this.#log.warn({ node: stream.node?.id, peer, reason: how.details }, "a discovery stream is refused");
+        this.#end(open, how);
       },
-      implementation: {
-        deltaAggregatedResources: (call: Call) => this.#serve(call, "delta"),
-        streamAggregatedResources: (call: Call) => this.#serve(call, "sotw"),
+      drained: () => {
+        if (!this.#open.has(open)) return;
+        open.fullSinceMs = undefined;
+        stream.flush();
       },
+      halfClosed: () => this.#end(open, { code: GrpcStatus.OK, details: "" }),
+      gone: () => void this.#forget(open),
     };
   }
 
   reports(): StreamReport[] {
     const nowMs = this.#clock.monotonicMs();
-    return [...this.#open].map(({ stream, kind, peer, openedMs }) => ({
+    return [...this.#open].map(({ stream, kind, transport, openedMs }) => ({
       node: stream.node,
       kind,
-      peer,
+      peer: transport.peer,
       connectedForMs: Math.round(nowMs - openedMs),
       held: stream.held(),
     }));
@@ -112,67 +132,12 @@ export class AdsServer {
   close(): void {
     this.#sweep.cancel();
     this.#debounce.close();
-    for (const { end } of [...this.#open]) end({ code: GrpcStatus.UNAVAILABLE, details: "the control plane stops" });
+    const how = { code: GrpcStatus.UNAVAILABLE, details: "the control plane stops" };
+    for (const open of [...this.#open]) this.#end(open, how);
   }
 
-  #serve(call: Call, kind: "delta" | "sotw"): void {
-    const events: StreamEvents = {
-      send: (response) => void call.write(response),
-      acked: (typeUrl) => this.#counter("popmesh_xds_acks_total", "Responses accepted", typeUrl).add(),
-      nacked: (typeUrl, reason) => {
-        this.#counter("popmesh_xds_nacks_total", "Responses refused by a client", typeUrl).add();
-        this.#log.warn({ node: open.stream.node?.id, typeUrl, reason }, "a client refuses configuration");
-      },
-    };
-    const options = {
-      table: this.#table,
-      index: this.#index,
-      events,
-      nowMs: () => this.#clock.monotonicMs(),
-      identifier: this.#identifier,
-    };
-    let take: (bytes: Buffer) => StreamEnd | undefined;
-    let stream: AdsStream;
-    if (kind === "delta") {
-      const delta = new DeltaStream(options);
-      stream = delta;
-      take = decodedBy(
-        (bytes) => DeltaDiscoveryRequest.decode(bytes),
-        (request) => delta.request(request),
-      );
-    } else {
-      const sotw = new SotwStream(options);
-      stream = sotw;
-      take = decodedBy(
-        (bytes) => DiscoveryRequest.decode(bytes),
-        (request) => sotw.request(request),
-      );
-    }
-    const end = (how: StreamEnd) => {
-      if (!this.#forget(open)) return;
-      if (how.code === GrpcStatus.OK) call.end();
-      else call.emit("error", how);
-    };
-    const open: OpenStream = {
-      id: ++this.#streamIds,
-      kind,
-      peer: call.getPeer(),
-      openedMs: this.#clock.monotonicMs(),
-      ageMsMax: streamAgeMsMax * (0.8 + 0.4 * this.#randomness.fraction()),
-      stream,
-      end,
-    };
-    this.#open.add(open);
-    call.on("data", (bytes: Buffer) => {
-      if (!this.#open.has(open)) return;
-      const how = take(bytes);
-      if (how === undefined) return;
-      this.#log.warn({ node: stream.node?.id, peer: open.peer, reason: how.details }, "a discovery stream is refused");
-      end(how);
-    });
-    call.on("end", () => end({ code: GrpcStatus.OK, details: "" }));
-    call.on("cancelled", () => this.#forget(open));
-    call.on("error", () => this.#forget(open));
+  #end(open: OpenStream, how: StreamEnd): void {
+    if (this.#forget(open)) open.transport.end(how);
   }
 
   /** True when the stream was open. */
@@ -200,13 +165,19 @@ export class AdsServer {
   #endOverdue(): void {
     const nowMs = this.#clock.monotonicMs();
     for (const open of [...this.#open]) {
-      const sinceMs = open.stream.unansweredSinceMs();
-      if (sinceMs !== undefined && nowMs - sinceMs > answerMsMax) {
-        this.#log.warn({ node: open.stream.node?.id, peer: open.peer }, "a client does not answer; its stream ends");
-        const details = `a response was not acknowledged within ${answerMsMax / 1000} s`;
-        open.end({ code: GrpcStatus.DEADLINE_EXCEEDED, details });
+      const { fullSinceMs, stream } = open;
+      const unansweredMs = nowMs - (stream.unansweredSinceMs() ?? nowMs);
+      const unreadMs = nowMs - (fullSinceMs ?? nowMs);
+      if (unansweredMs > answerMsMax || unreadMs > answerMsMax) {
+        this.#log.warn(
+          { node: stream.node?.id, peer: open.transport.peer },
+          "a client does not answer; its stream ends",
+        );
+        const what = unansweredMs > answerMsMax ? "acknowledged" : "read";
+        const details = `a response was not ${what} within ${answerMsMax / 1000} s`;
+        this.#end(open, { code: GrpcStatus.DEADLINE_EXCEEDED, details });
       } else if (nowMs - open.openedMs > open.ageMsMax) {
-        open.end({ code: GrpcStatus.OK, details: "" });
+        this.#end(open, { code: GrpcStatus.OK, details: "" });
       }
     }
   }
@@ -216,32 +187,54 @@ export class AdsServer {
   }
 }
 
+/** A stream with its way to the client. */
+class OpenStream implements StreamEvents {
+  readonly kind: StreamKind;
+  readonly transport: AdsTransport;
+  readonly openedMs: number;
+  readonly ageMsMax: number;
+  readonly nowMs: () => number;
+  readonly acked: StreamEvents["acked"];
+  readonly nacked: StreamEvents["nacked"];
+  /** Set while the client does not read what was sent. */
+  fullSinceMs: number | undefined;
+  stream!: AdsStream;
+
+  constructor(
+    kind: StreamKind,
+    transport: AdsTransport,
+    of: Pick<OpenStream, "openedMs" | "ageMsMax" | "nowMs" | "acked" | "nacked">,
+  ) {
+    this.kind = kind;
+    this.transport = transport;
+    this.openedMs = of.openedMs;
+    this.ageMsMax = of.ageMsMax;
+    this.nowMs = of.nowMs;
+    this.acked = of.acked;
+    this.nacked = of.nacked;
+  }
+
+  get isWritable(): boolean {
+    return this.fullSinceMs === undefined;
+  }
+
+  send(response: Uint8Array): void {
+    if (!this.transport.write(response)) this.fullSinceMs = this.nowMs();
+  }
+}
+
 /** Bytes that are no request end the stream; an error of ours while serving it is not mistaken for that. */
-function decodedBy<R>(decode: (bytes: Buffer) => R, serve: (request: R) => StreamEnd | undefined) {
-  return (bytes: Buffer): StreamEnd | undefined => {
-    let request: R;
-    try {
-      request = decode(bytes);
-    } catch (error) {
-      const details = `the request cannot be decoded: ${error instanceof Error ? error.message : String(error)}`;
-      return { code: GrpcStatus.INVALID_ARGUMENT, details };
-    }
-    return serve(request);
-  };
-}
-
-function rawBidi(path: string) {
-  return {
-    path,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: (bytes: Buffer) => bytes,
-    requestDeserialize: (bytes: Buffer) => bytes,
-    responseSerialize: asBuffer,
-    responseDeserialize: (bytes: Buffer) => bytes,
-  };
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+function decoded<R>(
+  codec: { decode(bytes: Uint8Array): R },
+  bytes: Buffer,
+  serve: (request: R) => StreamEnd | undefined,
+): StreamEnd | undefined {
+  let request: R;
+  try {
+    request = codec.decode(bytes);
+  } catch (error) {
+    const details = `the request cannot be decoded: ${error instanceof Error ? error.message : String(error)}`;
+    return { code: GrpcStatus.INVALID_ARGUMENT, details };
+  }
+  return serve(request);
 }

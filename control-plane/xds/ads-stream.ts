@@ -36,6 +36,8 @@ export interface AdsStream {
 
 /** What a stream tells its server. */
 export interface StreamEvents {
+  /** False while the client does not read; then nothing is sent until the next `flush`. */
+  readonly isWritable: boolean;
   send(response: Uint8Array): void;
   acked(typeUrl: string): void;
   nacked(typeUrl: string, reason: string): void;

@@ -226,6 +226,7 @@ export class DeltaStream implements AdsStream {
 
   #flushType(type: DeltaType): void {
     if (type.inFlight !== undefined || (type.due.size === 0 && !type.owesAnswer)) return;
+    if (!this.#options.events.isWritable) return;
     const entries: ResourceEntry[] = [];
     const removed: string[] = [];
     const told = new Map<string, string>();

@@ -203,12 +203,14 @@ export class SotwStream implements AdsStream {
       type.owesAnswer = isFirst;
     } else if (!wildcard && type.wildcard) {
       this.#index.removeWildcard(type.typeUrl, this);
+      for (const name of [...type.sent.keys()]) if (!names.has(name)) type.sent.delete(name);
     }
     type.wildcard = wildcard;
   }
 
   #flushType(type: SotwType): void {
     if (type.sentMs !== undefined || (type.due.size === 0 && !type.owesAnswer)) return;
+    if (!this.#events.isWritable) return;
     const isWhole = wholeStateTypes.has(type.typeUrl);
     const due = [...type.due].filter(([name, isAsked]) => this.#isNews(type, name, isAsked, isWhole));
     type.due.clear();

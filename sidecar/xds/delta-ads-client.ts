@@ -13,8 +13,11 @@ const methodPath = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Delta
 
 /** Names asked for within this time leave in one request. */
 const batchMs = 5;
+/** Ceiling of the first pause; it doubles with each stream that did not answer. */
 const reconnectMsMin = 500;
 const reconnectMsMax = 30_000;
+/** No pause is shorter. It comes before the jitter: as a lower bound it would send a fifth of a crowd back at one moment. */
+const reconnectFloorMs = 100;
 
 /** Who this sidecar is, for the control plane's log and rules. */
 /** Node metadata that tells the admin port. */
@@ -168,7 +171,7 @@ export class DeltaAdsClient {
     if (this.#isStopped) return;
     const ceilingMs = Math.min(reconnectMsMax, reconnectMsMin * 2 ** Math.min(this.#failures, 10));
     this.#failures++;
-    const pauseMs = Math.max(reconnectMsMin / 5, fullJitter(this.#randomness, ceilingMs));
+    const pauseMs = reconnectFloorMs + fullJitter(this.#randomness, ceilingMs - reconnectFloorMs);
     this.#reconnect = this.#clock.after(Math.round(pauseMs), () => this.#connect());
   }
 

@@ -139,6 +139,89 @@ describe("state-of-the-world ADS", () => {
     other.close();
   });
 
+  it("tells of a cluster that went by giving the others", async () => {
+    client.ask(Cluster, ["bg/a", "bg/b"]);
+    const first = await client.next();
+    client.ask(Cluster, ["bg/a", "bg/b"], first);
+    await probe();
+    await controlPlane.deregisterBroker({ brokerName: "b", runId: 1 });
+    assert.equal((await controlPlane.http("DELETE", "/v1/brokers/b")).status, 200);
+    assert.deepEqual(namesOf(await client.next()), ["bg/a"]);
+  });
+
+  it("gives everything for * of any type, and pushes nothing but what is named when * is taken back", async () => {
+    client.ask(Endpoints, ["*"]);
+    const first = await client.next();
+    assert.deepEqual(namesOf(first), ["bg/a", "bg/b"]);
+    client.ask(Endpoints, ["bg/a"], first);
+    const named = await client.next();
+    assert.deepEqual(namesOf(named), ["bg/a"]);
+    client.ask(Endpoints, ["bg/a"], named);
+    await probe();
+    await controlPlane.registerBroker({ brokerName: "b", draining: true });
+    await controlPlane.registerBroker({ brokerName: "a", draining: true });
+    await clock.advanceAndSettle(1_000);
+    assert.deepEqual(namesOf(await client.next()), ["bg/a"]);
+    const { items } = await controlPlane.json<{ items: { held: { type: string; name: string }[] }[] }>("/v1/sidecars");
+    assert.deepEqual(
+      items[0]?.held.flatMap(({ type, name }) => (type === "ClusterLoadAssignment" ? [name] : [])),
+      ["bg/a"],
+    );
+  });
+
+  it("says nothing after the last name left the list", async () => {
+    client.ask(Endpoints, ["bg/a"]);
+    const first = await client.next();
+    client.ask(Endpoints, [], first);
+    await probe();
+    await controlPlane.registerBroker({ brokerName: "a", draining: true });
+    await clock.advanceAndSettle(1_000);
+    await probe();
+  });
+
+  it("sends what was refused again when its content changes, and no sooner", async () => {
+    client.ask(Cluster, ["bg/a", "bg/c"]);
+    const first = await client.next();
+    const { nonce } = first;
+    client.send({ typeUrl: Cluster, resourceNames: ["bg/a", "bg/c"], responseNonce: nonce, errorDetail: { code: 14 } });
+    await probe();
+    await register("c");
+    assert.deepEqual(namesOf(await client.next()), ["bg/a", "bg/c"]);
+  });
+
+  it("keeps types apart: an unanswered response of one does not hold back another, nor does its nonce count there", async () => {
+    client.ask(Cluster, ["bg/a"]);
+    const clusters = await client.next();
+    client.ask(Endpoints, ["bg/a"]);
+    const endpoints = await client.next();
+    assert.deepEqual(namesOf(endpoints), ["bg/a"]);
+    client.ask(Endpoints, ["bg/a", "bg/b"], { ...endpoints, nonce: `${clusters.nonce}0` } as Response);
+    await probe();
+    client.ask(Endpoints, ["bg/a", "bg/b"], endpoints);
+    assert.deepEqual(namesOf(await client.next()), ["bg/b"]);
+  });
+
+  it("starts anew on a new stream: what is asked for is sent, whatever version and nonce of an older stream it reports", async () => {
+    client.ask(Cluster, ["bg/a"]);
+    const { versionInfo } = await client.next();
+    const next = new FakeSotwClient(controlPlane.xdsPort);
+    next.send({ typeUrl: Cluster, resourceNames: ["bg/a"], versionInfo });
+    assert.deepEqual(namesOf(await next.next()), ["bg/a"]);
+    next.close();
+  });
+
+  it("refuses a request without type, and more names than a stream may hold", async () => {
+    client.ask("", ["bg/a"]);
+    assert.equal((await client.end()).code, GrpcStatus.INVALID_ARGUMENT);
+    const greedy = new FakeSotwClient(controlPlane.xdsPort);
+    greedy.ask(
+      Endpoints,
+      Array.from({ length: 10_001 }, (_, i) => `bg/${i}`),
+    );
+    assert.equal((await greedy.end()).code, GrpcStatus.RESOURCE_EXHAUSTED);
+    greedy.close();
+  });
+
   it("refuses a first request without node", async () => {
     const nameless = new FakeSotwClient(controlPlane.xdsPort, null);
     nameless.ask(Cluster, []);
