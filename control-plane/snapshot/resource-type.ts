@@ -2,6 +2,8 @@
 export const ResourceType = {
   Cluster: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
   Endpoints: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+  Listener: "type.googleapis.com/envoy.config.listener.v3.Listener",
+  RouteConfiguration: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
   NamespacePolicy: "type.googleapis.com/popmesh.v1.NamespacePolicy",
   GroupPolicy: "type.googleapis.com/popmesh.v1.ConsumerGroupPolicy",
   TopicRoute: "type.googleapis.com/popmesh.v1.TopicRoute",
@@ -12,6 +14,8 @@ export type ResourceType = (typeof ResourceType)[keyof typeof ResourceType];
 export const flushOrder: readonly string[] = [
   ResourceType.Cluster,
   ResourceType.Endpoints,
+  ResourceType.Listener,
+  ResourceType.RouteConfiguration,
   ResourceType.NamespacePolicy,
   ResourceType.GroupPolicy,
   ResourceType.TopicRoute,

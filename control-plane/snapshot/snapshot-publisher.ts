@@ -2,6 +2,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { CatalogChange } from "../catalog/catalog-table.ts";
 import type { BrokerRecord } from "../resource/broker.ts";
 import { clusterNameOf } from "../resource/broker.ts";
+import { buildListener, buildRouteConfiguration } from "./build-client-resource.ts";
 import {
   buildCluster,
   buildEndpoints,
@@ -11,6 +12,9 @@ import {
 } from "./build-resource.ts";
 import type { ResourceTable } from "./resource-table.ts";
 import { ResourceType } from "./resource-type.ts";
+
+/** Types that have one resource named like the Cluster of a broker group. */
+const typesOfCluster = [ResourceType.Cluster, ResourceType.Endpoints, ResourceType.RouteConfiguration];
 
 /** Keeps the resource table in step with the catalog: a changed record re-encodes the one resource made of it. */
 export class SnapshotPublisher {
@@ -52,8 +56,8 @@ export class SnapshotPublisher {
         return;
       case "broker":
         if (change.record === undefined) {
-          table.delete(ResourceType.Cluster, clusterNameOf(change.key));
-          table.delete(ResourceType.Endpoints, clusterNameOf(change.key));
+          table.delete(ResourceType.Listener, change.key);
+          for (const typeUrl of typesOfCluster) table.delete(typeUrl, clusterNameOf(change.key));
         } else this.#publishBroker(change.record);
         return;
       // Lane rules go to the brokers (operation/lane-publisher.ts).
@@ -66,6 +70,8 @@ export class SnapshotPublisher {
 
   #publishBroker(broker: BrokerRecord): void {
     this.#table.put(buildCluster(broker.name));
+    this.#table.put(buildListener(broker.name));
+    this.#table.put(buildRouteConfiguration(broker.name));
     this.publishEndpoints(broker);
   }
 }

@@ -21,10 +21,7 @@ type Request = envoy.service.discovery.v3.DeltaDiscoveryRequest;
 const prefetchFeature = "popmesh.prefetch";
 
 /** Types whose first request without names means "everything", as old clients want it. For ours it means "nothing yet". */
-const legacyWildcardTypes: ReadonlySet<string> = new Set([
-  ResourceType.Cluster,
-  "type.googleapis.com/envoy.config.listener.v3.Listener",
-]);
+const legacyWildcardTypes: ReadonlySet<string> = new Set([ResourceType.Cluster, ResourceType.Listener]);
 
 export interface DeltaStreamOptions {
   readonly table: ResourceTable;

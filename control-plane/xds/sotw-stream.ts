@@ -16,10 +16,15 @@ import type { SubscriptionIndex } from "./subscription-index.ts";
 const { DiscoveryResponse } = envoy.service.discovery.v3;
 type Request = envoy.service.discovery.v3.DiscoveryRequest;
 
-const listenerType = "type.googleapis.com/envoy.config.listener.v3.Listener";
-
 /** Types of which each response holds everything subscribed to, so that what is missing does not exist. */
-const wholeStateTypes: ReadonlySet<string> = new Set([ResourceType.Cluster, listenerType]);
+const wholeStateTypes: ReadonlySet<string> = new Set([ResourceType.Cluster, ResourceType.Listener]);
+
+/** Types whose resources refer to clusters. */
+const referrerTypes: ReadonlySet<string> = new Set([
+  ResourceType.Listener,
+  ResourceType.RouteConfiguration,
+  ResourceType.TopicRoute,
+]);
 
 interface SotwType {
   readonly typeUrl: string;
@@ -95,6 +100,9 @@ export class SotwStream implements AdsStream {
 
   flush(): void {
     for (const type of this.#types) this.#flushType(type);
+    // Clusters come first; the referrers they waited for may have had nothing to say.
+    const clusters = this.#type(ResourceType.Cluster);
+    if (clusters !== undefined) this.#flushType(clusters);
   }
 
   unansweredSinceMs(): number | undefined {
@@ -210,7 +218,7 @@ export class SotwStream implements AdsStream {
 
   #flushType(type: SotwType): void {
     if (type.sentMs !== undefined || (type.due.size === 0 && !type.owesAnswer)) return;
-    if (!this.#events.isWritable) return;
+    if (!this.#events.isWritable || this.#waitsForReferrers(type)) return;
     const isWhole = wholeStateTypes.has(type.typeUrl);
     const due = [...type.due].filter(([name, isAsked]) => this.#isNews(type, name, isAsked, isWhole));
     type.due.clear();
@@ -223,6 +231,17 @@ export class SotwStream implements AdsStream {
     type.nonce = String(++this.#nonces);
     type.sentMs = this.#nowMs();
     this.#events.send(this.#encode(type, entries));
+  }
+
+  /** Break last: a cluster goes when the client has taken what else goes with it, or no call could find its way meanwhile. */
+  #waitsForReferrers(type: SotwType): boolean {
+    if (type.typeUrl !== ResourceType.Cluster) return false;
+    const isOpen = this.#types.some(
+      ({ typeUrl, due, sentMs }) => referrerTypes.has(typeUrl) && (due.size > 0 || sentMs !== undefined),
+    );
+    if (!isOpen) return false;
+    for (const name of type.sent.keys()) if (this.#table.get(type.typeUrl, name) === undefined) return true;
+    return false;
   }
 
   /** Whether a due name calls for a response. Only whole-state types can tell that something is gone. */

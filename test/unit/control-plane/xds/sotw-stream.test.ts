@@ -6,7 +6,7 @@ import { FakeSotwClient } from "../../../support/fake-sidecar.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 import { TestControlPlane, topicManifest } from "../../../support/start-control-plane.ts";
 
-const { Cluster, Endpoints, TopicRoute } = ResourceType;
+const { Cluster, Endpoints, Listener, RouteConfiguration, TopicRoute } = ResourceType;
 type Response = envoy.service.discovery.v3.DiscoveryResponse;
 
 function namesOf({ typeUrl, resources }: Response): string[] {
@@ -24,14 +24,15 @@ describe("state-of-the-world ADS", () => {
 
   const register = (name: string) => controlPlane.registerBroker({ brokerName: name });
   /**
-   * Asks for a topic that exists, of a type used for nothing else, and takes the answer: whatever the server had to say before
+   * Asks for a listener that does not exist, and takes the answer (an empty one): whatever the server had to say before
    * has arrived by then.
    */
   const probe = async () => {
     const at = client.responses.length;
-    client.ask("type.googleapis.com/envoy.config.listener.v3.Listener", [`probe-${at}`], lastProbe);
+    client.ask(Listener, [`probe-${at}`], lastProbe);
     lastProbe = await client.next();
-    assert.match(lastProbe.typeUrl, /Listener$/, "the server said something unexpected");
+    assert.equal(lastProbe.typeUrl, Listener, "the server said something unexpected");
+    client.ask(Listener, [], lastProbe);
   };
   let lastProbe: Response | undefined;
 
@@ -208,6 +209,24 @@ describe("state-of-the-world ADS", () => {
     next.send({ typeUrl: Cluster, resourceNames: ["bg/a"], versionInfo });
     assert.deepEqual(namesOf(await next.next()), ["bg/a"]);
     next.close();
+  });
+
+  it("takes a cluster away when the listener of its name is known to be gone, not before", async () => {
+    client.ask(Cluster, ["bg/a", "bg/b"]);
+    client.ask(Cluster, ["bg/a", "bg/b"], await client.next());
+    client.ask(Listener, ["a", "b"]);
+    const listeners = await client.next();
+    assert.equal(listeners.resources.length, 2);
+    client.ask(Listener, ["a", "b"], listeners);
+    client.ask(RouteConfiguration, ["bg/a", "bg/b"]);
+    client.ask(RouteConfiguration, ["bg/a", "bg/b"], await client.next());
+    await controlPlane.deregisterBroker({ brokerName: "b", runId: 1 });
+    assert.equal((await controlPlane.http("DELETE", "/v1/brokers/b")).status, 200);
+    const gone = await client.next();
+    assert.deepEqual([gone.typeUrl, gone.resources.length], [Listener, 1]);
+    assert.equal(client.untakenCount, 0);
+    client.ask(Listener, ["a", "b"], gone);
+    assert.deepEqual(namesOf(await client.next()), ["bg/a"]);
   });
 
   it("refuses a request without type, and more names than a stream may hold", async () => {
