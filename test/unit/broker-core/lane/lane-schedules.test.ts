@@ -237,6 +237,35 @@ describe("The schedules that lanes survive", () => {
     l.f.assertRebuilt();
   });
 
+  it("F4: a lane that is done stays until the base lane has passed what was the lane's", () => {
+    const l = new LaneFixture();
+    l.rule(byMark("canary"));
+    l.pop("canary");
+    l.send("m0", "canary");
+    assert.deepEqual(l.handle("canary"), ["m0"]);
+    l.rule(null);
+    assert.equal(l.events.includes("canary closed"), false, "base has not looked at m0 yet");
+    assert.deepEqual(l.handle(), []);
+    assert.equal(l.events.at(-1), "canary closed");
+    l.f.assertRebuilt();
+  });
+
+  it("F4: a lane that is made anew owns nothing of what a lane of its name was given before", () => {
+    const l = new LaneFixture();
+    l.rule(byMark("canary"));
+    l.pop("canary");
+    l.send("m0", "canary");
+    l.f.deadLetter(l.groupId, l.pop("canary")[0]!.receipt);
+    l.rule(null);
+    l.handle();
+    assert.equal(l.events.at(-1), "canary closed");
+    l.rule(byMark("canary"));
+    l.pop("canary");
+    l.f.operate("dlq.redrive", { group: "ns/billing" });
+    assert.deepEqual([l.handle("canary"), l.handle()], [[], ["m0"]]);
+    l.f.assertRebuilt();
+  });
+
   it("F5: a lane that flaps faster than any poll loses and doubles nothing", () => {
     const l = new LaneFixture();
     l.rule(byMark("canary"));
