@@ -75,6 +75,20 @@ describe("the direction of dependencies", () => {
     assert.deepEqual(findCycle(graph), undefined);
   });
 
+  it("leads from no suite that runs beside another one to a process", () => {
+    const byPath = new Map(sources.map((file) => [file.path, file]));
+    const suites = sources.filter(({ path }) => path.startsWith("test/extended/in-one-process/"));
+    assert.ok(suites.length > 10, "the folder has moved");
+    for (const suite of suites) {
+      // And what it runs: the simulated broker shares a file with those that start real ones.
+      const runs = importsOf(suite).flatMap((path) => byPath.get(path) ?? []);
+      for (const { path, code } of [suite, ...runs]) {
+        const starts = /\bRunningProcess\b|\b(?:BrokerProcess|Mesh|MeshParts)\.start\b/.exec(code)?.[0];
+        assert.equal(starts, undefined, `${path} (of ${suite.path}) starts processes: it belongs into test/extended`);
+      }
+    }
+  });
+
   it("would be seen if it were broken", () => {
     const file: SourceFile = { path: "proto/a.ts", text: 'import { b } from "../sidecar/b.ts";', code: "" };
     assert.deepEqual(importsOf(file), ["sidecar/b.ts"]);

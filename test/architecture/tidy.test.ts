@@ -11,6 +11,7 @@ const rootAllowed = [
   ".git",
   ".gitignore",
   ".mocharc.extended.json",
+  ".mocharc.in-one-process.json",
   ".mocharc.json",
   ".mocharc.nightly.json",
   ".npmrc",

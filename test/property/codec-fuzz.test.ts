@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { fuzzCodecs } from "../support/codec-fuzz.ts";
 import { withSeed } from "../support/test-seed.ts";
 
-/** As many as fit into a few seconds; test/extended/codec-fuzz.test.ts runs millions. */
+/** As many as fit into a few seconds; test/extended/in-one-process/codec-fuzz.test.ts runs millions. */
 const inputs = Number(process.env["POPMESH_FUZZ_INPUTS"] ?? 200_000);
 
 describe("every decoder", () => {

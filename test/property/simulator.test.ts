@@ -3,7 +3,7 @@ import { outliving } from "../simulator/kind/timed.ts";
 import { assertReproducible, type RunsReport, runsSummary, simulateMany } from "../simulator/many-runs.ts";
 import { testSeed } from "../support/test-seed.ts";
 
-/** A small share of what test/extended/simulator.test.ts does at length. */
+/** A small share of what test/extended/in-one-process/simulator.test.ts does at length. */
 describe("A whole broker and its sidecars under one seed", () => {
   it(`keep their promises through faults of all kinds (seed ${testSeed})`, async () => {
     const report = await simulateMany(

@@ -4,7 +4,7 @@ import { verdict } from "../support/sql-row.ts";
 import { openSqlite, type SqliteDatabase } from "../support/sqlite.ts";
 import { testSeed, withSeed } from "../support/test-seed.ts";
 
-/** test/extended/sql-filter-sqlite.test.ts takes twenty times as many. */
+/** test/extended/in-one-process/sql-filter-sqlite.test.ts takes twenty times as many. */
 const expressions = 5_000;
 
 describe("SQL92 filters beside SQLite", function () {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { runBrokerSyncFailures } from "../support/broker-sync-failure.ts";
-import { amount, patience } from "../support/test-factor.ts";
-import { testSeed } from "../support/test-seed.ts";
+import { runBrokerSyncFailures } from "../../support/broker-sync-failure.ts";
+import { amount, patience } from "../../support/test-factor.ts";
+import { testSeed } from "../../support/test-seed.ts";
 
 describe("T03: a whole broker on a disk whose sync fails, at length", () => {
   const cases = amount(400, 2_000);

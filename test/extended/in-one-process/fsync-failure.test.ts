@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { runSyncFailure } from "../support/log-sync-failure.ts";
-import { testSeed } from "../support/test-seed.ts";
+import { runSyncFailure } from "../../support/log-sync-failure.ts";
+import { testSeed } from "../../support/test-seed.ts";
 
 describe("T03: the commit log on a disk whose sync fails, 2,000 cases", () => {
   it(`acknowledges nothing after it and loses nothing (seed ${testSeed})`, async () => {

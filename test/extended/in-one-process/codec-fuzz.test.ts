@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { fuzzCodecs, fuzzTable } from "../support/codec-fuzz.ts";
-import { withSeed } from "../support/test-seed.ts";
+import { fuzzCodecs, fuzzTable } from "../../support/codec-fuzz.ts";
+import { withSeed } from "../../support/test-seed.ts";
 
 /** Test plan T10, the share of the codecs. */
 const inputs = Number(process.env["POPMESH_FUZZ_INPUTS"] ?? 2_000_000);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { compareWithSqlite, differentialTable } from "../support/sql-differential.ts";
-import { openSqlite } from "../support/sqlite.ts";
-import { testSeed, withSeed } from "../support/test-seed.ts";
+import { compareWithSqlite, differentialTable } from "../../support/sql-differential.ts";
+import { openSqlite } from "../../support/sqlite.ts";
+import { testSeed, withSeed } from "../../support/test-seed.ts";
 
 const expressions = 100_000;
 

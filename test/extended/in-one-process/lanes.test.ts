@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { checkLaneHistories } from "../support/lane-histories.ts";
-import { amount, patience } from "../support/test-factor.ts";
+import { checkLaneHistories } from "../../support/lane-histories.ts";
+import { amount, patience } from "../../support/test-factor.ts";
 
 const [runs, runsAtNight] = [1_000, 100_000];
 

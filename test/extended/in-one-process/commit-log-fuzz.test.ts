@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { fuzzScanner } from "../support/log-fuzz.ts";
-import { testSeed, withSeed } from "../support/test-seed.ts";
+import { fuzzScanner } from "../../support/log-fuzz.ts";
+import { testSeed, withSeed } from "../../support/test-seed.ts";
 
 describe("T10: frames of the commit log", () => {
   it(`survives 300,000 mutilated segments and serves nothing that was not written (seed ${testSeed})`, () => {

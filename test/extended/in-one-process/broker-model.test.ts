@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { checkBrokerModel } from "../support/broker-commands.ts";
-import { amount, patience } from "../support/test-factor.ts";
+import { checkBrokerModel } from "../../support/broker-commands.ts";
+import { amount, patience } from "../../support/test-factor.ts";
 
 describe("the broker state machine against its model, at length (T06)", () => {
   const runs = amount(2_500, 200_000);

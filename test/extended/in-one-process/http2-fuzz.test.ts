@@ -1,12 +1,18 @@
 import assert from "node:assert/strict";
-import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
-import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
-import { connectionPreface, FrameFlag, FrameType } from "../../sidecar/listener/http2/frame.ts";
-import { ManualClock } from "../support/manual-clock.ts";
-import { testSeed, withSeed } from "../support/test-seed.ts";
-import { EchoEngine, EchoPath } from "../unit/sidecar/listener/http2/echo-engine.ts";
-import { callFields, frame, grpcMessage, headerBlock, wholeCall } from "../unit/sidecar/listener/http2/raw-client.ts";
-import { WiredConnection } from "../unit/sidecar/listener/http2/wired-connection.ts";
+import { type Randomness, randomIndex } from "../../../proto/runtime/randomness.ts";
+import { SeededRandomness } from "../../../proto/runtime/seeded-randomness.ts";
+import { connectionPreface, FrameFlag, FrameType } from "../../../sidecar/listener/http2/frame.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
+import { testSeed, withSeed } from "../../support/test-seed.ts";
+import { EchoEngine, EchoPath } from "../../unit/sidecar/listener/http2/echo-engine.ts";
+import {
+  callFields,
+  frame,
+  grpcMessage,
+  headerBlock,
+  wholeCall,
+} from "../../unit/sidecar/listener/http2/raw-client.ts";
+import { WiredConnection } from "../../unit/sidecar/listener/http2/wired-connection.ts";
 
 const conversations = 30_000;
 const framesMax = 30;

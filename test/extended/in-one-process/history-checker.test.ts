@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
-import { checkHistory } from "../support/history-checker.ts";
-import { generatedSubscriptions, generateValidHistory } from "../support/history-generator.ts";
-import { amount } from "../support/test-factor.ts";
-import { testSeed } from "../support/test-seed.ts";
+import { SeededRandomness } from "../../../proto/runtime/seeded-randomness.ts";
+import { checkHistory } from "../../support/history-checker.ts";
+import { generatedSubscriptions, generateValidHistory } from "../../support/history-generator.ts";
+import { amount } from "../../support/test-factor.ts";
+import { testSeed } from "../../support/test-seed.ts";
 
 describe("T24: the history checker, at length", () => {
   const histories = amount(5_000, 100_000);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { runDamageCases } from "../support/log-damage-suite.ts";
-import { testSeed } from "../support/test-seed.ts";
+import { runDamageCases } from "../../support/log-damage-suite.ts";
+import { testSeed } from "../../support/test-seed.ts";
 
 describe("T02: damage at rest of the commit log", () => {
   it(`loses exactly what the damage covers, every case (seed ${testSeed})`, async () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { faults } from "../simulator/faults.ts";
-import { outliving, timed } from "../simulator/kind/timed.ts";
-import { assertReproducible, runsSummary, simulateMany } from "../simulator/many-runs.ts";
-import { amount, patience } from "../support/test-factor.ts";
-import { testSeed } from "../support/test-seed.ts";
+import { faults } from "../../simulator/faults.ts";
+import { outliving, timed } from "../../simulator/kind/timed.ts";
+import { assertReproducible, runsSummary, simulateMany } from "../../simulator/many-runs.ts";
+import { amount, patience } from "../../support/test-factor.ts";
+import { testSeed } from "../../support/test-seed.ts";
 
 const runsPerChange = 40;
 const runsNightly = 4_000;

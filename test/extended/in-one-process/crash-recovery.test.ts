@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { runCrashCycles } from "../support/log-crash-run.ts";
-import { amount } from "../support/test-factor.ts";
-import { testSeed } from "../support/test-seed.ts";
+import { runCrashCycles } from "../../support/log-crash-run.ts";
+import { amount } from "../../support/test-factor.ts";
+import { testSeed } from "../../support/test-seed.ts";
 
 describe("T01: simulated crash and recovery of the commit log", () => {
   const cycles = amount(10_000, 1_000_000);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { checkBrokerDamage } from "../support/broker-damage.ts";
-import { amount, patience } from "../support/test-factor.ts";
+import { checkBrokerDamage } from "../../support/broker-damage.ts";
+import { amount, patience } from "../../support/test-factor.ts";
 
 describe("a broker that starts on a damaged log, at length (B10, T02)", () => {
   const runs = amount(1_500, 100_000);
