@@ -12,12 +12,14 @@ import { AccessLogFilter } from "./filter/access-log.ts";
 import { AdmissionFilter } from "./filter/admission.ts";
 import { DeadlineFilter } from "./filter/deadline.ts";
 import { FilterChain } from "./filter/filter-chain.ts";
+import { RateLimitFilter } from "./filter/rate-limit.ts";
 import { Router } from "./filter/router.ts";
 import { ValidationFilter } from "./filter/validation.ts";
 import { baseLane } from "./lane/lane.ts";
 import { LaneMarks } from "./lane/lane-marks.ts";
 import { LaneSwitch } from "./lane/lane-switch.ts";
 import { TraceLanes } from "./lane/trace-lanes.ts";
+import { LimitTable } from "./limit/limit-table.ts";
 import { AutoRenewal } from "./listener/auto-renewal.ts";
 import { CallEntry } from "./listener/call-entry.ts";
 import { ClientSessions } from "./listener/client-session.ts";
@@ -59,6 +61,7 @@ export interface Sidecar {
 }
 
 const memorySampleMs = 250;
+const wholeShare = { messages: 1, bytes: 1 };
 /** What was handed back at the last moment still reaches its broker. */
 const endGraceMs = 1_000;
 
@@ -88,6 +91,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
       }));
   const clusters = new ClusterManager({ ...deps, createUpstream, limits: defaultCircuitLimits });
   const routes = new RouteTable();
+  const limits = new LimitTable(() => wholeShare);
 
   // Configuration plane: it only swaps snapshots into the two above.
   const channel = openControlPlaneChannel(config.controlPlane);
@@ -99,7 +103,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
       defaultNamespace: config.namespace,
       removalGraceMs: config.removalGrace,
     },
-    { routes, clusters, lastKnownGood },
+    { routes, clusters, limits, lastKnownGood },
     { ...deps, metrics },
   );
   const onDemand = new OnDemand(meshConfig, routes, clusters, new RegistryClient(channel, id, clock), clock);
@@ -119,6 +123,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     admission, // sheds before any work is done
     new DeadlineFilter(clock),
     new ValidationFilter(),
+    new RateLimitFilter(limits, clock), // counts what would otherwise be served
   ]);
   const router = new Router(
     { routes, clusters, onDemand, instanceLane: config.lane, lanes: laneSwitch },
@@ -143,6 +148,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     producers,
     stalls,
     lanes: new LaneMarks(config.lane, traces),
+    limits,
     consumers,
     log,
     metrics,

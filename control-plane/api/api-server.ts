@@ -13,6 +13,7 @@ import { addApiRoutes } from "./api-routes.ts";
 import { addExplainRoutes } from "./explain-routes.ts";
 import { addLaneRoutes } from "./lane-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
+import { addRateLimitRoutes } from "./rate-limit-routes.ts";
 import { adminOf, sidecarView } from "./sidecar-view.ts";
 
 /** Longest body: a file with some ten thousand topics, or a page of messages to import. */
@@ -78,6 +79,7 @@ export class ApiServer {
         return [{ id: report.node.id, lane: report.node.cluster, admin: adminOf(report) }];
       }),
     );
+    addRateLimitRoutes(server, catalog);
   }
 
   listen(at: HostAndPort): Promise<number> {

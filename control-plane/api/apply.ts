@@ -2,6 +2,7 @@ import { qualifiedName } from "../../proto/resource-name.ts";
 import type { CatalogDraft } from "../catalog/catalog-draft.ts";
 import { declareGroup, declareNamespace, declareTopic } from "../catalog/declare.ts";
 import { declareLaneRule, type LaneRuleContext } from "../catalog/declare-lane-rule.ts";
+import { declareRateLimit, rateLimitWarnings } from "../catalog/declare-rate-limit.ts";
 import { laneRuleWarnings } from "../catalog/lane-rule-warnings.ts";
 import type { Manifest, ManifestMistake } from "../resource/manifest.ts";
 
@@ -44,10 +45,25 @@ export function applyManifests(
   if (mistakes.length > 0) throw new ApplyConflict(mistakes);
   // Only now: a later manifest may have brought what an earlier one names.
   return applied.map((line) => {
-    const rule = line.kind === "LaneRule" ? draft.get("laneRule", qualifiedName(line.namespace, line.name)) : undefined;
-    const warnings = rule === undefined ? [] : laneRuleWarnings(draft, rule);
+    const warnings = warningsOf(draft, line);
     return warnings.length === 0 ? line : { ...line, warnings };
   });
+}
+
+function warningsOf(draft: CatalogDraft, { kind, namespace, name }: Applied): string[] {
+  const key = qualifiedName(namespace, name);
+  switch (kind) {
+    case "LaneRule": {
+      const rule = draft.get("laneRule", key);
+      return rule === undefined ? [] : laneRuleWarnings(draft, rule);
+    }
+    case "RateLimit": {
+      const limit = draft.get("rateLimit", key);
+      return limit === undefined ? [] : rateLimitWarnings(draft, limit);
+    }
+    default:
+      return [];
+  }
 }
 
 function declare(draft: CatalogDraft, manifest: Manifest, context: LaneRuleContext) {
@@ -61,5 +77,7 @@ function declare(draft: CatalogDraft, manifest: Manifest, context: LaneRuleConte
       return declareNamespace(draft, manifest.name, manifest.spec, defaults);
     case "LaneRule":
       return declareLaneRule(draft, manifest, context);
+    case "RateLimit":
+      return declareRateLimit(draft, manifest, defaults);
   }
 }

@@ -4,6 +4,7 @@ import type { LaneRuleContext } from "../catalog/declare-lane-rule.ts";
 import type { Manifest } from "../resource/manifest.ts";
 import { type Applied, applyManifests } from "./apply.ts";
 import { laneRuleSpecView } from "./lane-view.ts";
+import { rateLimitSpecView } from "./rate-limit-view.ts";
 import { groupView, namespaceView, topicView } from "./view.ts";
 
 /** What applying a manifest would do. */
@@ -46,6 +47,10 @@ function specIn(draft: CatalogDraft, { kind, namespace, name }: Pick<Manifest, "
     case "LaneRule": {
       const rule = draft.get("laneRule", key);
       return rule === undefined ? null : laneRuleSpecView(rule);
+    }
+    case "RateLimit": {
+      const limit = draft.get("rateLimit", key);
+      return limit === undefined ? null : rateLimitSpecView(limit);
     }
   }
 }

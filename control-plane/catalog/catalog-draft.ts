@@ -39,7 +39,7 @@ export class CatalogDraft {
   ) {
     this.#tables = tables;
     this.#written = emptyTables() as Record<RecordKind, Written>;
-    this.#growth = { namespace: 0, topic: 0, group: 0, broker: 0, laneRule: 0, laneVersion: 0, counter: 0 };
+    this.#growth = Object.fromEntries(recordKinds.map((kind) => [kind, 0])) as Record<RecordKind, number>;
     this.nowMs = circumstances.nowMs;
     this.by = circumstances.by;
     this.isAlive = circumstances.isAlive;

@@ -2,6 +2,7 @@ import type { BrokerRecord } from "../resource/broker.ts";
 import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
 import type { LaneRuleRecord, LaneVersion } from "../resource/lane-rule.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
+import type { RateLimitRecord, RateLimitVersion } from "../resource/rate-limit.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 
 /** How often a name was created and changed. Outlives the resource, so that what is created again is told from the old. */
@@ -22,6 +23,10 @@ export interface RecordByKind {
   readonly laneRule: LaneRuleRecord;
   /** Key: `laneVersionKey`. Versions of a rule outlive it. */
   readonly laneVersion: LaneVersion;
+  /** Key: "<namespace>/<limit>". */
+  readonly rateLimit: RateLimitRecord;
+  /** Key: `rateLimitVersionKey`. Versions of a limit outlive it. */
+  readonly rateLimitVersion: RateLimitVersion;
   /** Key: "<kind>/<key of the resource>". */
   readonly counter: NameCounter;
 }
@@ -34,11 +39,13 @@ export const recordKinds = [
   "broker",
   "laneRule",
   "laneVersion",
+  "rateLimit",
+  "rateLimitVersion",
   "counter",
 ] as const satisfies RecordKind[];
 
 /** Kinds that are bookkeeping: nobody declared them. */
-const unnamedKinds: readonly RecordKind[] = ["laneVersion", "counter"];
+const unnamedKinds: readonly RecordKind[] = ["laneVersion", "rateLimitVersion", "counter"];
 
 /** Whether a change of the kind is told in the trail. */
 export function isAudited(kind: RecordKind): boolean {
@@ -73,6 +80,8 @@ export function emptyTables(): CatalogTables {
     broker: new Map(),
     laneRule: new Map(),
     laneVersion: new Map(),
+    rateLimit: new Map(),
+    rateLimitVersion: new Map(),
     counter: new Map(),
   };
 }

@@ -52,6 +52,21 @@ const listings: Readonly<Record<string, Listing>> = {
       inForceText(status["brokers"]),
     ],
   },
+  ratelimits: {
+    path: (namespace) => `/v1/namespaces/${encodeURIComponent(namespace)}/ratelimits`,
+    head: ["NAME", "TOPIC", "GROUP", "CLIENT", "DIRECTION", "MESSAGES/S", "BYTES/S", "BURST", "VERSION"],
+    row: ({ metadata, spec, status }) => [
+      metadata["name"],
+      spec["topic"] ?? "(all)",
+      spec["group"] ?? "(all)",
+      spec["client"] ?? "(all)",
+      spec["direction"],
+      spec["messagesPerSecond"] ?? "-",
+      spec["bytesPerSecond"] ?? "-",
+      spec["burst"],
+      status["generation"],
+    ],
+  },
   namespaces: {
     path: () => "/v1/namespaces",
     head: ["NAME", "CREATES TOPICS", "CREATES GROUPS"],
@@ -78,7 +93,7 @@ const listings: Readonly<Record<string, Listing>> = {
   },
 };
 
-/** `popmesh get topics|groups|lanerules|namespaces|brokers|sidecars`. */
+/** `popmesh get topics|groups|lanerules|ratelimits|namespaces|brokers|sidecars`. */
 export function register(program: Command): void {
   const names = Object.keys(listings).join("|");
   withOutput(
@@ -87,7 +102,11 @@ export function register(program: Command): void {
         .command("get")
         .argument(`<${names}>`)
         .description("list what the control plane knows")
-        .option("-n, --namespace <namespace>", "namespace of topics, groups and lane rules", defaultNamespace),
+        .option(
+          "-n, --namespace <namespace>",
+          "namespace of topics, groups, lane rules and rate limits",
+          defaultNamespace,
+        ),
     ),
   ).action(async (what: string, options: GetOptions) => {
     const listing = listings[what];

@@ -19,19 +19,19 @@ interface Version {
   readonly spec: object | null;
 }
 
-/** `popmesh history lanerule NAME` and `popmesh rollback lanerule NAME`. */
+/** `popmesh history lanerule|ratelimit NAME` and `popmesh rollback lanerule NAME`. */
 export function register(program: Command): void {
   withOutput(
     withServer(
       program
         .command("history")
-        .argument("<lanerule>")
+        .argument("<lanerule|ratelimit>")
         .argument("<name>")
-        .description("list the versions of a lane rule, newest first, each with what it changed")
+        .description("list the versions of a lane rule or rate limit, newest first, each with what it changed")
         .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
     ),
   ).action(async (kind: string, name: string, options: ServerOption & OutputOption & { namespace: string }) => {
-    const path = `${pathOf(kind, options.namespace, name)}/history`;
+    const path = `${pathOf(kind, ["lanerule", "ratelimit"], options.namespace, name)}/history`;
     const { items } = (await new ApiClient(options).ask("GET", path)) as { items: Version[] };
     print(formatted(options.output, items, () => historyText(items)));
   });
@@ -44,7 +44,7 @@ export function register(program: Command): void {
       .option("--to <version>", "version whose content it gets; left out: the newest with another content than now")
       .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
   ).action(async (kind: string, name: string, options: ServerOption & { namespace: string; to?: string }) => {
-    const path = `${pathOf(kind, options.namespace, name)}/rollback`;
+    const path = `${pathOf(kind, ["lanerule"], options.namespace, name)}/rollback`;
     const to = options.to === undefined ? {} : { to: wholeNumber(options.to) };
     const answer = (await new ApiClient(options).post(path, to)) as {
       outcome: string;
@@ -60,10 +60,9 @@ export function register(program: Command): void {
   });
 }
 
-function pathOf(kind: string, namespace: string, name: string): string {
-  const path = kind === "lanerule" ? resourcePath(kind, namespace, name) : undefined;
-  if (path === undefined)
-    throw new CommandError(`versions are kept of lane rules only; choose lanerule, not "${kind}"`);
+function pathOf(kind: string, kinds: readonly string[], namespace: string, name: string): string {
+  const path = kinds.includes(kind) ? resourcePath(kind, namespace, name) : undefined;
+  if (path === undefined) throw new CommandError(`that is done with ${kinds.join(" and ")} only, not with "${kind}"`);
   return path;
 }
 

@@ -1,4 +1,9 @@
-const folderByKind: Readonly<Record<string, string>> = { topic: "topics", group: "groups", lanerule: "lanerules" };
+const folderByKind: Readonly<Record<string, string>> = {
+  topic: "topics",
+  group: "groups",
+  lanerule: "lanerules",
+  ratelimit: "ratelimits",
+};
 
 /** Where the API has a resource of a kind as users write it ("topic"); undefined for a kind that has no names in namespaces. */
 export function resourcePath(kind: string, namespace: string, name: string): string | undefined {

@@ -8,6 +8,8 @@ import { laneRuleSpecSchema } from "./lane-rule-manifest.ts";
 import { duration } from "./manifest-duration.ts";
 import { manifestApiVersion } from "./manifest-version.ts";
 import type { NamespaceSpec } from "./namespace.ts";
+import type { RateLimitSpec } from "./rate-limit.ts";
+import { rateLimitSpecSchema } from "./rate-limit-manifest.ts";
 import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
 
 /** A resource as people write it, checked. Fields that were left out of the spec are absent. */
@@ -38,6 +40,13 @@ export type Manifest =
       readonly namespace: string;
       readonly name: string;
       readonly spec: LaneRuleSpec;
+      readonly at: Place;
+    }
+  | {
+      readonly kind: "RateLimit";
+      readonly namespace: string;
+      readonly name: string;
+      readonly spec: RateLimitSpec;
       readonly at: Place;
     };
 
@@ -110,12 +119,13 @@ const specSchemas = {
     })),
   Namespace: z.strictObject({ autoCreateTopics: z.boolean().optional(), autoCreateGroups: z.boolean().optional() }),
   LaneRule: laneRuleSpecSchema,
+  RateLimit: rateLimitSpecSchema,
 } as const;
 type ManifestKind = keyof typeof specSchemas;
 
 const headSchema = z.strictObject({
   apiVersion: z.literal(manifestApiVersion),
-  kind: z.enum(["Topic", "ConsumerGroup", "Namespace", "LaneRule"]),
+  kind: z.enum(["Topic", "ConsumerGroup", "Namespace", "LaneRule", "RateLimit"]),
   metadata: z.strictObject({ name: z.string(), namespace: z.string().optional() }),
   spec: z.unknown().optional(),
   // What the API adds to its answers; ignored, so that an answer can be applied again.
@@ -127,6 +137,7 @@ const nameProblemByKind: Readonly<Record<ManifestKind, (name: string) => string 
   ConsumerGroup: groupNameProblem,
   Namespace: namespaceProblem,
   LaneRule: topicNameProblem,
+  RateLimit: topicNameProblem,
 };
 
 /** Reads one or many YAML (or JSON) documents, each a manifest or a list of them. All mistakes of all documents are told at once, none is applied. */

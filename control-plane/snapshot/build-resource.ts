@@ -4,6 +4,7 @@ import { qualifiedName } from "../../proto/resource-name.ts";
 import { type BrokerRecord, clusterNameOf } from "../resource/broker.ts";
 import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
+import type { RateLimitRecord } from "../resource/rate-limit.ts";
 import { messageTypesOf, type TopicRecord, type TopicState } from "../resource/topic.ts";
 import { ResourceEntry } from "./resource-table.ts";
 import { ResourceType } from "./resource-type.ts";
@@ -11,14 +12,21 @@ import { ResourceType } from "./resource-type.ts";
 /** Numbers of enum popmesh.v1.TopicState. */
 const stateNumber: Readonly<Record<TopicState, popmesh.v1.TopicState>> = { active: 1, readOnly: 2, draining: 3 };
 
+/** Numbers of enum popmesh.v1.LimitDirection. */
+const sendDirection = 1;
+const receiveDirection = 2;
+
 /** Numbers of the Envoy enums HealthStatus, DiscoveryType, LbPolicy and ApiVersion. */
 const HealthStatus = { Healthy: 1, Unhealthy: 2, Draining: 3, Degraded: 5 } as const;
 const edsDiscovery = 3;
 const roundRobin = 0;
 const apiV3 = 2;
 
-/** What a topic is on xDS. While no broker group holds it, it is READ_ONLY without segments: it exists, and takes nothing. */
-export function buildTopicRoute(topic: TopicRecord): ResourceEntry {
+/**
+ * What a topic is on xDS. While no broker group holds it, it is READ_ONLY without segments: it exists, and takes nothing.
+ * `rateLimits`: names of those that are for this topic.
+ */
+export function buildTopicRoute(topic: TopicRecord, rateLimits: readonly string[]): ResourceEntry {
   const name = qualifiedName(topic.namespace, topic.name);
   const clusters = topic.placement.map(clusterNameOf);
   const bytes = popmesh.v1.TopicRoute.encode({
@@ -31,12 +39,14 @@ export function buildTopicRoute(topic: TopicRecord): ResourceEntry {
       readable: true,
       writable: topic.state === "active",
     })),
+    rateLimits: [...rateLimits],
     state: clusters.length === 0 ? stateNumber.readOnly : stateNumber[topic.state],
   }).finish();
   return new ResourceEntry(ResourceType.TopicRoute, name, bytes, clusters);
 }
 
-export function buildGroupPolicy(group: ConsumerGroupRecord): ResourceEntry {
+/** `rateLimits`: names of those that are for this group and no topic. */
+export function buildGroupPolicy(group: ConsumerGroupRecord, rateLimits: readonly string[]): ResourceEntry {
   const name = qualifiedName(group.namespace, group.name);
   const { backoff } = group;
   const bytes = popmesh.v1.ConsumerGroupPolicy.encode({
@@ -50,6 +60,7 @@ export function buildGroupPolicy(group: ConsumerGroupRecord): ResourceEntry {
     inflightMax: group.inflightMax,
     receiveBatchSize: group.receiveBatchSize,
     longPollingMs: group.longPollingMs,
+    rateLimits: [...rateLimits],
     // A sidecar that does not know what that is would let the instances share the messages.
     ...(group.deliveryMode === "broadcast"
       ? { broadcast: true, instanceExpiryMs: group.instanceExpiryMs, requiredFeatures: ["broadcast"] }
@@ -58,10 +69,22 @@ export function buildGroupPolicy(group: ConsumerGroupRecord): ResourceEntry {
   return new ResourceEntry(ResourceType.GroupPolicy, name, bytes);
 }
 
-export function buildNamespacePolicy(namespace: NamespaceRecord): ResourceEntry {
+/** `rateLimits`: names of those that are for no topic and no group. */
+export function buildNamespacePolicy(namespace: NamespaceRecord, rateLimits: readonly string[]): ResourceEntry {
   const { name, autoCreateTopics, autoCreateGroups } = namespace;
-  const bytes = popmesh.v1.NamespacePolicy.encode({ name, autoCreateTopics, autoCreateGroups }).finish();
+  const policy = { name, autoCreateTopics, autoCreateGroups, rateLimits: [...rateLimits] };
+  const bytes = popmesh.v1.NamespacePolicy.encode(policy).finish();
   return new ResourceEntry(ResourceType.NamespacePolicy, name, bytes);
+}
+
+export function buildRateLimit(limit: RateLimitRecord): ResourceEntry {
+  const name = qualifiedName(limit.namespace, limit.name);
+  const { generation, topic, group, client, messagesPerSecond, bytesPerSecond, burstMs } = limit;
+  const bytes = popmesh.v1.RateLimit.encode({
+    ...{ name, generation, topic, group, client, messagesPerSecond, bytesPerSecond, burstMs },
+    direction: limit.direction === "send" ? sendDirection : receiveDirection,
+  }).finish();
+  return new ResourceEntry(ResourceType.RateLimit, name, bytes);
 }
 
 /** A broker group is a Cluster whose endpoints come over the same stream. The policy is one that every gRPC client knows. */

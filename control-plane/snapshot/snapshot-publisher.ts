@@ -2,14 +2,19 @@ import type { Catalog } from "../catalog/catalog.ts";
 import type { CatalogChange } from "../catalog/catalog-table.ts";
 import type { BrokerRecord } from "../resource/broker.ts";
 import { clusterNameOf } from "../resource/broker.ts";
+import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
+import type { NamespaceRecord } from "../resource/namespace.ts";
+import type { TopicRecord } from "../resource/topic.ts";
 import { buildListener, buildRouteConfiguration } from "./build-client-resource.ts";
 import {
   buildCluster,
   buildEndpoints,
   buildGroupPolicy,
   buildNamespacePolicy,
+  buildRateLimit,
   buildTopicRoute,
 } from "./build-resource.ts";
+import { type LimitOwner, RateLimitReferences } from "./rate-limit-references.ts";
 import type { ResourceTable } from "./resource-table.ts";
 import { ResourceType } from "./resource-type.ts";
 
@@ -19,16 +24,29 @@ const typesOfCluster = [ResourceType.Cluster, ResourceType.Endpoints, ResourceTy
 /** Keeps the resource table in step with the catalog: a changed record re-encodes the one resource made of it. */
 export class SnapshotPublisher {
   readonly #table: ResourceTable;
+  /** As they were published last. The catalog may be ahead of the disk, and only what is on disk is pushed. */
+  readonly #topics: Map<string, TopicRecord>;
+  readonly #groups: Map<string, ConsumerGroupRecord>;
+  readonly #namespaces: Map<string, NamespaceRecord>;
   readonly #isAlive: (brokerName: string) => boolean;
+  readonly #limits = new RateLimitReferences();
 
   /** Publishes all that is in `catalog` now, and what changes from now on. `isAlive` tells a broker's lease. */
   constructor(catalog: Catalog, table: ResourceTable, isAlive: (brokerName: string) => boolean) {
+    const { topic, group, namespace } = catalog.tables;
+    this.#topics = new Map(topic);
+    this.#groups = new Map(group);
+    this.#namespaces = new Map(namespace);
     this.#table = table;
     this.#isAlive = isAlive;
     for (const broker of catalog.tables.broker.values()) this.#publishBroker(broker);
-    for (const namespace of catalog.tables.namespace.values()) table.put(buildNamespacePolicy(namespace));
-    for (const group of catalog.tables.group.values()) table.put(buildGroupPolicy(group));
-    for (const topic of catalog.tables.topic.values()) table.put(buildTopicRoute(topic));
+    for (const [key, limit] of catalog.tables.rateLimit) {
+      this.#limits.set(key, limit);
+      table.put(buildRateLimit(limit));
+    }
+    for (const kind of ["namespace", "group", "topic"] as const) {
+      for (const key of catalog.tables[kind].keys()) this.#publishOwner({ kind, key });
+    }
     catalog.onChange((changes) => {
       for (const change of changes) this.#publish(change);
     });
@@ -43,16 +61,21 @@ export class SnapshotPublisher {
     const table = this.#table;
     switch (change.kind) {
       case "topic":
-        if (change.record === undefined) table.delete(ResourceType.TopicRoute, change.key);
-        else table.put(buildTopicRoute(change.record));
+        put(this.#topics, change.key, change.record);
+        this.#publishOwner(change);
         return;
       case "group":
-        if (change.record === undefined) table.delete(ResourceType.GroupPolicy, change.key);
-        else table.put(buildGroupPolicy(change.record));
+        put(this.#groups, change.key, change.record);
+        this.#publishOwner(change);
         return;
       case "namespace":
-        if (change.record === undefined) table.delete(ResourceType.NamespacePolicy, change.key);
-        else table.put(buildNamespacePolicy(change.record));
+        put(this.#namespaces, change.key, change.record);
+        this.#publishOwner(change);
+        return;
+      case "rateLimit":
+        if (change.record === undefined) table.delete(ResourceType.RateLimit, change.key);
+        else table.put(buildRateLimit(change.record));
+        for (const owner of this.#limits.set(change.key, change.record)) this.#publishOwner(owner);
         return;
       case "broker":
         if (change.record === undefined) {
@@ -63,8 +86,34 @@ export class SnapshotPublisher {
       // Lane rules go to the brokers (operation/lane-publisher.ts).
       case "laneRule":
       case "laneVersion":
+      case "rateLimitVersion":
       case "counter":
         return;
+    }
+  }
+
+  /** Encodes a topic, group or namespace with the limits that are for it. */
+  #publishOwner({ kind, key }: LimitOwner): void {
+    const limits = this.#limits.of(kind, key);
+    switch (kind) {
+      case "topic": {
+        const topic = this.#topics.get(key);
+        if (topic === undefined) this.#table.delete(ResourceType.TopicRoute, key);
+        else this.#table.put(buildTopicRoute(topic, limits));
+        return;
+      }
+      case "group": {
+        const group = this.#groups.get(key);
+        if (group === undefined) this.#table.delete(ResourceType.GroupPolicy, key);
+        else this.#table.put(buildGroupPolicy(group, limits));
+        return;
+      }
+      case "namespace": {
+        const namespace = this.#namespaces.get(key);
+        if (namespace === undefined) this.#table.delete(ResourceType.NamespacePolicy, key);
+        else this.#table.put(buildNamespacePolicy(namespace, limits));
+        return;
+      }
     }
   }
 
@@ -74,4 +123,9 @@ export class SnapshotPublisher {
     this.#table.put(buildRouteConfiguration(broker.name));
     this.publishEndpoints(broker);
   }
+}
+
+function put<R>(table: Map<string, R>, key: string, record: R | undefined): void {
+  if (record === undefined) table.delete(key);
+  else table.set(key, record);
 }

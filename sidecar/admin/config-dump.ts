@@ -30,7 +30,7 @@ export function configDump(config: SidecarConfig, mesh: MeshConfig): object {
       nacks: mesh.ads.nacks,
       lastError: mesh.ads.lastError,
     },
-    configs: [mesh.clusters, mesh.endpoints, mesh.namespaces, mesh.groups, mesh.topics].map(dump),
+    configs: [mesh.clusters, mesh.endpoints, mesh.namespaces, mesh.rateLimits, mesh.groups, mesh.topics].map(dump),
   };
 }
 

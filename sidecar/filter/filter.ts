@@ -12,6 +12,8 @@ export interface MeshCall {
   readonly group: string;
   /** Size of the request message in bytes. */
   readonly requestBytes: number;
+  /** Messages that a send holds; 0 of any other call, and of one that could not be read. */
+  readonly messageCount: number;
   /** Monotonic. */
   readonly startedMs: number;
   readonly deadlineMs: number;
@@ -24,7 +26,13 @@ export interface MeshCall {
 /** What a filter decides about a call on its way in. */
 export type FilterVerdict =
   | { readonly kind: "continue" }
-  | { readonly kind: "answer"; readonly code: Code; readonly message: string };
+  | {
+      readonly kind: "answer";
+      readonly code: Code;
+      readonly message: string;
+      /** How long the answer to a call that is to come again later is held back at least. */
+      readonly delayMs?: number;
+    };
 
 export const continueCall: FilterVerdict = { kind: "continue" };
 

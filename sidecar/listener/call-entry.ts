@@ -33,6 +33,7 @@ export class CallEntry {
     group: string,
     requestBytes: number,
     fallbackMs?: number,
+    messageCount = 0,
   ): MeshCall {
     const nowMs = this.clock.monotonicMs();
     const headerNamespace = resourceNamespace === "" ? (server.header("x-mq-namespace") ?? "") : "";
@@ -44,6 +45,7 @@ export class CallEntry {
       topic,
       group,
       requestBytes,
+      messageCount,
       startedMs: nowMs,
       deadlineMs: effectiveDeadlineMs(nowMs, server.deadlineMs, fallbackMs),
       lane: "",

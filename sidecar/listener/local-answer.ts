@@ -11,11 +11,11 @@ export const tooManyRequestsDelayMs = 25;
 
 /**
  * Answers with nothing but a status. Every response message of the API has its Status in field 1, so the same bytes are a valid
- * answer to each unary call and the first message of a receive.
+ * answer to each unary call and the first message of a receive. `delayMs`: how long TOO_MANY_REQUESTS is held back at least.
  */
-export function answerStatus(call: ServerCall, clock: Clock, code: Code, message: string): void {
+export function answerStatus(call: ServerCall, clock: Clock, code: Code, message: string, delayMs = 0): void {
   if (code === Code.TooManyRequests) {
-    clock.after(tooManyRequestsDelayMs, () => writeStatusAnswer(call, code, message));
+    clock.after(Math.max(delayMs, tooManyRequestsDelayMs), () => writeStatusAnswer(call, code, message));
   } else writeStatusAnswer(call, code, message);
 }
 

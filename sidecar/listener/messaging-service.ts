@@ -2,6 +2,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Router } from "../filter/router.ts";
 import type { LaneMarks } from "../lane/lane-marks.ts";
+import type { LimitTable } from "../limit/limit-table.ts";
 import type { GroupPolicy } from "../route/topic-route.ts";
 import type { OwnAddress } from "../route/topic-route-view.ts";
 import { AckMessageMethod } from "./ack-message.ts";
@@ -36,6 +37,7 @@ export interface MessagingServiceDeps {
   readonly producers: LiveProducers;
   readonly stalls: StallWatch;
   readonly lanes: LaneMarks;
+  readonly limits: LimitTable;
   /** Undefined in the base lane, whose consumers nobody has to know. */
   readonly consumers: LaneConsumers | undefined;
   readonly log: Log;
@@ -54,8 +56,8 @@ export interface MessagingService {
 }
 
 export function messagingService(deps: MessagingServiceDeps): MessagingService {
-  const { entry, router, sessions, renewal, producers, stalls, lanes, consumers, log, metrics, own } = deps;
-  const receive = new ReceiveMessageMethod(entry, router, renewal, stalls, lanes, consumers, log, metrics);
+  const { entry, router, sessions, renewal, producers, stalls, lanes, limits, consumers, log, metrics, own } = deps;
+  const receive = new ReceiveMessageMethod({ entry, router, renewal, stalls, lanes, limits, consumers, log, metrics });
   const telemetry = new TelemetryMethod({ ...deps, clock: entry.clock });
   return {
     receive,
@@ -77,7 +79,7 @@ export function messagingService(deps: MessagingServiceDeps): MessagingService {
       unaryMethod(entry, endTransaction(router)),
       unaryMethod(entry, recallMessage(router)),
       unaryMethod(entry, syncLiteSubscription(router)),
-      new PullMessageMethod(entry, router),
+      new PullMessageMethod(entry, router, limits),
       unaryMethod(entry, updateOffset(router)),
       unaryMethod(entry, getOffset(router)),
       unaryMethod(entry, queryOffset(router)),

@@ -8,7 +8,9 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import { plainName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
-import type { Delivery, UpstreamPullAnswer } from "../upstream/upstream.ts";
+import type { LimitTable } from "../limit/limit-table.ts";
+import { paceReceive, settleReceive } from "../limit/receive-pace.ts";
+import type { Delivery, UpstreamPull, UpstreamPullAnswer } from "../upstream/upstream.ts";
 import type { CallEntry } from "./call-entry.ts";
 import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
 import { answerStatus, writeStatus } from "./local-answer.ts";
@@ -45,9 +47,11 @@ export class PullMessageMethod implements GrpcMethod {
   readonly requestBytesMax = requestBytesMax;
   readonly #entry: CallEntry;
   readonly #router: Router;
+  readonly #limits: LimitTable;
 
-  constructor(entry: CallEntry, router: Router) {
+  constructor(entry: CallEntry, router: Router, limits: LimitTable) {
     this.#entry = entry;
+    this.#limits = limits;
     this.#router = router;
   }
 
@@ -106,16 +110,36 @@ export class PullMessageMethod implements GrpcMethod {
         }
         // Fetching configuration took a part of the patience.
         const waitMs = pollMsOf(requestedMs, call.deadlineMs - this.#entry.clock.monotonicMs(), 0);
-        this.#router.pull(
-          call,
-          brokerName,
-          {
-            ...{ topic: route.value.ref, group: group.value.ref, queueId, waitMs, filterType, filter },
-            ...{ offset: pull.offset, batch: batchOf(pull.batchSize), bytesMax: responseBytesMax },
-          },
-          (answer) => this.#answer(server, call, brokerName, answer),
-        );
+        const refs = { topic: route.value.ref, group: group.value.ref };
+        const { offset } = pull;
+        const order = { ...refs, queueId, waitMs, filterType, filter, offset, batch: batchOf(pull.batchSize) };
+        this.#pull(server, call, brokerName, { ...order, bytesMax: responseBytesMax });
       });
+    });
+  }
+
+  /** Pulls as soon as rate limits let it, within its time. */
+  #pull(server: ServerCall, call: MeshCall, brokerName: string, order: UpstreamPull): void {
+    const { clock } = this.#entry;
+    const limiters = this.#limits.forReceive(call.namespace, call.topic, call.group, call.clientId);
+    if (limiters.length === 0) {
+      this.#router.pull(call, brokerName, order, (answer) => this.#answer(server, call, brokerName, answer));
+      return;
+    }
+    const pace = paceReceive(limiters, order.batch, order.bytesMax, clock.monotonicMs());
+    if (pace.kind === "go") {
+      const { allowed } = pace;
+      const paced = { ...order, batch: allowed.messages, bytesMax: allowed.bytes };
+      this.#router.pull(call, brokerName, paced, (answer) => {
+        settleReceive(limiters, allowed, order.batch, answer.ok ? answer.deliveries : []);
+        this.#answer(server, call, brokerName, answer);
+      });
+      return;
+    }
+    const isOver = !server.isOpen || order.waitMs <= pace.ms;
+    clock.after(isOver ? order.waitMs : pace.ms, () => {
+      if (isOver) this.#answer(server, call, brokerName, { ok: true, deliveries: [], nextOffset: order.offset });
+      else this.#pull(server, call, brokerName, { ...order, waitMs: order.waitMs - pace.ms });
     });
   }
 

@@ -16,6 +16,8 @@ import type { MeshCall } from "../filter/filter.ts";
 import { plainName, type Refusal } from "../filter/resource-name.ts";
 import type { ReceiveOrder, Router } from "../filter/router.ts";
 import type { LaneMarks } from "../lane/lane-marks.ts";
+import type { LimitTable } from "../limit/limit-table.ts";
+import { paceReceive, settleReceive } from "../limit/receive-pace.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { Delivery, UpstreamReceiveAnswer } from "../upstream/upstream.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
@@ -51,6 +53,19 @@ const handBackPatienceMs = 1_000;
 const scan = new MessageScan();
 const delivered = new DeliveredMessage();
 
+export interface ReceiveDeps {
+  readonly entry: CallEntry;
+  readonly router: Router;
+  readonly renewal: AutoRenewal;
+  readonly stalls: StallWatch;
+  readonly lanes: LaneMarks;
+  readonly limits: LimitTable;
+  /** Undefined in the base lane. */
+  readonly consumers: LaneConsumers | undefined;
+  readonly log: Log;
+  readonly metrics: MetricRegistry;
+}
+
 /**
  * ReceiveMessage: a stream of status, messages, delivery timestamp. It ends as soon as there is something, or with
  * MESSAGE_NOT_FOUND before the caller's deadline. What was popped but could not be written goes back to the broker.
@@ -65,31 +80,24 @@ export class ReceiveMessageMethod implements GrpcMethod {
   readonly #stalls: StallWatch;
   readonly #lanes: LaneMarks;
   readonly #consumers: LaneConsumers | undefined;
+  readonly #limits: LimitTable;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #reader = new ReceiveMessageReader();
   readonly #open = new Set<Poll>();
   readonly #deliveredMessages: Counter;
 
-  constructor(
-    entry: CallEntry,
-    router: Router,
-    renewal: AutoRenewal,
-    stalls: StallWatch,
-    lanes: LaneMarks,
-    consumers: LaneConsumers | undefined,
-    log: Log,
-    metrics: MetricRegistry,
-  ) {
-    this.#entry = entry;
-    this.#router = router;
-    this.#renewal = renewal;
-    this.#stalls = stalls;
-    this.#lanes = lanes;
-    this.#consumers = consumers;
-    this.#clock = entry.clock;
-    this.#log = log;
-    this.#deliveredMessages = metrics.counter(
+  constructor(deps: ReceiveDeps) {
+    this.#entry = deps.entry;
+    this.#router = deps.router;
+    this.#renewal = deps.renewal;
+    this.#stalls = deps.stalls;
+    this.#lanes = deps.lanes;
+    this.#limits = deps.limits;
+    this.#consumers = deps.consumers;
+    this.#clock = deps.entry.clock;
+    this.#log = deps.log;
+    this.#deliveredMessages = deps.metrics.counter(
       "popmesh_sidecar_delivered_messages_total",
       "Messages written to clients.",
     );
@@ -191,37 +199,80 @@ export class ReceiveMessageMethod implements GrpcMethod {
     const issuedMs = this.#clock.monotonicMs();
     poll.group = group;
     poll.invisibleMs = order.invisibleMs;
-    const cancel = this.#router.receive(call, route, group, { ...order, waitMs }, (answer) => {
+    const limiters = this.#limits.forReceive(call.namespace, call.topic, call.group, call.clientId);
+    if (limiters.length === 0) {
+      this.#ask(poll, { ...order, waitMs }, route, group, () => {});
+      return;
+    }
+    const pace = paceReceive(limiters, order.batch, order.bytesMax, issuedMs);
+    if (pace.kind === "wait") {
+      this.#waitForPace(poll, { ...order, waitMs }, route, group, pace.ms);
+      return;
+    }
+    const { allowed } = pace;
+    const paced = { ...order, waitMs, batch: allowed.messages, bytesMax: allowed.bytes };
+    this.#ask(poll, paced, route, group, (received) => settleReceive(limiters, allowed, order.batch, received));
+  }
+
+  /** Nothing may be popped yet. Looks again after `ms`; a poll whose time is over meanwhile is answered empty. */
+  #waitForPace(poll: Poll, order: ReceiveOrder, route: TopicRoute, group: GroupPolicy, ms: number): void {
+    const isOver = poll.isEnding || order.waitMs <= ms;
+    const timer = this.#clock.after(isOver ? order.waitMs : ms, () => {
+      poll.cancel = undefined;
+      if (isOver) poll.finish(Code.MessageNotFound, "no new message: a rate limit holds receives back");
+      else this.#poll(poll, { ...order, waitMs: order.waitMs - ms }, route, group);
+    });
+    poll.cancel = () => {
+      timer.cancel();
+      poll.cancel = undefined;
+      poll.finish(Code.MessageNotFound, "no new message");
+    };
+  }
+
+  /** `settle` is told what is about to be delivered, in any case. */
+  #ask(
+    poll: Poll,
+    order: ReceiveOrder,
+    route: TopicRoute,
+    group: GroupPolicy,
+    settle: (received: readonly Delivery[]) => void,
+  ): void {
+    const { call, server } = poll;
+    const issuedMs = this.#clock.monotonicMs();
+    const cancel = this.#router.receive(call, route, group, order, (answer) => {
       poll.cancel = undefined;
       if (answer.ok && server.isOpen && !poll.isEnding) {
         this.#consumers?.noteReceived(poll.session, group.ref.name, route.ref.name);
       }
-      this.#onAnswer(poll, answer, issuedMs);
+      settle(this.#onAnswer(poll, answer, issuedMs));
     });
     // The answer may have come already.
     if (!poll.isAnswered) poll.cancel = cancel;
   }
 
-  #onAnswer(poll: Poll, answer: UpstreamReceiveAnswer, issuedMs: number): void {
+  /** Returns what is being delivered. */
+  #onAnswer(poll: Poll, answer: UpstreamReceiveAnswer, issuedMs: number): readonly Delivery[] {
     poll.isAnswered = true;
     if (!answer.ok) {
       const delayMs = answer.code === Code.IllegalFilterExpression ? refusedFilterDelayMs : 0;
       poll.finish(answer.code, answer.message, delayMs);
-      return;
+      return [];
     }
     const { deliveries } = answer;
     if (deliveries.length === 0) {
       poll.finish(Code.MessageNotFound, "no new message");
-      return;
+      return [];
     }
     // While this process stood still the invisible time may have ended; somebody else may have these messages by now.
     const isStale = this.#stalls.longestSince(issuedMs) >= poll.invisibleMs;
     if (!poll.server.isOpen || poll.isEnding || isStale) {
       this.handBack(poll, deliveries);
       poll.finish(Code.MessageNotFound, "no new message");
-      return;
+      return [];
     }
-    poll.deliver(this.#forNodeJs(poll, deliveries), this.#clock.wallMs());
+    const taken = this.#forNodeJs(poll, deliveries);
+    poll.deliver(taken, this.#clock.wallMs());
+    return taken;
   }
 
   /** A message that the Node.js SDK cannot take is delivered alone, so that it does not spoil the others. */

@@ -70,10 +70,12 @@ export class SendMessageMethod implements GrpcMethod {
       first === undefined ? "" : topicOf(first),
       "",
       end - start,
+      undefined,
+      scan.messageCount,
     );
     const verdict = this.#entry.enter(call);
     if (verdict.kind === "answer") {
-      answerStatus(server, this.#clock, verdict.code, verdict.message);
+      answerStatus(server, this.#clock, verdict.code, verdict.message, verdict.delayMs);
       return;
     }
     if (malformed !== "") {

@@ -9,6 +9,8 @@ export interface TopicRoute {
   readonly writable: readonly RouteSegment[];
   /** Segments that hand out messages. */
   readonly readable: readonly RouteSegment[];
+  /** Names of the rate limits that are for this topic. */
+  readonly rateLimits: readonly string[];
 }
 
 /** The part of a topic that lies in one broker group. */
@@ -32,10 +34,14 @@ export interface GroupPolicy {
   readonly longPollingMs: number;
   /** Set: every client instance gets every message, and is forgotten when it was gone for so long. */
   readonly instanceExpiryMs?: number;
+  /** Names of the rate limits that are for this group and no topic. */
+  readonly rateLimits: readonly string[];
 }
 
-/** What may be created on first use in a namespace. */
+/** What may be created on first use in a namespace, and what holds for all of it. */
 export interface NamespacePolicy {
   readonly autoCreateTopics: boolean;
   readonly autoCreateGroups: boolean;
+  /** Names of the rate limits that are for no topic and no group. */
+  readonly rateLimits: readonly string[];
 }

@@ -32,6 +32,7 @@ export function decodeGroupPolicy(name: string, bytes: Uint8Array): Decoded<Grou
       }),
       receiveBatchSize: message.receiveBatchSize || receiveBatchSizeDefault,
       longPollingMs: message.longPollingMs || longPollingMsDefault,
+      rateLimits: message.rateLimits,
       ...(message.broadcast ? { instanceExpiryMs: message.instanceExpiryMs || instanceExpiryMsDefault } : {}),
     }),
   };
@@ -43,6 +44,7 @@ export function defaultGroupPolicy(name: string): GroupPolicy {
     ref: { name, generation: 0, attemptsMax: attemptsMaxDefault, backoff: backoffDefault, inflightMax: 0 },
     receiveBatchSize: receiveBatchSizeDefault,
     longPollingMs: longPollingMsDefault,
+    rateLimits: [],
   };
 }
 

@@ -5,6 +5,8 @@ import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
 import type { ClusterManager } from "../cluster/cluster-manager.ts";
 import { clusterNameOf, type EndpointSnapshot } from "../cluster/cluster-snapshot.ts";
+import type { LimitTable } from "../limit/limit-table.ts";
+import type { RateLimit } from "../limit/rate-limit.ts";
 import { absent, type Lookup, type Present, type RouteTable } from "../route/route-table.ts";
 import type { GroupPolicy, NamespacePolicy, TopicRoute } from "../route/topic-route.ts";
 import { type ClusterDefinition, decodeCluster, decodeEndpoints } from "./cluster-resource.ts";
@@ -12,6 +14,8 @@ import { type AdsNode, DeltaAdsClient } from "./delta-ads-client.ts";
 import { decodeGroupPolicy } from "./group-policy-resource.ts";
 import type { LastKnownGood } from "./last-known-good.ts";
 import { decodeNamespacePolicy } from "./namespace-policy-resource.ts";
+import { decodeRateLimit } from "./rate-limit-resource.ts";
+import { ReferencedLimits } from "./referenced-limits.ts";
 import { TypeUrl } from "./resource-type.ts";
 import { decodeTopicRoute } from "./topic-route-resource.ts";
 import { type Received, type ResourceEntry, TypeSubscription } from "./type-subscription.ts";
@@ -55,6 +59,7 @@ export class MeshConfig {
   readonly topics = new TypeSubscription<TopicRoute>(TypeUrl.TopicRoute, decodeTopicRoute);
   readonly groups = new TypeSubscription<GroupPolicy>(TypeUrl.ConsumerGroupPolicy, decodeGroupPolicy);
   readonly namespaces = new TypeSubscription<NamespacePolicy>(TypeUrl.NamespacePolicy, decodeNamespacePolicy, false);
+  readonly rateLimits = new TypeSubscription<RateLimit>(TypeUrl.RateLimit, decodeRateLimit);
   readonly clusters = new TypeSubscription<ClusterDefinition>(TypeUrl.Cluster, decodeCluster);
   readonly endpoints = new TypeSubscription<readonly EndpointSnapshot[]>(
     TypeUrl.ClusterLoadAssignment,
@@ -65,6 +70,7 @@ export class MeshConfig {
   readonly #settings: MeshConfigSettings;
   readonly #routes: RouteTable;
   readonly #manager: ClusterManager;
+  readonly #limits: ReferencedLimits;
   readonly #lastKnownGood: LastKnownGood;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -98,7 +104,12 @@ export class MeshConfig {
   constructor(
     channel: Client,
     settings: MeshConfigSettings,
-    sinks: { readonly routes: RouteTable; readonly clusters: ClusterManager; readonly lastKnownGood: LastKnownGood },
+    sinks: {
+      readonly routes: RouteTable;
+      readonly clusters: ClusterManager;
+      readonly limits: LimitTable;
+      readonly lastKnownGood: LastKnownGood;
+    },
     deps: {
       readonly clock: Clock;
       readonly randomness: Randomness;
@@ -113,7 +124,10 @@ export class MeshConfig {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#downSinceMs = deps.clock.monotonicMs();
-    this.#all = [this.clusters, this.endpoints, this.groups, this.topics, this.namespaces];
+    this.#all = [this.clusters, this.endpoints, this.rateLimits, this.groups, this.topics, this.namespaces];
+    const referring = [this.topics, this.groups, this.namespaces];
+    this.#limits = new ReferencedLimits(this.rateLimits, referring, sinks.limits);
+    this.#limits.onDropped = (name) => this.#lastKnownGood.remove(TypeUrl.RateLimit, name);
     this.ads = new DeltaAdsClient(
       channel,
       settings.node,
@@ -165,6 +179,7 @@ export class MeshConfig {
 
   wantTopic(name: string): void {
     this.#makeRoomForAbsent(this.topics);
+    this.#wantNamespaceOf(name);
     const entry = this.topics.want(name, this.#clock.monotonicMs());
     if (entry.value !== undefined) this.#wantClustersOf(entry.value);
     this.ads.flushSoon();
@@ -172,6 +187,7 @@ export class MeshConfig {
 
   wantGroup(name: string): void {
     this.#makeRoomForAbsent(this.groups);
+    this.#wantNamespaceOf(name);
     this.groups.want(name, this.#clock.monotonicMs());
     this.ads.flushSoon();
   }
@@ -180,6 +196,12 @@ export class MeshConfig {
     this.#makeRoomForAbsent(this.namespaces);
     this.namespaces.want(name, this.#clock.monotonicMs());
     this.ads.flushSoon();
+  }
+
+  /** What holds for a whole namespace must be known of every namespace that is used. */
+  #wantNamespaceOf(name: string): void {
+    this.#makeRoomForAbsent(this.namespaces);
+    this.namespaces.want(name.slice(0, name.indexOf("/")), this.#clock.monotonicMs());
   }
 
   /** The broker group of a receipt. */
@@ -226,7 +248,7 @@ export class MeshConfig {
     this.#noteUses(nowMs);
     const isAnnounced = subscription === this.topics && (entry.value as TopicRoute).writable.length === 0;
     const isInUse = nowMs - entry.usedMs < recentUseMs && !isAnnounced;
-    if (!isInUse || this.#settings.removalGraceMs === 0 || subscription === this.namespaces) {
+    if (!isInUse || this.#settings.removalGraceMs === 0 || this.#isObeyedAtOnce(subscription)) {
       this.#obeyRemoval(subscription, entry.name, nowMs);
       return;
     }
@@ -242,6 +264,10 @@ export class MeshConfig {
       this.#obeyRemoval(subscription, entry.name, this.#clock.monotonicMs());
       this.#applySoon();
     });
+  }
+
+  #isObeyedAtOnce(subscription: TypeSubscription<unknown>): boolean {
+    return subscription === this.namespaces || subscription === this.rateLimits;
   }
 
   #obeyRemoval(subscription: TypeSubscription<unknown>, name: string, nowMs: number): void {
@@ -310,6 +336,7 @@ export class MeshConfig {
     if (!this.#isPublished && !this.ads.isUp) return;
     const nowMs = this.#clock.monotonicMs();
     this.#applyClusters();
+    if (this.#limits.apply(nowMs)) this.ads.flushSoon();
     const policiesBefore = new Map([...this.#groupsInForce].map(([name, { value }]) => [name, value]));
     this.#routes.replace({
       topics: this.#lookups(this.topics, this.#routesInForce, nowMs, (route, entry) => {
@@ -395,7 +422,13 @@ export class MeshConfig {
   #sweep(): void {
     const nowMs = this.#clock.monotonicMs();
     this.#noteUses(nowMs);
+    const namespaces = new Set([this.#settings.defaultNamespace]);
+    for (const { entries } of [this.topics, this.groups]) {
+      for (const name of entries.keys()) namespaces.add(name.slice(0, name.indexOf("/")));
+    }
     for (const subscription of this.#all) {
+      // Limits go with what names them.
+      if (subscription === this.rateLimits) continue;
       for (const entry of [...subscription.entries.values()]) {
         const idleMs = nowMs - entry.usedMs;
         if (entry.value === undefined ? idleMs < absentIdleMs : idleMs < this.#idleMsMax(subscription)) {
@@ -404,7 +437,7 @@ export class MeshConfig {
           }
           continue;
         }
-        if (subscription === this.namespaces && entry.name === this.#settings.defaultNamespace) continue;
+        if (subscription === this.namespaces && namespaces.has(entry.name)) continue;
         subscription.drop(entry.name);
         this.#lastKnownGood.remove(subscription.typeUrl, entry.name);
       }

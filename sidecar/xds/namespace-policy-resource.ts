@@ -9,6 +9,6 @@ export function decodeNamespacePolicy(name: string, bytes: Uint8Array): Decoded<
     (message) => message.name,
   );
   if (!decoded.ok) return decoded;
-  const { autoCreateTopics, autoCreateGroups } = decoded.value;
-  return { ok: true, value: Object.freeze({ autoCreateTopics, autoCreateGroups }) };
+  const { autoCreateTopics, autoCreateGroups, rateLimits } = decoded.value;
+  return { ok: true, value: Object.freeze({ autoCreateTopics, autoCreateGroups, rateLimits }) };
 }

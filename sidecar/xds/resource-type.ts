@@ -2,6 +2,7 @@
 export const TypeUrl = {
   Cluster: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
   ClusterLoadAssignment: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+  RateLimit: "type.googleapis.com/popmesh.v1.RateLimit",
   NamespacePolicy: "type.googleapis.com/popmesh.v1.NamespacePolicy",
   ConsumerGroupPolicy: "type.googleapis.com/popmesh.v1.ConsumerGroupPolicy",
   TopicRoute: "type.googleapis.com/popmesh.v1.TopicRoute",

@@ -45,6 +45,7 @@ export function decodeTopicRoute(name: string, bytes: Uint8Array): Decoded<Topic
       segments,
       writable: isWritableState ? segments.filter((segment) => segment.isWritable) : [],
       readable: segments.filter((segment) => segment.isReadable),
+      rateLimits: message.rateLimits,
     }),
   };
 }

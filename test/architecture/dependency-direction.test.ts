@@ -17,14 +17,15 @@ const mayImportInside: Readonly<Record<string, Readonly<Record<string, readonly 
     "listener/http2": [],
     upstream: [],
     lane: [],
+    limit: [],
     // What a route finds is a topic and a group as the upstream port wants them.
     route: ["lane", "upstream"],
     cluster: ["upstream"],
-    filter: ["route", "lane", "cluster", "upstream"],
-    listener: ["listener/http2", "filter", "route", "lane", "cluster", "upstream"],
+    filter: ["route", "lane", "limit", "cluster", "upstream"],
+    listener: ["listener/http2", "filter", "route", "lane", "limit", "cluster", "upstream"],
     // It fills the tables of these stages and answers the router's question for what is missing.
-    xds: ["route", "lane", "cluster", "upstream", "filter"],
-    admin: ["listener", "filter", "route", "lane", "cluster", "upstream", "xds"],
+    xds: ["route", "lane", "limit", "cluster", "upstream", "filter"],
+    admin: ["listener", "filter", "route", "lane", "limit", "cluster", "upstream", "xds"],
   },
   "broker-core": {
     storage: [],

@@ -22,6 +22,7 @@ export interface FakeTopic {
   readonly state?: number;
   readonly readable?: boolean;
   readonly writable?: boolean;
+  readonly rateLimits?: readonly string[];
 }
 
 /**
@@ -99,12 +100,14 @@ export class FakeControlPlane {
     this.#streams.clear();
   }
 
-  setNamespace(name: string, autoCreateTopics: boolean, autoCreateGroups: boolean): void {
-    this.set(
-      TypeUrl.NamespacePolicy,
-      name,
-      popmesh.v1.NamespacePolicy.encode({ name, autoCreateTopics, autoCreateGroups }).finish(),
-    );
+  setNamespace(
+    name: string,
+    autoCreateTopics: boolean,
+    autoCreateGroups: boolean,
+    policy: popmesh.v1.INamespacePolicy = {},
+  ): void {
+    const whole = { ...policy, name, autoCreateTopics, autoCreateGroups };
+    this.set(TypeUrl.NamespacePolicy, name, popmesh.v1.NamespacePolicy.encode(whole).finish());
   }
 
   setTopic(name: string, topic: FakeTopic): void {
@@ -123,6 +126,7 @@ export class FakeControlPlane {
         messageTypes: topic.messageTypes ?? 0,
         segment,
         state: topic.state ?? 1,
+        rateLimits: [...(topic.rateLimits ?? [])],
       }).finish(),
     );
   }
@@ -141,6 +145,12 @@ export class FakeControlPlane {
         name,
       }).finish(),
     );
+  }
+
+  /** A rate limit; the topic, group or namespace that it is for must name it too. */
+  setRateLimit(name: string, limit: popmesh.v1.IRateLimit): void {
+    const whole = { generation: 1, direction: 1, burstMs: 1_000, ...limit, name };
+    this.set(TypeUrl.RateLimit, name, popmesh.v1.RateLimit.encode(whole).finish());
   }
 
   /** A broker group with endpoints that only the fake upstreams know. */

@@ -19,6 +19,7 @@ const callOf = (over: Partial<MeshCall> = {}): MeshCall => ({
   topic: "t",
   group: "",
   requestBytes: 100,
+  messageCount: 1,
   startedMs: 0,
   deadlineMs: 3_000,
   lane: "",

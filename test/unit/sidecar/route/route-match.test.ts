@@ -19,7 +19,7 @@ const segment = (brokerName: string): RouteSegment => ({
 const routeOf = (...names: string[]): TopicRoute => {
   const segments = names.map(segment);
   const ref = { name: "default/t", incarnation: 1, messageTypes: 0, queueCount: 4 };
-  return { ref, segments, writable: segments, readable: segments };
+  return { ref, segments, writable: segments, readable: segments, rateLimits: [] };
 };
 
 describe("route match", () => {

@@ -10,6 +10,7 @@ import { silentLog } from "../../../../proto/runtime/log.ts";
 import { MetricRegistry } from "../../../../proto/runtime/metric.ts";
 import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts";
 import { ClusterManager } from "../../../../sidecar/cluster/cluster-manager.ts";
+import { LimitTable } from "../../../../sidecar/limit/limit-table.ts";
 import { RouteTable } from "../../../../sidecar/route/route-table.ts";
 import { LastKnownGood } from "../../../../sidecar/xds/last-known-good.ts";
 import { MeshConfig } from "../../../../sidecar/xds/mesh-config.ts";
@@ -72,7 +73,10 @@ describe("configuration that is used no more, or changes too fast", () => {
     config = new MeshConfig(
       { makeBidiStreamRequest: () => stream } as unknown as Client,
       { node: { id: "s", cluster: "base", version: "0" }, defaultNamespace: "default", removalGraceMs: minuteMs },
-      { routes, clusters, lastKnownGood: new LastKnownGood(directory, clock, silentLog) },
+      {
+        ...{ routes, clusters, limits: new LimitTable(() => ({ messages: 1, bytes: 1 })) },
+        lastKnownGood: new LastKnownGood(directory, clock, silentLog),
+      },
       { ...deps, metrics: new MetricRegistry() },
     );
     config.onApplied = () => applied++;

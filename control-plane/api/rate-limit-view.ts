@@ -1,0 +1,46 @@
+import { manifestApiVersion } from "../resource/manifest-version.ts";
+import {
+  limitScopeText,
+  type RateLimitRecord,
+  type RateLimitSpec,
+  type RateLimitVersion,
+} from "../resource/rate-limit.ts";
+import { durationText, isoTime, type ResourceView } from "./view.ts";
+
+/** A limit as a manifest that can be applied again, and how it stands. */
+export function rateLimitView(limit: RateLimitRecord): ResourceView {
+  const { namespace, name, generation, createdMs, createdBy, changedMs, changedBy } = limit;
+  return {
+    apiVersion: manifestApiVersion,
+    kind: "RateLimit",
+    metadata: { namespace, name },
+    spec: rateLimitSpecView(limit),
+    status: {
+      generation,
+      scope: limitScopeText(namespace, limit),
+      createdAt: isoTime(createdMs),
+      createdBy,
+      changedAt: isoTime(changedMs),
+      changedBy,
+    },
+  };
+}
+
+/** A spec as people write it. */
+export function rateLimitSpecView(spec: RateLimitSpec): ResourceView["spec"] {
+  const { topic, group, client, direction, messagesPerSecond, bytesPerSecond, burstMs } = spec;
+  return {
+    ...(topic === "" ? {} : { topic }),
+    ...(group === "" ? {} : { group }),
+    ...(client === "" ? {} : { client }),
+    direction,
+    ...(messagesPerSecond === 0 ? {} : { messagesPerSecond }),
+    ...(bytesPerSecond === 0 ? {} : { bytesPerSecond }),
+    burst: durationText(burstMs),
+  };
+}
+
+/** A version as the history tells it; `spec` is null where the limit was deleted. */
+export function rateLimitVersionView({ generation, atMs, by, action, spec }: RateLimitVersion): object {
+  return { generation, at: isoTime(atMs), by, action, spec: spec === undefined ? null : rateLimitSpecView(spec) };
+}
