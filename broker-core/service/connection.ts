@@ -3,6 +3,7 @@ import { Code, type Code as CodeNumber } from "../../proto/code.ts";
 import { answerBit, FrameKind } from "../../proto/frame/frame.ts";
 import { FrameConnection, type FrameConnectionHandler } from "../../proto/frame/frame-connection.ts";
 import type { FrameSocket } from "../../proto/frame/frame-socket.ts";
+import { baseLane } from "../../proto/lane/lane-rule.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { serveAck, serveDeadLetter } from "./ack.ts";
 import { serveCancel } from "./cancel.ts";
@@ -36,6 +37,8 @@ export class Connection implements FrameConnectionHandler {
   readonly #onClosed: (connection: Connection) => void;
   /** Name the sidecar gave itself; undefined before its Hello. */
   sidecarId: string | undefined;
+  /** Lane of the instance behind the sidecar, from its Hello. */
+  lane: string = baseLane;
   #openRequests = 0;
   #openReceives = 0;
   #openBytes = 0;

@@ -8,6 +8,7 @@ import {
   frameVersionMax,
   frameVersionMin,
 } from "../../proto/frame/frame.ts";
+import { laneNameProblem } from "../../proto/lane/lane-rule.ts";
 import type { Connection } from "./connection.ts";
 import { decodeBody } from "./decode-body.ts";
 import type { ServiceCore } from "./service-core.ts";
@@ -41,6 +42,7 @@ export function serveHello(
     return;
   }
   connection.sidecarId = hello.sidecarId.slice(0, sidecarIdMax);
+  if (laneNameProblem(hello.lane) === undefined) connection.lane = hello.lane;
   const welcome = popmesh.v1.Welcome.encode({
     version,
     brokerName: core.brokerName,

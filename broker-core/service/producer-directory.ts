@@ -1,5 +1,6 @@
 import { popmesh } from "#codec/popmesh-v1";
 import { FrameKind } from "../../proto/frame/frame.ts";
+import { baseLane } from "../../proto/lane/lane-rule.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { GivenUpTransaction, OrphanedTransaction, OrphanSink } from "../broker-port.ts";
@@ -19,7 +20,8 @@ export interface ProducerDirectoryDeps {
 
 /**
  * Behind which connections there are live producers of a topic, as the sidecars say. Asks them, in turn, about open
- * transactions.
+ * transactions: those of the lane that the message is marked with, else any (L9). A base instance need not know what a canary has
+ * begun, but when no canary is left it is the only one that may.
  */
 export class ProducerDirectory implements OrphanSink {
   readonly #byTopic = new Map<string, { readonly connections: Connection[]; turn: number }>();
@@ -71,7 +73,7 @@ export class ProducerDirectory implements OrphanSink {
 
   ask(orphan: OrphanedTransaction): void {
     const known = this.#byTopic.get(orphan.topic);
-    const connection = this.#next(orphan.topic);
+    const connection = this.#next(orphan.topic, orphan.laneMark) ?? this.#next(orphan.topic);
     if (known === undefined || connection === undefined) return;
     known.turn = known.connections.indexOf(connection) + 1;
     this.#checkBacks?.add();
@@ -99,13 +101,14 @@ export class ProducerDirectory implements OrphanSink {
     );
   }
 
-  /** The next one in turn that takes more. */
-  #next(topic: string): Connection | undefined {
+  /** The next one in turn that takes more; `lane`: of its sidecars only. */
+  #next(topic: string, lane?: string): Connection | undefined {
     const known = this.#byTopic.get(topic);
     if (known === undefined) return undefined;
     const { connections, turn } = known;
     for (let i = 0; i < connections.length; i++) {
       const connection = connections[(turn + i) % connections.length]!;
+      if (lane !== undefined && connection.lane !== (lane === "" ? baseLane : lane)) continue;
       const { position, takenPosition } = connection.frames.writer;
       if (!connection.isClosed && position - takenPosition < untakenBytesMax) return connection;
     }

@@ -67,7 +67,7 @@ describe("The operator calls of lane rules", () => {
     l.f.assertRebuilt();
   });
 
-  it("L10, F14: tell of clauses that never decide anything, and which one shadows them", () => {
+  it("F14: tell of clauses that never decide anything, and which one shadows them (L10)", () => {
     const l = new LaneFixture();
     const clauses = [
       { to: "canary", lane: "canary" },

@@ -358,6 +358,34 @@ describe("The schedules that lanes survive", () => {
     l.f.assertRebuilt();
   });
 
+  it("F17: lanes make no group, no topic and no queue: everything of a lane has the names that it had", () => {
+    const l = new LaneFixture({ attemptsMax: 1 });
+    const seen = () => ({
+      topics: l.f.state.topics().map(({ name, queueCount }) => `${name} ${queueCount}`),
+      subscriptions: l.f.state.subscriptions().map(({ group, topic }) => `${group} of ${topic}`),
+    });
+    l.pop();
+    const before = seen();
+    l.rule(byMark("canary", "blue"));
+    for (const lane of ["canary", "blue"]) {
+      l.pop(lane);
+      l.send(`${lane}-1`, lane);
+      l.send(`${lane}-2`, lane);
+      assert.deepEqual(l.handle(lane, { batch: 1 }), [`${lane}-1`]);
+    }
+    l.f.pass(5_000);
+    assert.deepEqual([...l.handle(), ...l.handle()], ["canary-2", "blue-2"]);
+    assert.deepEqual(seen(), before);
+    // What dies in a lane goes to the one dead-letter queue that the group has anyway.
+    l.pop("canary");
+    l.send("dead", "canary");
+    l.pop("canary", { invisibleMs: 1 });
+    l.f.pass(10);
+    const dead = seen();
+    assert.deepEqual(dead.topics, [...before.topics, "ns/%DLQ%billing 1"]);
+    l.f.assertRebuilt();
+  });
+
   it("F18: a canary that was announced and receives nothing is not live; one receive makes it so", () => {
     const l = new LaneFixture();
     l.pop();

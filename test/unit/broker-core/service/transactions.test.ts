@@ -127,6 +127,25 @@ describe("Transactions over the frame port", () => {
     assert.equal(broker.metric("popmesh_broker_transaction_check_backs_total"), 4);
   });
 
+  it("F10: asks producers of the message's lane about it, in turn, and any other only while none of that lane is there", async () => {
+    const inLane = async (lane: string): Promise<RawSidecar> => {
+      const sidecar = broker.connect();
+      await sidecar.hello({ lane });
+      await sayProducers(sidecar, [topic]);
+      return sidecar;
+    };
+    const [base, gray, gray2] = [await inLane("base"), await inLane("gray"), await inLane("gray")];
+    await begin("a");
+    passRound(policy.firstCheckMs);
+    for (let i = 0; i < 3; i++) passRound();
+    await waitUntil("four questions", () => questions(gray).length + questions(gray2).length === 4);
+    assert.deepEqual([questions(gray).length, questions(gray2).length, questions(base).length], [2, 2, 0]);
+    for (const each of [gray, gray2]) await sayProducers(each, [], [topic]);
+    passRound();
+    await waitUntil("the fifth question", () => questions(base).length === 1);
+    assert.deepEqual([questions(gray).length, questions(gray2).length], [2, 2]);
+  });
+
   it("asks nobody behind a connection that is gone or said that its producers left, and who comes at once", async () => {
     const [gone, left] = [await broker.welcomed(), await broker.welcomed()];
     await sayProducers(gone, [topic]);

@@ -53,6 +53,22 @@ describe("the lane mark of a message", () => {
     assert.equal(laneOf(scanned({ traceparent: otherTrace })), "blue");
   });
 
+  it("F16: of what base sends because it handled a canary's message is the canary's, while the trace is known", () => {
+    const clock = new ManualClock();
+    const base = new LaneMarks("base", new TraceLanes(clock));
+    const sentOn = (properties: Record<string, string>): string => {
+      const mark = base.of([scanned(properties)], 1);
+      return mark.ok ? mark.lane : mark.message;
+    };
+    assert.equal(sentOn({ traceparent }), "base", "nothing of the trace came by");
+    base.noteDelivered(scanned({ traceparent }), "canary");
+    assert.equal(sentOn({ traceparent: otherSpan }), "canary", "another span of the same trace");
+    assert.equal(sentOn({ traceparent: otherTrace }), "base");
+    assert.equal(sentOn({}), "base");
+    clock.advance(600_001);
+    assert.equal(sentOn({ traceparent: otherSpan }), "base", "nothing of it was seen for ten minutes");
+  });
+
   it("of a trace is found by the system property too, on both ends (F16)", () => {
     marks.noteDelivered(scanned({}, traceparent), "canary");
     assert.equal(laneOf(scanned({}, otherSpan)), "canary");
