@@ -23,6 +23,7 @@ export interface ConsumerWorld {
   readonly randomness: Randomness;
   /** Nothing fails any more. */
   isDraining: boolean;
+  readonly watch: { handled(message: number): void; cut(message: number): void } | undefined;
   /** A message was handled that carries a trace: what the application sends because of it. */
   onHandled(delivered: Delivered, sidecar: LaneSidecar): void;
 }
@@ -65,11 +66,11 @@ export class ScheduledConsumer {
   /** SIGKILL: what it holds comes again when its lease is over. */
   kill(): void {
     if (!this.isAlive) return;
-    const { judge, time, randomness } = this.#world;
-    const { group, sidecar } = this.place;
+    const { time, randomness } = this.#world;
+    const { sidecar } = this.place;
     this.isAlive = false;
     this.#cancel();
-    for (const { message, position } of this.#inHand) judge.cut(message, group, position);
+    this.#cutInHand();
     this.#inHand = [];
     // Its sidecar sees that the stream ended; at once, or late where a machine went.
     const session = this.#session;
@@ -79,18 +80,20 @@ export class ScheduledConsumer {
     });
   }
 
-  /** Ends in order: hands back what it holds. */
+  /** Ends in order: hands back what it holds; who is watched ends it first. */
   stop(): void {
     if (!this.isAlive) return;
-    const { broker, judge } = this.#world;
+    const { broker, judge, watch } = this.#world;
     const { group, sidecar } = this.place;
     this.isAlive = false;
     this.#cancel();
-    if (broker.state !== undefined && sidecar.isUp && this.#inHand.length > 0) {
+    if (broker.state === undefined || !sidecar.isUp) this.#cutInHand();
+    else if (watch !== undefined) this.#ack(this.#inHand);
+    else if (this.#inHand.length > 0) {
       const changes = this.#inHand.map(({ receipt }) => ({ receipt, kind: ChangeKind.HandBack, invisibleMs: 0 }));
       for (const { message, position } of this.#inHand) judge.nacked(message, group, position);
       broker.change(group, changes);
-    } else for (const { message, position } of this.#inHand) judge.cut(message, group, position);
+    }
     this.#inHand = [];
     if (sidecar.isUp) sidecar.left(this.#session);
   }
@@ -109,6 +112,16 @@ export class ScheduledConsumer {
     if (!this.isAlive || this.#inHand.length > 0) return;
     const life = ++this.#life;
     this.#later(life);
+  }
+
+  /** Nobody settles what it holds. */
+  #cutInHand(): void {
+    const { judge, watch } = this.#world;
+    const { group } = this.place;
+    for (const { message, position } of this.#inHand) {
+      judge.cut(message, group, position);
+      if (group === 0) watch?.cut(message);
+    }
   }
 
   #later(life: number): void {
@@ -148,7 +161,7 @@ export class ScheduledConsumer {
   }
 
   #handle({ deliveries, position, grantedMs }: Batch, life: number): void {
-    const { time, judge, randomness, isDraining } = this.#world;
+    const { time, judge, randomness, isDraining, watch } = this.#world;
     const { sidecar, group } = this.place;
     const lane = sidecar.lane;
     this.#inHand = deliveries;
@@ -159,21 +172,22 @@ export class ScheduledConsumer {
     for (const delivered of deliveries) {
       this.#world.onHandled(delivered, sidecar);
     }
-    const isSlow = !isDraining && randomness.fraction() < 0.01;
+    if (group === 0 && watch !== undefined) for (const { message } of deliveries) watch.handled(message);
+    const isSlow = !isDraining && watch === undefined && randomness.fraction() < 0.01;
     const tookMs = isSlow ? invisibleMs + randomIndex(randomness, 300) : 2 + randomIndex(randomness, 40);
     time.after(tookMs, () => this.#settle(deliveries, life, 60));
   }
 
   #settle(deliveries: readonly Delivered[], life: number, tries: number): void {
     if (!this.isAlive || life !== this.#life) return;
-    const { broker, time, judge, randomness, isDraining } = this.#world;
-    const { sidecar, group } = this.place;
+    const { broker, time, randomness, isDraining, watch } = this.#world;
+    const { sidecar } = this.place;
     if (broker.state === undefined || !sidecar.isUp) {
       if (tries > 0) {
         time.after(retryMs, () => this.#settle(deliveries, life, tries - 1));
         return;
       }
-      for (const { message, position } of deliveries) judge.cut(message, group, position);
+      this.#cutInHand();
       this.#inHand = [];
       this.#ask(life);
       return;
@@ -183,7 +197,7 @@ export class ScheduledConsumer {
     for (const delivered of deliveries) {
       // The same messages fail each time they come; others now and then.
       const isPoison = delivered.message % 401 === 7;
-      const fails = isPoison || (!isDraining && randomness.fraction() < 0.02);
+      const fails = watch === undefined && (isPoison || (!isDraining && randomness.fraction() < 0.02));
       if (!fails) acks.push(delivered);
       else (isPoison && delivered.attempt >= attemptsOfPoison ? forwards : nacks).push(delivered);
     }

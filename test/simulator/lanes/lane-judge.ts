@@ -548,7 +548,7 @@ export class LaneJudge {
 }
 
 /** The first clause that holds. */
-function laneBy({ clauses }: ScheduledRule, { mark, tag, shareText }: SentMessage): string {
+export function laneBy({ clauses }: ScheduledRule, { mark, tag, shareText }: SentMessage): string {
   for (const clause of clauses) {
     if (clause.lane !== undefined && clause.lane !== (mark === "" ? base : mark)) continue;
     if (clause.tag !== undefined && clause.tag !== tag) continue;

@@ -42,8 +42,18 @@ const resolutions = { commit: 1, rollback: 2 } as const;
  * One schedule against the real broker state machine and the real lane code of the sidecar: runs it, lets everything heal, drains it, and
  * reports what the judge says.
  */
-export function runLaneSchedule(schedule: LaneSchedule): ScheduleReport {
-  return new LaneSimulation(schedule).run();
+export function runLaneSchedule(schedule: LaneSchedule, watched?: HandlingWatch): ScheduleReport {
+  return new LaneSimulation(schedule, watched).run();
+}
+
+/**
+ * Is told what consumers of the first group do. With one, applications do nothing by themselves: none is slow, fails, or sends
+ * something on, so that a message has the number of its place in the schedule.
+ */
+export interface HandlingWatch {
+  handled(message: number): void;
+  /** Its consumer is killed. */
+  cut(message: number): void;
 }
 
 interface DesiredRule {
@@ -74,6 +84,7 @@ class LaneSimulation implements ConsumerWorld {
   readonly randomness: Randomness;
   readonly broker: LaneBroker;
   isDraining = false;
+  readonly watch: HandlingWatch | undefined;
   readonly #schedule: LaneSchedule;
   readonly #sidecars: LaneSidecar[];
   readonly #consumers: ScheduledConsumer[] = [];
@@ -89,11 +100,12 @@ class LaneSimulation implements ConsumerWorld {
   readonly #decisions = new Map<number, "commit" | "rollback">();
   readonly #steps: Record<string, number> = {};
 
-  constructor(schedule: LaneSchedule) {
+  constructor(schedule: LaneSchedule, watch: HandlingWatch | undefined) {
     this.#schedule = schedule;
+    this.watch = watch;
     this.randomness = new SeededRandomness((schedule.seed ^ 0x5bd1_e995) >>> 0);
     // In some schedules the second group wants some messages only.
-    const tags = ["", schedule.seed % 4 === 0 ? "red" : ""];
+    const tags = ["", schedule.seed % 4 === 0 && watch === undefined ? "red" : ""];
     this.judge = new LaneJudge(groupNames, tags, topicNames.length);
     const onOrphan = (orphan: OrphanedTransaction): void => this.#answerCheck(orphan);
     this.broker = new LaneBroker(this.time, this.judge, { attemptsMax: [0, 4], onOrphan });
@@ -142,7 +154,7 @@ class LaneSimulation implements ConsumerWorld {
 
   onHandled({ message, bytes, mark: itsMark }: Delivered, sidecar: LaneSidecar): void {
     const trace = this.#traces.get(message) ?? message;
-    if (!carriesTrace(trace)) return;
+    if (!carriesTrace(trace) || this.watch !== undefined) return;
     // What a process knows it was told since it began.
     if (bytes !== undefined) this.#laneOfTrace.set(`${sidecar.number} ${sidecar.run} ${trace}`, itsMark);
     if (trace !== message) return;
