@@ -1,6 +1,6 @@
 import { type AdminServer, jsonAnswer, textAnswer } from "../proto/runtime/admin-server.ts";
 import type { Gauge, MetricRegistry } from "../proto/runtime/metric.ts";
-import type { BrokerPort, Operated } from "./broker-port.ts";
+import type { BrokerPort, LaneOutcomeFigures, Operated } from "./broker-port.ts";
 import type { BrokerConfig } from "./config.ts";
 import { LaneMetrics } from "./lane-metrics.ts";
 
@@ -28,10 +28,10 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
     return reason === undefined ? textAnswer(200, "ready") : textAnswer(503, reason);
   });
   server.route("GET", "/healthz", () => textAnswer(200, "alive"));
-  server.route("GET", "/stats/prometheus", () => {
+  server.route("GET", "/stats/prometheus", async () => {
     refreshLag(subject, transactionTopics, lagLabels);
     refreshDelayed(subject, delayedTopics);
-    lanes.refresh(subject.metrics, subject.port.subscriptions());
+    lanes.refresh(subject.metrics, await laneOutcomesOf(subject));
     return {
       status: 200,
       contentType: "text/plain; version=0.0.4; charset=utf-8",
@@ -54,6 +54,13 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
   server.route("GET", "/queues", () =>
     jsonAnswer(200, { topics: subject.port.topics(), subscriptions: subject.port.subscriptions() }),
   );
+}
+
+/** The same that operators are told. */
+async function laneOutcomesOf({ operate }: AdminSubject): Promise<readonly LaneOutcomeFigures[]> {
+  const operated = await operate("lane.outcomes", {});
+  if (!operated.ok) return [];
+  return (operated.result as { readonly items: readonly LaneOutcomeFigures[] }).items;
 }
 
 const lagMetrics = ["ready_messages", "blocked_messages", "in_flight_messages", "dead_letters"].map(

@@ -1,6 +1,7 @@
 import type { Code } from "../proto/code.ts";
 import type { LogRecord } from "./commit-log/log.ts";
 import type { LogPlaces } from "./commit-log/log-places.ts";
+import type { LaneCounts } from "./lane/lane-outcomes.ts";
 
 /**
  * What the service layer asks of the broker's state machine (docs/broker-state.md). `BrokerState` implements it.
@@ -434,6 +435,18 @@ export interface LaneFigures {
   readonly isSpilled: boolean;
   /** No rule names it any more. */
   readonly isClosing: boolean;
+}
+
+/** One lane of one group in one topic, the base lane too; counts are of the run (lane/lane-outcomes.ts). */
+export interface LaneOutcomeFigures extends LaneCounts {
+  readonly topic: string;
+  readonly group: string;
+  readonly lane: string;
+  readonly isSpilled: boolean;
+  /** Messages of the lane that are handed out and not settled. */
+  readonly inFlight: number;
+  /** Age of the oldest message that the lane owns and is not done with; 0: there is none. */
+  readonly lagMs: number;
 }
 
 export interface TopicFigures {

@@ -2,6 +2,7 @@ import type { Now } from "../broker-port.ts";
 import type { LogReader, LogWriter } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
+import { judgeFailed } from "../pop/outcome-judge.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { deadLetterGroup } from "../topic/consumer-group.ts";
 import type { Opener } from "../topic/opener.ts";
@@ -38,7 +39,11 @@ export class Burier {
       reason,
       now.wallMs,
     );
+    const { lanes } = subscription;
+    const lane = lanes?.consumerLane(this.#tables.lanes.text(this.#tables.leases.lane[slot]!)) ?? 0;
+    if (lanes !== undefined) judgeFailed(this.#tables, slot);
     this.#journal.deadLetter(record, messageRecord);
+    lanes?.outcomes.died(lane);
   }
 
   /** Whether the lease's last allowed attempt is used up. */

@@ -365,6 +365,8 @@ export class Dispatcher {
       );
       leases.isUncounted[slot] = 0;
       leases.copies[slot] = 0;
+      leases.handedOutMs[slot] = read.monotonicMs;
+      leases.isJudged[slot] = 0;
       this.#leases.hold(slot, clientId, lane);
       leases.linkAttempt(slot, key);
     }

@@ -166,7 +166,10 @@ export class Journal {
       this.#owner,
       plan.keptCount,
     );
-    return this.#commit(RecordType.Pop, length, this.#fillPop);
+    const position = this.#commit(RecordType.Pop, length, this.#fillPop);
+    const { lanes } = subscription;
+    if (lanes !== undefined) lanes.outcomes.delivered(lanes.consumerLane(request.lane), plan.count);
+    return position;
   }
 
   readonly #fillPop = (into: Buffer, start: number): void => {

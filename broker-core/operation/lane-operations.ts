@@ -6,6 +6,7 @@ import type { LaneKeeper, ParkedReceives } from "../lane/lane-keeper.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { laneEvaluate } from "./lane-evaluate.ts";
 import { laneGroup } from "./lane-group.ts";
+import { laneOutcomes } from "./lane-outcomes.ts";
 import { laneRuleOperations } from "./lane-rules.ts";
 import { laneSwitching } from "./lane-switching.ts";
 import type { Operation } from "./operations.ts";
@@ -28,6 +29,7 @@ export function laneOperations(
   return [
     ...laneRuleOperations(tables, log, journal, openTopic, (topic, now) => keeper.ruled(topic, receives, now)),
     laneEvaluate(tables),
+    laneOutcomes(tables, log, journal.run),
     laneGroup(tables, log, inFlightMax),
     ...laneSwitching(tables, journal, (now) => keeper.switched(receives, now)),
   ];

@@ -4,6 +4,7 @@ import type { Burier } from "../dead-letter/burier.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { DeadLetterReason } from "../record/dead-letter-record.ts";
 import { LeaseState } from "./lease-table.ts";
+import { judgeFailed } from "./outcome-judge.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** Leases ended in one `advance`; more than that (a whole fleet died at once) take several turns. */
@@ -46,6 +47,7 @@ export class LeaseEnds {
   #endLease(slot: number, now: Now): void {
     const { leases, subscriptions } = this.#tables;
     const subscription = subscriptions.at(leases.subscription[slot]!)!;
+    if (subscription.lanes !== undefined) judgeFailed(this.#tables, slot);
     leases.state[slot] = LeaseState.Ready;
     const owner = subscription.laneAt(leases.owner[slot]!);
     owner.inFlight--;

@@ -18,7 +18,7 @@ export type LeaseState = (typeof LeaseState)[keyof typeof LeaseState];
 
 /**
  * One row for each message that a group has been handed and has not acked, of all subscriptions: the one authoritative
- * record of an in-flight message. Struct of arrays, 160 bytes a row with both indexes; found by (subscription, queue id, offset) and by the
+ * record of an in-flight message. Struct of arrays, 169 bytes a row with both indexes; found by (subscription, queue id, offset) and by the
  * receive attempt it belongs to.
  */
 export class LeaseTable {
@@ -50,6 +50,10 @@ export class LeaseTable {
    * by a sidecar that could not deliver it, while another one was delivered. A hint of this run, no derived state.
    */
   copies = new Uint8Array(64);
+  /** Monotonic time of the last hand-out; 0: not known. A hint of this run, as the next one: for figures only (lane-outcomes.ts). */
+  handedOutMs = new Float64Array(64);
+  /** 1: whether the hand-out succeeded is told already, or nobody is to be told. */
+  isJudged = new Uint8Array(64);
   invisibleMs = new Uint32Array(64);
   /** Wall time of the first hand-out. */
   firstPopMs = new Float64Array(64);
@@ -110,6 +114,8 @@ export class LeaseTable {
     this.owner[slot] = 0;
     this.lock[slot] = none;
     this.nextQueued[slot] = none;
+    this.handedOutMs[slot] = 0;
+    this.isJudged[slot] = 0;
     this.attemptKey[slot] = 0;
     this.#attemptNext[slot] = none;
     this.#attemptPrev[slot] = none;
@@ -196,6 +202,8 @@ export class LeaseTable {
     this.isOfEarlierBoot = copyInto(new Uint8Array(length), this.isOfEarlierBoot);
     this.isUncounted = copyInto(new Uint8Array(length), this.isUncounted);
     this.copies = copyInto(new Uint8Array(length), this.copies);
+    this.handedOutMs = copyInto(new Float64Array(length), this.handedOutMs);
+    this.isJudged = copyInto(new Uint8Array(length), this.isJudged);
     this.invisibleMs = copyInto(new Uint32Array(length), this.invisibleMs);
     this.firstPopMs = copyInto(new Float64Array(length), this.firstPopMs);
     this.holder = copyInto(new Uint32Array(length), this.holder);

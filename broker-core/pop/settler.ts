@@ -4,6 +4,7 @@ import type { Burier } from "../dead-letter/burier.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
 import { DeadLetterReason } from "../record/dead-letter-record.ts";
+import { judgeFailed } from "./outcome-judge.ts";
 import { type ReceiptSealer, receiptBlank } from "./receipt.ts";
 import { decideSettle, type SettleDecision, voidReceiptCode } from "./settle-decision.ts";
 import type { Subscription } from "./subscription.ts";
@@ -41,16 +42,25 @@ export class Settler {
     for (let i = 0; i < receipts.length; i++) {
       const decision = this.#judge(groupId, receipts[i]!, now);
       if (decision.kind === "held") {
-        const { topicId, queueId, offset, generation } = this.#receipt;
-        this.#journal.ack(groupId, topicId, queueId, offset, generation, now);
-        const subscription = this.#tables.subscription(groupId, topicId);
-        if (subscription !== undefined) onAcked(subscription);
+        this.#ack(groupId, decision.slot, now, onAcked);
       }
       const isOk = decision.kind === "held" || decision.kind === "done";
       results[i] = isOk ? okResult : voided(decision.message);
       if (isOk) isAnyOk = true;
     }
     return { ok: true, results, position: isAnyOk ? this.#journal.lastPosition : noPosition };
+  }
+
+  #ack(groupId: number, slot: number, now: Now, onAcked: (subscription: Subscription) => void): void {
+    const { topicId, queueId, offset, generation } = this.#receipt;
+    const subscription = this.#tables.subscription(groupId, topicId);
+    const lanes = subscription?.lanes;
+    // The row goes with the ack.
+    const lane = lanes === undefined ? 0 : lanes.consumerLane(this.#tables.lanes.text(this.#tables.leases.lane[slot]!));
+    const handedOutMs = this.#tables.leases.isOfEarlierBoot[slot] === 1 ? 0 : this.#tables.leases.handedOutMs[slot]!;
+    this.#journal.ack(groupId, topicId, queueId, offset, generation, now);
+    lanes?.outcomes.acked(lane, handedOutMs === 0 ? Number.NaN : now.monotonicMs - handedOutMs);
+    if (subscription !== undefined) onAcked(subscription);
   }
 
   /**
@@ -115,6 +125,7 @@ export class Settler {
       receipt.run = this.#journal.run;
     }
     const newAttempt = takesBack ? attempt - 1 : attempt;
+    const endMs = leases.endMs[slot]!;
     this.#journal.change(
       groupId,
       topicId,
@@ -127,6 +138,8 @@ export class Settler {
       Math.floor(invisibleMs),
       now,
     );
+    if (kind === ChangeKind.HandBack || kind === ChangeKind.Suspend) leases.isJudged[slot] = 1;
+    else if (kind === ChangeKind.Renew && now.monotonicMs + invisibleMs < endMs) judgeFailed(this.#tables, slot);
     if (kind === ChangeKind.HandBack) return okResult;
     return { code: Code.Ok, message: "", receipt: Buffer.from(this.#sealer.seal(receipt)) };
   }

@@ -1,6 +1,7 @@
 import { baseLane, type WhenEmpty, whenEmptyDefault } from "../../proto/lane/lane-rule.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
+import { LaneOutcomes } from "../lane/lane-outcomes.ts";
 import type { TopicLaneRules } from "../lane/topic-lane-rules.ts";
 import type { GroupLockTable } from "./group-locks.ts";
 import { LaneCursor } from "./lane-cursor.ts";
@@ -70,6 +71,8 @@ export class SubscriptionLanes {
   closingCount = 0;
   /** Which lane base consumers are given something of next. A hint. */
   turn = 0;
+  /** What became of hand-outs, by lane of the consumer. Figures of the run. */
+  readonly outcomes = new LaneOutcomes();
 
   constructor(subscription: Subscription, rules: TopicLaneRules, leases: LeaseTable, locks: GroupLockTable) {
     this.#subscription = subscription;
@@ -95,6 +98,11 @@ export class SubscriptionLanes {
 
   byName(name: string): SubscriptionLane | undefined {
     return this.#byName.get(name);
+  }
+
+  /** Number of the lane whose consumers are those of lane `name`: base's, where the group has no such lane (L8). */
+  consumerLane(name: string): number {
+    return this.#byName.get(name)?.laneNumber ?? 0;
   }
 
   at(number: number): LaneCursor {
@@ -229,6 +237,7 @@ export class SubscriptionLanes {
     this.#byNumber[number] = lane;
     this.#byName.set(name, lane);
     this.#listAll();
+    this.outcomes.begin(number);
     this.#forgetOwners();
     return lane;
   }
