@@ -13,6 +13,7 @@ import { BrokerOperator } from "./operation/broker-operator.ts";
 import { LanePublisher } from "./operation/lane-publisher.ts";
 import { BrokerLeases } from "./registry/broker-leases.ts";
 import { registryService } from "./registry/registry-service.ts";
+import { RolloutController } from "./rollout/rollout-controller.ts";
 import { ResourceTable } from "./snapshot/resource-table.ts";
 import { SnapshotPublisher } from "./snapshot/snapshot-publisher.ts";
 import { Store } from "./store/store.ts";
@@ -99,6 +100,12 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     call: (broker, method, parameters) => brokers.call(broker, method, parameters),
     isAlive: (name) => leases.isAlive(name),
   });
+  const rollouts = new RolloutController({
+    ...{ catalog, clock, log, metrics },
+    call: (broker, method, parameters, timeoutMs) => brokers.call(broker, method, parameters, timeoutMs),
+    standings: (rule) => lanes.standings(rule),
+    laneContext: { namespaceDefaults, generationSeen: (ruleKey) => lanes.generationSeen(ruleKey) },
+  });
   const onRevival = (name: string) => {
     publishEndpoints(name);
     lanes.cameBack(name);
@@ -113,9 +120,22 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   for (const { definition, implementation } of [adsService(ads), registry, status]) {
     grpc.addService(definition, implementation);
   }
-  const api = new ApiServer({ catalog, store, ads, leases, brokers, lanes, namespaceDefaults, metrics, log, config });
+  const api = new ApiServer({
+    catalog,
+    store,
+    ads,
+    leases,
+    brokers,
+    lanes,
+    rollouts,
+    namespaceDefaults,
+    metrics,
+    log,
+    config,
+  });
   const closeStore = async () => {
     ads.close();
+    rollouts.close();
     lanes.close();
     brokers.close();
     leases.close();
@@ -127,6 +147,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
       throw new CannotListenError(config.api, error);
     });
     lanes.start();
+    rollouts.start();
     log.info({ xdsPort, apiPort, topics: catalog.tables.topic.size, groups: catalog.tables.group.size }, "ready");
     return {
       xdsPort,

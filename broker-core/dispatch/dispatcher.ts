@@ -363,10 +363,7 @@ export class Dispatcher {
         read.wallMs,
         read.invisibleMs,
       );
-      leases.isUncounted[slot] = 0;
-      leases.copies[slot] = 0;
-      leases.handedOutMs[slot] = read.monotonicMs;
-      leases.isJudged[slot] = 0;
+      leases.handedOut(slot, read.monotonicMs);
       this.#leases.hold(slot, clientId, lane);
       leases.linkAttempt(slot, key);
     }

@@ -160,6 +160,7 @@ export class LaneFollower {
         );
       lane.whenEmpty = rule!.rule.whenEmpty;
       if (lanes.areOff) lanes.setSpilled(lane, true);
+      lane.isWithdrawn = rule!.rule.withdrawn?.includes(name) ?? false;
     }
   }
 

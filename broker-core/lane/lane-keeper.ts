@@ -69,7 +69,9 @@ export class LaneKeeper {
       for (const lane of subscription.lanes?.all() ?? []) {
         if (receives.release(subscription, now, lane.lane)) this.seen(lane, now);
         const isHeld = !lane.isClosing && lane.whenEmpty.action === "hold";
-        if (isHeld && lane.isSpilled && !subscription.lanes!.areOff)
+        // Whoever waits in a spilled lane has waited for its being given back.
+        const isResumed = !lane.isWithdrawn && (isHeld || lane.waitHead !== none);
+        if (isResumed && lane.isSpilled && !subscription.lanes!.areOff)
           this.#event(RecordType.LaneResumed, subscription, lane, now);
       }
       this.#wake(subscription);
@@ -88,7 +90,8 @@ export class LaneKeeper {
         else {
           if (receives.release(subscription, now, lane.lane)) this.seen(lane, now);
           const isHeld = !lane.isClosing && lane.whenEmpty.action === "hold";
-          if (isHeld && lane.isSpilled) this.#event(RecordType.LaneResumed, subscription, lane, now);
+          if (isHeld && lane.isSpilled && !lane.isWithdrawn)
+            this.#event(RecordType.LaneResumed, subscription, lane, now);
         }
       }
       this.#wake(subscription);
@@ -98,7 +101,7 @@ export class LaneKeeper {
   /** A receive in a lane begins. Throws `MeshError` when the log does not take that the lane is resumed. */
   saw(subscription: Subscription, lane: SubscriptionLane, now: Now): void {
     this.seen(lane, now);
-    if (lane.isSpilled) this.#event(RecordType.LaneResumed, subscription, lane, now);
+    if (lane.isSpilled && !lane.isWithdrawn) this.#event(RecordType.LaneResumed, subscription, lane, now);
   }
 
   /** A receive in a lane was answered, or its wait is over. */
@@ -174,8 +177,9 @@ export class LaneKeeper {
   #look(subscription: Subscription, lane: SubscriptionLane, now: Now): number {
     if (lane.wasLeft) lane.seenMs = now.monotonicMs;
     lane.wasLeft = false;
-    if (lane.isSpilled || lane.isPresent || lane.waitHead !== none) return Number.POSITIVE_INFINITY;
-    const dueMs = this.#spillsAt(lane);
+    if (lane.isSpilled) return Number.POSITIVE_INFINITY;
+    if (!lane.isWithdrawn && (lane.isPresent || lane.waitHead !== none)) return Number.POSITIVE_INFINITY;
+    const dueMs = lane.isWithdrawn ? Number.NEGATIVE_INFINITY : this.#spillsAt(lane);
     if (dueMs > now.monotonicMs) return dueMs;
     try {
       this.#event(RecordType.LaneSpilled, subscription, lane, now);

@@ -29,7 +29,7 @@ const clause = z.strictObject({
   sql: z.string().max(8_192).optional(),
   percent: z
     .number()
-    .min(0.01)
+    .min(0)
     .max(100)
     .refine((percent) => Math.abs(percent * 100 - Math.round(percent * 100)) < 1e-6, {
       message: "a share is told in steps of 0.01 percent",
@@ -49,15 +49,17 @@ export const laneRuleShape = z.strictObject({
       z.strictObject({ action: z.literal("hold") }),
     ])
     .default(whenEmptyDefault),
+  withdrawn: z.array(laneName).max(laneRuleLimits.clausesMax).optional(),
 });
 
 /** Bytes of a rule's text. */
 export const laneRuleBytesMax = 60_000;
 
 /** A rule in one spelling: the same rule, the same text. */
-export function laneRuleText({ clauses, whenEmpty }: LaneRule): string {
+export function laneRuleText({ clauses, whenEmpty, withdrawn = [] }: LaneRule): string {
   const empty = whenEmpty.action === "spill" ? { action: "spill", afterMs: whenEmpty.afterMs } : { action: "hold" };
-  return JSON.stringify({ clauses: clauses.map(canonicalClause), whenEmpty: empty });
+  const taken = withdrawn.length === 0 ? {} : { withdrawn: [...new Set(withdrawn)].sort() };
+  return JSON.stringify({ clauses: clauses.map(canonicalClause), whenEmpty: empty, ...taken });
 }
 
 function canonicalClause({ to, lane, tag, properties, sql, percent }: LaneClause): object {

@@ -18,7 +18,7 @@ import { storeMsAt } from "./stored-message.ts";
  * id) has its own row per topic.
  *
  * `lanes` is empty where no lane rule names one for the group; otherwise the base lane comes first. `isSpilled`: base consumers handle
- * the lane's messages too. `isClosing`: no rule names it any more, and it is drained. `holders`: clients that received in it lately.
+ * the lane's messages too. `isWithdrawn`: and its own get nothing, the rule takes it back. `isClosing`: no rule names it any more, and it is drained. `holders`: clients that received in it lately.
  */
 export function describeGroup(
   tables: BrokerTables,
@@ -74,6 +74,8 @@ export interface LaneFacts {
   readonly isSpilled: boolean;
   /** No rule names it any more. */
   readonly isClosing: boolean;
+  /** Its consumers get nothing: the rule takes it back. */
+  readonly isWithdrawn: boolean;
   /** All lanes of the broker are suspended. */
   readonly areOff: boolean;
   /** Null: of the base lane. */
@@ -106,6 +108,7 @@ export function describeLane(
     inFlight: lane.inFlight,
     isSpilled: own?.isSpilled ?? false,
     isClosing: own?.isClosing ?? false,
+    isWithdrawn: lane.isWithdrawn,
     areOff: lanes?.areOff ?? false,
     whenEmpty: own?.whenEmpty ?? null,
     waitingReceives: lane.waitCount,

@@ -18,6 +18,8 @@ export class LaneCursor {
   /** Message groups whose next message is of this lane, and of which none is out now. */
   readonly unlocked: ReadyHeap;
   inFlight = 0;
+  /** Its consumers are given nothing: the rule takes the lane back. Never of the base lane. */
+  isWithdrawn = false;
 
   // Hints of this run, not part of the derived state.
   /** Where the next pop begins, so that no queue starves. */

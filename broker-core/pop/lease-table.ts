@@ -123,6 +123,14 @@ export class LeaseTable {
     return slot;
   }
 
+  /** Another hand-out begins: nothing was made of it yet. */
+  handedOut(slot: number, monotonicMs: number): void {
+    this.isUncounted[slot] = 0;
+    this.copies[slot] = 0;
+    this.handedOutMs[slot] = monotonicMs;
+    this.isJudged[slot] = 0;
+  }
+
   /** No hand-out of the message counts, and nothing is left of its last lease: neither an end nor a boot that it is of. */
   clearLease(slot: number): void {
     this.isUncounted[slot] = 0;

@@ -194,6 +194,7 @@ export function planPop(
   plan: PopPlan,
 ): void {
   plan.clear();
+  if (lane.isWithdrawn && !isStandIn) return;
   const room = Math.min(batch, batchMax, inFlightMax - lane.inFlight);
   if (room <= 0) {
     plan.isAtLimit = true;

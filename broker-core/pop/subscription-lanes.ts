@@ -190,7 +190,8 @@ export class SubscriptionLanes {
     for (const lane of this.all()) {
       into.u16(lane.laneNumber);
       into.text(lane.lane);
-      into.u8((lane.isSpilled ? 1 : 0) | (lane.isClosing ? 2 : 0) | (lane.whenEmpty.action === "hold" ? 4 : 0));
+      const state = (lane.isSpilled ? 1 : 0) | (lane.isClosing ? 2 : 0) | (lane.isWithdrawn ? 8 : 0);
+      into.u8(state | (lane.whenEmpty.action === "hold" ? 4 : 0));
       into.f64(lane.whenEmpty.action === "spill" ? lane.whenEmpty.afterMs : 0);
       into.u16(lane.starts.length);
       for (const [queueId, start] of lane.starts.entries()) {
@@ -225,6 +226,7 @@ export class SubscriptionLanes {
       const lane = read.#put(number, name, starts, cursors);
       lane.whenEmpty = (flags & 4) !== 0 ? { action: "hold" } : { action: "spill", afterMs };
       read.setSpilled(lane, (flags & 1) !== 0);
+      lane.isWithdrawn = (flags & 8) !== 0;
       if ((flags & 2) !== 0) read.setEnds(lane, ends);
     }
     return read;

@@ -7,6 +7,7 @@ import type { BrokerOperator } from "../operation/broker-operator.ts";
 import type { LanePublisher } from "../operation/lane-publisher.ts";
 import type { BrokerLeases } from "../registry/broker-leases.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
+import type { RolloutController } from "../rollout/rollout-controller.ts";
 import type { Store } from "../store/store.ts";
 import type { AdsServer } from "../xds/ads-server.ts";
 import { addApiRoutes } from "./api-routes.ts";
@@ -14,6 +15,7 @@ import { addExplainRoutes } from "./explain-routes.ts";
 import { addLaneRoutes } from "./lane-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
 import { addRateLimitRoutes } from "./rate-limit-routes.ts";
+import { addRolloutRoutes } from "./rollout-routes.ts";
 import { adminOf, sidecarView } from "./sidecar-view.ts";
 
 /** Longest body: a file with some ten thousand topics, or a page of messages to import. */
@@ -30,6 +32,7 @@ export interface ApiOptions {
   readonly leases: BrokerLeases;
   readonly brokers: BrokerOperator;
   readonly lanes: LanePublisher;
+  readonly rollouts: RolloutController;
   readonly namespaceDefaults: NamespaceSpec;
   readonly metrics: MetricRegistry;
   readonly log: Log;
@@ -67,6 +70,7 @@ export class ApiServer {
       sidecars: () => options.ads.reports().map(sidecarView),
     });
     addLaneRoutes(server, { catalog, laneContext, standings: (rule) => lanes.standings(rule) });
+    addRolloutRoutes(server, { catalog, laneContext, lookOf: (key) => options.rollouts.lookOf(key) });
     addExplainRoutes(server, {
       ...{ catalog, brokers: options.brokers },
       standings: (rule) => lanes.standings(rule),

@@ -3,6 +3,7 @@ import type { CatalogDraft } from "../catalog/catalog-draft.ts";
 import { declareGroup, declareNamespace, declareTopic } from "../catalog/declare.ts";
 import { declareLaneRule, type LaneRuleContext } from "../catalog/declare-lane-rule.ts";
 import { declareRateLimit, rateLimitWarnings } from "../catalog/declare-rate-limit.ts";
+import { declareRollout, heldByRollout } from "../catalog/declare-rollout.ts";
 import { laneRuleWarnings } from "../catalog/lane-rule-warnings.ts";
 import type { Manifest, ManifestMistake } from "../resource/manifest.ts";
 
@@ -76,8 +77,10 @@ function declare(draft: CatalogDraft, manifest: Manifest, context: LaneRuleConte
     case "Namespace":
       return declareNamespace(draft, manifest.name, manifest.spec, defaults);
     case "LaneRule":
-      return declareLaneRule(draft, manifest, context);
+      return declareLaneRule(draft, heldByRollout(draft, manifest), context);
     case "RateLimit":
       return declareRateLimit(draft, manifest, defaults);
+    case "Rollout":
+      return declareRollout(draft, manifest, context);
   }
 }

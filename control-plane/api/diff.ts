@@ -5,6 +5,7 @@ import type { Manifest } from "../resource/manifest.ts";
 import { type Applied, applyManifests } from "./apply.ts";
 import { laneRuleSpecView } from "./lane-view.ts";
 import { rateLimitSpecView } from "./rate-limit-view.ts";
+import { rolloutSpecView } from "./rollout-view.ts";
 import { groupView, namespaceView, topicView } from "./view.ts";
 
 /** What applying a manifest would do. */
@@ -51,6 +52,10 @@ function specIn(draft: CatalogDraft, { kind, namespace, name }: Pick<Manifest, "
     case "RateLimit": {
       const limit = draft.get("rateLimit", key);
       return limit === undefined ? null : rateLimitSpecView(limit);
+    }
+    case "Rollout": {
+      const rollout = draft.get("rollout", key);
+      return rollout === undefined ? null : rolloutSpecView(rollout);
     }
   }
 }

@@ -25,7 +25,7 @@ export function laneRuleView(rule: LaneRuleRecord, standings: readonly LaneRuleS
 }
 
 /** A spec as people write it. */
-export function laneRuleSpecView({ topic, group, clauses, whenEmpty }: LaneRuleSpec): ResourceView["spec"] {
+export function laneRuleSpecView({ topic, group, clauses, whenEmpty, withdrawn }: LaneRuleSpec): ResourceView["spec"] {
   return {
     topic,
     ...(group === "" ? {} : { group }),
@@ -34,6 +34,7 @@ export function laneRuleSpecView({ topic, group, clauses, whenEmpty }: LaneRuleS
       whenEmpty.action === "spill"
         ? { action: whenEmpty.action, after: durationText(whenEmpty.afterMs) }
         : { action: whenEmpty.action },
+    ...(withdrawn === undefined ? {} : { withdrawn }),
   };
 }
 

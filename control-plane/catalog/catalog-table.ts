@@ -3,6 +3,7 @@ import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
 import type { LaneRuleRecord, LaneVersion } from "../resource/lane-rule.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
 import type { RateLimitRecord, RateLimitVersion } from "../resource/rate-limit.ts";
+import type { RolloutRecord, RolloutState } from "../resource/rollout.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 
 /** How often a name was created and changed. Outlives the resource, so that what is created again is told from the old. */
@@ -27,6 +28,10 @@ export interface RecordByKind {
   readonly rateLimit: RateLimitRecord;
   /** Key: `rateLimitVersionKey`. Versions of a limit outlive it. */
   readonly rateLimitVersion: RateLimitVersion;
+  /** Key: "<namespace>/<rollout>". */
+  readonly rollout: RolloutRecord;
+  /** Key: that of the rollout. Where it is. */
+  readonly rolloutState: RolloutState;
   /** Key: "<kind>/<key of the resource>". */
   readonly counter: NameCounter;
 }
@@ -41,11 +46,13 @@ export const recordKinds = [
   "laneVersion",
   "rateLimit",
   "rateLimitVersion",
+  "rollout",
+  "rolloutState",
   "counter",
 ] as const satisfies RecordKind[];
 
 /** Kinds that are bookkeeping: nobody declared them. */
-const unnamedKinds: readonly RecordKind[] = ["laneVersion", "rateLimitVersion", "counter"];
+const unnamedKinds: readonly RecordKind[] = ["laneVersion", "rateLimitVersion", "rolloutState", "counter"];
 
 /** Whether a change of the kind is told in the trail. */
 export function isAudited(kind: RecordKind): boolean {
@@ -82,6 +89,8 @@ export function emptyTables(): CatalogTables {
     laneVersion: new Map(),
     rateLimit: new Map(),
     rateLimitVersion: new Map(),
+    rollout: new Map(),
+    rolloutState: new Map(),
     counter: new Map(),
   };
 }

@@ -2,6 +2,7 @@ import { qualifiedName } from "../../proto/resource-name.ts";
 import { type LaneRuleRecord, laneTargetKey } from "../resource/lane-rule.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import { laneRuleNames } from "./declare-lane-rule.ts";
+import { rolloutOf } from "./declare-rollout.ts";
 
 /** What of a rule that is in force may not be what was meant: names of nothing, and who decides beside it (L10). */
 export function laneRuleWarnings(draft: CatalogDraft, rule: LaneRuleRecord): string[] {
@@ -9,6 +10,12 @@ export function laneRuleWarnings(draft: CatalogDraft, rule: LaneRuleRecord): str
   const warnings: string[] = [];
   if (draft.get("topic", qualifiedName(namespace, topic)) === undefined) {
     warnings.push(`topic "${topic}" does not exist; the rule waits for it`);
+  }
+  const rollout = rolloutOf(draft, rule);
+  if (rollout !== undefined) {
+    warnings.push(
+      `Rollout ${rollout.namespace}/${rollout.name} sets the percent of its clause; what a manifest says of that does not count`,
+    );
   }
   const names = laneRuleNames(draft);
   if (group === "") {

@@ -8,7 +8,9 @@ export function register(program: Command): void {
   withServer(
     program
       .command("apply")
-      .description("create or change what a file declares (kinds Topic, ConsumerGroup, Namespace, LaneRule, RateLimit)")
+      .description(
+        "create or change what a file declares (kinds Topic, ConsumerGroup, Namespace, LaneRule, RateLimit, Rollout)",
+      )
       .requiredOption("-f, --file <path>", "YAML or JSON, one or many documents; - for standard input"),
   ).action(async (options: ServerOption & { file: string }) => {
     const text = readManifestFile(options.file);

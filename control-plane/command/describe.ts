@@ -6,13 +6,13 @@ import { formatted, type OutputOption, withOutput } from "./format.ts";
 import { print } from "./output.ts";
 import { resourcePath } from "./resource-path.ts";
 
-/** `popmesh describe topic|group|lanerule|ratelimit NAME`. */
+/** `popmesh describe topic|group|lanerule|ratelimit|rollout NAME`. */
 export function register(program: Command): void {
   withOutput(
     withServer(
       program
         .command("describe")
-        .argument("<topic|group|lanerule|ratelimit>")
+        .argument("<topic|group|lanerule|ratelimit|rollout>")
         .argument("<name>")
         .description("show one resource in full")
         .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
@@ -20,7 +20,7 @@ export function register(program: Command): void {
   ).action(async (kind: string, name: string, options: ServerOption & OutputOption & { namespace: string }) => {
     const path = resourcePath(kind, options.namespace, name);
     if (path === undefined)
-      throw new CommandError(`"${kind}" cannot be described; choose topic, group, lanerule or ratelimit`);
+      throw new CommandError(`"${kind}" cannot be described; choose topic, group, lanerule, ratelimit or rollout`);
     const view = await new ApiClient(options).get(path);
     print(
       formatted(options.output, view, () =>

@@ -67,6 +67,19 @@ const listings: Readonly<Record<string, Listing>> = {
       status["generation"],
     ],
   },
+  rollouts: {
+    path: (namespace) => `/v1/namespaces/${encodeURIComponent(namespace)}/rollouts`,
+    head: ["NAME", "RULE", "LANE", "PHASE", "STEP", "PERCENT", "WAITS FOR"],
+    row: ({ metadata, spec, status }) => [
+      metadata["name"],
+      spec["laneRule"],
+      status["lane"],
+      status["phase"],
+      `${status["step"]} of ${(spec["steps"] as unknown[]).length}`,
+      status["percent"],
+      status["waitsFor"],
+    ],
+  },
   namespaces: {
     path: () => "/v1/namespaces",
     head: ["NAME", "CREATES TOPICS", "CREATES GROUPS"],
@@ -93,7 +106,7 @@ const listings: Readonly<Record<string, Listing>> = {
   },
 };
 
-/** `popmesh get topics|groups|lanerules|ratelimits|namespaces|brokers|sidecars`. */
+/** `popmesh get topics|groups|lanerules|ratelimits|rollouts|namespaces|brokers|sidecars`. */
 export function register(program: Command): void {
   const names = Object.keys(listings).join("|");
   withOutput(
@@ -104,7 +117,7 @@ export function register(program: Command): void {
         .description("list what the control plane knows")
         .option(
           "-n, --namespace <namespace>",
-          "namespace of topics, groups, lane rules and rate limits",
+          "namespace of topics, groups, lane rules, rate limits and rollouts",
           defaultNamespace,
         ),
     ),

@@ -19,18 +19,42 @@ interface Version {
   readonly spec: object | null;
 }
 
-/** `popmesh history lanerule|ratelimit NAME` and `popmesh rollback lanerule NAME`. */
+/** What became of a rollout, as the API tells it. */
+interface Event {
+  readonly at: string;
+  readonly by: string;
+  readonly what: string;
+}
+
+function eventTable(events: readonly Event[]): string {
+  return tableText(
+    ["AT", "BY", "WHAT"],
+    events.map(({ at, by, what }) => [at, by, what]),
+  );
+}
+
+/** `popmesh history lanerule|ratelimit|rollout NAME` and `popmesh rollback lanerule NAME`. */
 export function register(program: Command): void {
   withOutput(
     withServer(
       program
         .command("history")
-        .argument("<lanerule|ratelimit>")
+        .argument("<lanerule|ratelimit|rollout>")
         .argument("<name>")
-        .description("list the versions of a lane rule or rate limit, newest first, each with what it changed")
+        .description(
+          "list the versions of a lane rule or rate limit with what they changed, or what became of a rollout; newest first",
+        )
         .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
     ),
   ).action(async (kind: string, name: string, options: ServerOption & OutputOption & { namespace: string }) => {
+    if (kind === "rollout") {
+      const { items } = (await new ApiClient(options).ask(
+        "GET",
+        `${resourcePath(kind, options.namespace, name)}/history`,
+      )) as { items: Event[] };
+      print(formatted(options.output, items, () => eventTable(items)));
+      return;
+    }
     const path = `${pathOf(kind, ["lanerule", "ratelimit"], options.namespace, name)}/history`;
     const { items } = (await new ApiClient(options).ask("GET", path)) as { items: Version[] };
     print(formatted(options.output, items, () => historyText(items)));

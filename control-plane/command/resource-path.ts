@@ -3,6 +3,7 @@ const folderByKind: Readonly<Record<string, string>> = {
   group: "groups",
   lanerule: "lanerules",
   ratelimit: "ratelimits",
+  rollout: "rollouts",
 };
 
 /** Where the API has a resource of a kind as users write it ("topic"); undefined for a kind that has no names in namespaces. */

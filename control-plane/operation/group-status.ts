@@ -32,6 +32,8 @@ export interface LaneProgress {
   readonly isSpilled: boolean;
   /** No rule names it any more, and what is left in it is handled. */
   readonly isClosing: boolean;
+  /** Its rule takes it back: its consumers get nothing, base handles what is its own. Brokers of before leave it out. */
+  readonly isWithdrawn?: boolean;
   readonly waitingReceives: number;
   /** Client ids that received in it lately. */
   readonly holders: readonly string[];
@@ -42,8 +44,8 @@ export interface LaneStatus {
   readonly lane: string;
   readonly ready: number;
   readonly inFlight: number;
-  /** "spilled" or "closing" where any broker says so: base handles its messages there. */
-  readonly state: "live" | "spilled" | "closing";
+  /** "spilled", "withdrawn" or "closing" where any broker says so: base handles its messages there. */
+  readonly state: "live" | "spilled" | "withdrawn" | "closing";
   readonly waitingReceives: number;
   readonly holders: readonly string[];
 }
@@ -134,15 +136,17 @@ function lanesOf(all: readonly LaneProgress[]): LaneStatus[] {
       lane,
       ready: sum((row) => row.ready),
       inFlight: sum((row) => row.inFlight),
-      state: rows.some(({ isClosing }) => isClosing)
-        ? "closing"
-        : rows.some(({ isSpilled }) => isSpilled)
-          ? "spilled"
-          : "live",
+      state: stateOf(rows),
       waitingReceives: sum((row) => row.waitingReceives),
       holders: [...new Set(rows.flatMap(({ holders }) => holders))].sort(),
     };
   });
+}
+
+function stateOf(rows: readonly LaneProgress[]): LaneStatus["state"] {
+  if (rows.some(({ isClosing }) => isClosing)) return "closing";
+  if (rows.some(({ isWithdrawn }) => isWithdrawn)) return "withdrawn";
+  return rows.some(({ isSpilled }) => isSpilled) ? "spilled" : "live";
 }
 
 /** The brokers that failed, in words. */

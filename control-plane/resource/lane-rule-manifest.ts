@@ -1,10 +1,16 @@
 import { z } from "zod";
 import { FilterType, readFilterExpression } from "../../proto/filter/filter-expression.ts";
 import { bucketCount, bucketsOf } from "../../proto/lane/lane-bucket.ts";
-import { type LaneClause, laneNameProblem, laneRuleLimits, whenEmptyDefault } from "../../proto/lane/lane-rule.ts";
+import {
+  baseLane,
+  type LaneClause,
+  laneNameProblem,
+  laneRuleLimits,
+  whenEmptyDefault,
+} from "../../proto/lane/lane-rule.ts";
 import { shadowedClauses } from "../../proto/lane/lane-shadow.ts";
 import { groupNameProblem, printableName, topicNameProblem } from "../../proto/resource-name.ts";
-import { type LaneRuleSpec, spillAfterMsMin } from "./lane-rule.ts";
+import { type LaneRuleSpec, laneRuleSpecOf, spillAfterMsMin } from "./lane-rule.ts";
 import { duration } from "./manifest-duration.ts";
 
 const { clausesMax, propertiesMax, propertyLengthMax, spillAfterMsMax } = laneRuleLimits;
@@ -61,9 +67,8 @@ const when = z
 
 const percent = z.number().superRefine((value, context) => {
   const buckets = (value * bucketCount) / 100;
-  if (value > 0 && value <= 100 && Math.abs(buckets - bucketsOf(value)) < 1e-6) return;
-  const hint = value === 0 ? "; to send nothing there, leave the clause out" : "";
-  context.addIssue({ code: "custom", message: `must be from 0.01 to 100 in steps of 0.01${hint}` });
+  if (value >= 0 && value <= 100 && Math.abs(buckets - bucketsOf(value)) < 1e-6) return;
+  context.addIssue({ code: "custom", message: "must be from 0 to 100 in steps of 0.01" });
 });
 
 const clause = z
@@ -116,15 +121,23 @@ export const laneRuleSpecSchema = z
     group: named(groupNameProblem).optional(),
     rules: clauses,
     whenEmpty: whenEmpty.optional(),
+    withdrawn: z.array(laneName).optional(),
   })
-  .transform(
-    ({ topic, group, rules, whenEmpty: empty }): LaneRuleSpec => ({
+  .transform(({ topic, group, rules, whenEmpty: empty, withdrawn = [] }, context): LaneRuleSpec => {
+    for (const [index, lane] of withdrawn.entries()) {
+      if (rules.some(({ to }) => to === lane) && lane !== baseLane) continue;
+      const message =
+        lane === baseLane ? "is the lane that stands in for others" : `no clause of this rule has to: ${lane}`;
+      context.addIssue({ code: "custom", path: ["withdrawn", index], message });
+    }
+    return laneRuleSpecOf({
       topic,
       group: group ?? "",
       clauses: rules,
       whenEmpty: empty ?? whenEmptyDefault,
-    }),
-  );
+      withdrawn: [...new Set(withdrawn)].sort(),
+    });
+  });
 
 /** What a clause sends where, short enough for a sentence. */
 function summaryOf(found: LaneClause | undefined): string {

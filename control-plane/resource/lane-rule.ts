@@ -8,6 +8,8 @@ export interface LaneRuleSpec {
   readonly group: string;
   readonly clauses: readonly LaneClause[];
   readonly whenEmpty: WhenEmpty;
+  /** Lanes that are taken back (`LaneRule.withdrawn`), in order; left out: none. */
+  readonly withdrawn?: readonly string[];
 }
 
 /** A lane rule as the control plane keeps it. */
@@ -60,11 +62,11 @@ export function laneTargetKey(namespace: string, { topic, group }: Pick<LaneRule
 }
 
 /** The spec alone of anything that has one, its fields in a fixed order. */
-export function laneRuleSpecOf({ topic, group, clauses, whenEmpty }: LaneRuleSpec): LaneRuleSpec {
-  return { topic, group, clauses, whenEmpty };
+export function laneRuleSpecOf({ topic, group, clauses, whenEmpty, withdrawn = [] }: LaneRuleSpec): LaneRuleSpec {
+  return { topic, group, clauses, whenEmpty, ...(withdrawn.length === 0 ? {} : { withdrawn }) };
 }
 
 /** The part of a spec that brokers classify by. */
-export function laneRuleOf({ clauses, whenEmpty }: LaneRuleSpec): LaneRule {
-  return { clauses, whenEmpty };
+export function laneRuleOf({ clauses, whenEmpty, withdrawn }: LaneRuleSpec): LaneRule {
+  return { clauses, whenEmpty, ...(withdrawn === undefined ? {} : { withdrawn }) };
 }

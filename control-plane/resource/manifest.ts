@@ -10,6 +10,8 @@ import { manifestApiVersion } from "./manifest-version.ts";
 import type { NamespaceSpec } from "./namespace.ts";
 import type { RateLimitSpec } from "./rate-limit.ts";
 import { rateLimitSpecSchema } from "./rate-limit-manifest.ts";
+import type { RolloutSaid } from "./rollout.ts";
+import { rolloutSpecSchema } from "./rollout-manifest.ts";
 import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
 
 /** A resource as people write it, checked. Fields that were left out of the spec are absent. */
@@ -47,6 +49,13 @@ export type Manifest =
       readonly namespace: string;
       readonly name: string;
       readonly spec: RateLimitSpec;
+      readonly at: Place;
+    }
+  | {
+      readonly kind: "Rollout";
+      readonly namespace: string;
+      readonly name: string;
+      readonly spec: RolloutSaid;
       readonly at: Place;
     };
 
@@ -120,12 +129,13 @@ const specSchemas = {
   Namespace: z.strictObject({ autoCreateTopics: z.boolean().optional(), autoCreateGroups: z.boolean().optional() }),
   LaneRule: laneRuleSpecSchema,
   RateLimit: rateLimitSpecSchema,
+  Rollout: rolloutSpecSchema,
 } as const;
 type ManifestKind = keyof typeof specSchemas;
 
 const headSchema = z.strictObject({
   apiVersion: z.literal(manifestApiVersion),
-  kind: z.enum(["Topic", "ConsumerGroup", "Namespace", "LaneRule", "RateLimit"]),
+  kind: z.enum(["Topic", "ConsumerGroup", "Namespace", "LaneRule", "RateLimit", "Rollout"]),
   metadata: z.strictObject({ name: z.string(), namespace: z.string().optional() }),
   spec: z.unknown().optional(),
   // What the API adds to its answers; ignored, so that an answer can be applied again.
@@ -138,6 +148,7 @@ const nameProblemByKind: Readonly<Record<ManifestKind, (name: string) => string 
   Namespace: namespaceProblem,
   LaneRule: topicNameProblem,
   RateLimit: topicNameProblem,
+  Rollout: topicNameProblem,
 };
 
 /** Reads one or many YAML (or JSON) documents, each a manifest or a list of them. All mistakes of all documents are told at once, none is applied. */

@@ -83,10 +83,12 @@ export class SnapshotPublisher {
           for (const typeUrl of typesOfCluster) table.delete(typeUrl, clusterNameOf(change.key));
         } else this.#publishBroker(change.record);
         return;
-      // Lane rules go to the brokers (operation/lane-publisher.ts).
+      // Lane rules go to the brokers (operation/lane-publisher.ts), rollouts change rules.
       case "laneRule":
       case "laneVersion":
       case "rateLimitVersion":
+      case "rollout":
+      case "rolloutState":
       case "counter":
         return;
     }

@@ -9,6 +9,11 @@
 export interface LaneRule {
   readonly clauses: readonly LaneClause[];
   readonly whenEmpty: WhenEmpty;
+  /**
+   * Lanes that were taken back: their consumers are given nothing, and the base lane handles what is theirs, whoever is alive. That is
+   * how a version that fails is kept from what it was sent before. Left out: none.
+   */
+  readonly withdrawn?: readonly string[];
 }
 
 /** All conditions that are there must hold; a clause without any holds for every message. */
@@ -24,7 +29,7 @@ export interface LaneClause {
   /** SQL92 expression over the message's properties (docs/filter.md). Unknown counts as false. */
   readonly sql?: string;
   /**
-   * Share of what the conditions hold for, in percent, 0.01 to 100 in steps of 0.01; left out: 100. The share is of message groups,
+   * Share of what the conditions hold for, in percent, 0 to 100 in steps of 0.01; left out: 100. The share is of message groups,
    * else of first keys, else of ids, so that what belongs together stays together (lane-bucket.ts).
    */
   readonly percent?: number;

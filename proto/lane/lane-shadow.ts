@@ -17,6 +17,8 @@ export interface Shadowed {
 export function shadowedClauses(clauses: readonly LaneClause[]): Shadowed[] {
   const shadowed: Shadowed[] = [];
   for (const [i, clause] of clauses.entries()) {
+    // That it takes nothing now is what its writer says: its share is to be raised.
+    if (clause.percent === 0) continue;
     const by = clauses.findIndex((earlier, at) => at < i && takesAllOf(earlier, clause));
     if (by >= 0) shadowed.push({ clause: i, by });
   }

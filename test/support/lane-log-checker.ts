@@ -239,7 +239,9 @@ export class LaneLogChecker {
     }
     assert.equal(lane.isSpilled, type === RecordType.LaneResumed, `lane ${name} changes`);
     const rule = new LaneRuleSet(0, this.#rules).ruleFor(reader.name);
-    const isHeld = !lane.isClosing && rule?.rule.whenEmpty.action === "hold";
+    const isWithdrawn = !lane.isClosing && (rule?.rule.withdrawn?.includes(name) ?? false);
+    const isHeld = !lane.isClosing && !isWithdrawn && rule?.rule.whenEmpty.action === "hold";
+    assert.ok(type !== RecordType.LaneResumed || !isWithdrawn, `lane ${name} is resumed, and its rule takes it back`);
     assert.ok(type !== RecordType.LaneSpilled || !isHeld, `lane ${name} is spilled, and its rule holds it`);
     lane.isSpilled = type === RecordType.LaneSpilled;
     this.counts[lane.isSpilled ? "spilled" : "resumed"]++;
@@ -271,6 +273,9 @@ export class LaneLogChecker {
         !isStandIn || (consumer === "base" && reader.lanes.get(owner)?.isSpilled),
         `${where}: it is of ${owner}`,
       );
+      const rule = new LaneRuleSet(0, this.#rules).ruleFor(reader.name);
+      const isWithdrawn = rule?.rule.withdrawn?.includes(consumer) === true && reader.lanes.has(consumer);
+      assert.ok(!isWithdrawn, `${where}: its rule takes that lane back`);
       const standing = reader.standing.get(found);
       assert.ok(standing === "pending" || standing === "held", `${where}: it is ${standing}`);
       this.counts.delivered++;

@@ -12,6 +12,8 @@ export class LaneRuleBroker {
   /** What it refuses rules with; undefined: it takes them. */
   refusal: string | undefined;
   refusalCode: Code = Code.BadRequest;
+  /** What it says to `lane.outcomes`. */
+  outcomes: object = { run: 1, items: [] };
   /** False: it says nothing any more. */
   answers = true;
   readonly #name: string;
@@ -51,6 +53,10 @@ export class LaneRuleBroker {
         rules: [{ group, name, number: generation, rule }],
       }));
       this.#answer(request, { topics });
+      return;
+    }
+    if (method === "lane.outcomes") {
+      this.#answer(request, this.outcomes);
       return;
     }
     const order = JSON.parse(text) as LaneOrder;

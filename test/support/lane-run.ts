@@ -353,7 +353,8 @@ export class LaneRun {
       [{ to: "canary", tag: "red" }],
     ][a % 5]!;
     const whenEmpty = b % 4 === 0 ? { action: "hold" } : { action: "spill", afterMs: b % 3 === 0 ? 0 : 2_000 };
-    this.#operateRule(b % 5 === 0 ? groupNames[a % 3]! : "", { clauses, whenEmpty });
+    const withdrawn = (a + b) % 7 === 0 ? { withdrawn: [lanes[b % lanes.length]!] } : {};
+    this.#operateRule(b % 5 === 0 ? groupNames[a % 3]! : "", { clauses, whenEmpty, ...withdrawn });
     this.counts.rules++;
   }
 
