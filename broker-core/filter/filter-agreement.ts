@@ -24,14 +24,15 @@ const shownFilterMax = 200;
  */
 export class FilterAgreement {
   #filter: MessageFilter;
-  readonly #clients = new Map<string, Client>();
+  /** From the second client on: in nearly all of a million topics there is one. */
+  #clients: Map<string, Client> | undefined = undefined;
   /** The client that received last. */
   #latest: Client;
   #sweepAt = sweepEvery;
 
   constructor(filter: MessageFilter, clientId: string, nowMs: number) {
     this.#filter = filter;
-    this.#latest = this.#add(clientId, nowMs);
+    this.#latest = { clientId, seenMs: nowMs };
   }
 
   /** The filter in force. */
@@ -41,17 +42,19 @@ export class FilterAgreement {
 
   /** Clients that are remembered, some of them gone. */
   get clientCount(): number {
-    return this.#clients.size;
+    return this.#clients?.size ?? 1;
   }
 
   /** The client that received last, when it is the only one that is remembered. */
   get onlyClient(): Client | undefined {
-    return this.#clients.size === 1 ? this.#latest : undefined;
+    return this.clientCount === 1 ? this.#latest : undefined;
   }
 
   /** Clients that received within `clientAliveMs`. */
   aliveClients(nowMs: number): string[] {
-    const alive = [...this.#clients.values()].filter(({ seenMs }) => seenMs > nowMs - clientAliveMs);
+    const alive = [...(this.#clients?.values() ?? [this.#latest])].filter(
+      ({ seenMs }) => seenMs > nowMs - clientAliveMs,
+    );
     return alive.map(({ clientId }) => clientId).sort();
   }
 
@@ -67,7 +70,7 @@ export class FilterAgreement {
   /** A client received with the filter in force. */
   saw(clientId: string, nowMs: number): void {
     if (clientId !== this.#latest.clientId) {
-      this.#latest = this.#clients.get(clientId) ?? this.#add(clientId, nowMs);
+      this.#latest = this.#clients?.get(clientId) ?? this.#add(clientId, nowMs);
     }
     this.#latest.seenMs = nowMs;
   }
@@ -78,7 +81,7 @@ export class FilterAgreement {
    */
   keeper(clientId: string, nowMs: number): Client | undefined {
     let keeper: Client | undefined;
-    for (const client of this.#clients.values()) {
+    for (const client of this.#clients?.values() ?? [this.#latest]) {
       if (client.clientId === clientId || client.seenMs <= nowMs - clientAliveMs) continue;
       if (keeper === undefined || client.seenMs > keeper.seenMs) keeper = client;
     }
@@ -88,23 +91,24 @@ export class FilterAgreement {
   /** Another filter comes into force, brought by this client. */
   replace(filter: MessageFilter, clientId: string, nowMs: number): void {
     this.#filter = filter;
-    this.#clients.clear();
+    this.#clients = undefined;
     this.#sweepAt = sweepEvery;
-    this.#latest = this.#add(clientId, nowMs);
+    this.#latest = { clientId, seenMs: nowMs };
   }
 
   #add(clientId: string, nowMs: number): Client {
-    if (this.#clients.size >= this.#sweepAt) this.#sweep(nowMs);
+    this.#clients ??= new Map([[this.#latest.clientId, this.#latest]]);
+    if (this.#clients.size >= this.#sweepAt) this.#sweep(this.#clients, nowMs);
     const client = { clientId, seenMs: nowMs };
     this.#clients.set(clientId, client);
     return client;
   }
 
-  #sweep(nowMs: number): void {
-    for (const { clientId, seenMs } of this.#clients.values()) {
-      if (seenMs <= nowMs - clientAliveMs) this.#clients.delete(clientId);
+  #sweep(clients: Map<string, Client>, nowMs: number): void {
+    for (const { clientId, seenMs } of clients.values()) {
+      if (seenMs <= nowMs - clientAliveMs) clients.delete(clientId);
     }
-    this.#sweepAt = this.#clients.size + sweepEvery;
+    this.#sweepAt = clients.size + sweepEvery;
   }
 }
 

@@ -11,6 +11,7 @@ import type { GroupLockTable } from "./group-locks.ts";
 import { type LeaseTable, none } from "./lease-table.ts";
 import { Subscription } from "./subscription.ts";
 import { SubscriptionLanes } from "./subscription-lanes.ts";
+import { SubscriptionsByGroup } from "./subscriptions-by-group.ts";
 import { TextTable } from "./text-table.ts";
 
 const words = 5;
@@ -281,8 +282,8 @@ export class SubscriptionTable implements SubscriptionSource {
     subscription.agreement = this.#agreementOf(slot);
     this.#forgetAgreement(slot);
     this.#inUse.set(slot, subscription);
-    topic.subscriptionsInUse ??= new Map();
-    topic.subscriptionsInUse.set(group.id, subscription);
+    topic.subscriptionsInUse ??= new SubscriptionsByGroup();
+    topic.subscriptionsInUse.add(subscription);
     return subscription;
   }
 

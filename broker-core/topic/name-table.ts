@@ -6,6 +6,7 @@ import { textBytesMax } from "../record/fixed-bytes.ts";
 /** A name lies wholly in one chunk. */
 const chunkShift = 16;
 const chunkBytes = 1 << chunkShift;
+const slash = 0x2f;
 /** Less garbage than this is not worth a walk over all names. */
 const garbageBytesMin = 1024 * 1024;
 
@@ -65,6 +66,19 @@ export class NameTable {
     const chunk = this.#chunks[place >>> chunkShift]!;
     const at = (place & (chunkBytes - 1)) + 1;
     return chunk.toString("utf8", at, at + chunk[at - 1]!);
+  }
+
+  /** Whether what stands behind the last "/" of a name begins with `prefix`. */
+  lastPartBegins(number: number, prefix: Uint8Array): boolean {
+    const place = this.#places[number]! - 1;
+    const chunk = this.#chunks[place >>> chunkShift]!;
+    const start = (place & (chunkBytes - 1)) + 1;
+    const end = start + chunk[start - 1]!;
+    let at = end;
+    while (at > start && chunk[at - 1] !== slash) at--;
+    if (end - at < prefix.length) return false;
+    for (let i = 0; i < prefix.length; i++) if (chunk[at + i] !== prefix[i]) return false;
+    return true;
   }
 
   /** At least so many bytes has the image of the names of the numbers below `count`. */

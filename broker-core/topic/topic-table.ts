@@ -4,7 +4,7 @@ import { LaneRuleTable } from "../lane/lane-rule-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { IdRows } from "./id-rows.ts";
 import { NameTable } from "./name-table.ts";
-import { Topic } from "./topic.ts";
+import { deadLetterPrefix, Topic } from "./topic.ts";
 import { LentTopic, type TopicView } from "./topic-view.ts";
 
 /** What the topics ask of the table of subscriptions. */
@@ -22,6 +22,7 @@ export interface SubscriptionSource {
 /** Topics in use that are kept at least. */
 const inUseMinDefault = 1024;
 const none = -1;
+const deadLetterPrefixBytes = Buffer.from(deadLetterPrefix);
 
 // A row, 40 bytes; in halves: id (0: the row is free), slot of queue 0 (those of the others follow it, unless they are in
 // `#scattered`), message types, first subscription in the list of the topic (`none` as 32 bits: nobody reads it), count of queues
@@ -250,6 +251,10 @@ export class TopicTable {
   /** The only queue of a topic that has one; -1 when it has none or more. */
   onlyQueueOf(row: number): number {
     return this.#queueCount(row) === 1 ? this.#get(row, firstQueueAt) : -1;
+  }
+
+  isDeadLetterTopic(row: number): boolean {
+    return this.#names.lastPartBegins(row, deadLetterPrefixBytes);
   }
 
   queuesOf(row: number): number[] {

@@ -1,4 +1,5 @@
 import type { Subscription } from "../pop/subscription.ts";
+import type { SubscriptionsByGroup } from "../pop/subscriptions-by-group.ts";
 import type { TopicTable } from "./topic-table.ts";
 import { TopicView } from "./topic-view.ts";
 
@@ -18,7 +19,7 @@ export class Topic extends TopicView {
   /** Receives that wait, of all groups. With one the topic is in use. */
   waitCount = 0;
   /** Subscriptions in use, by group id. Undefined: none is. */
-  subscriptionsInUse: Map<number, Subscription> | undefined = undefined;
+  subscriptionsInUse: SubscriptionsByGroup | undefined = undefined;
   #subscriptions: TopicSubscriptions | undefined = undefined;
   readonly #topics: TopicTable;
 
@@ -73,9 +74,9 @@ export const fifoBit = 1 << 2;
 /** Most topics take no FIFO messages: their names need not be looked at. */
 const mayBeOrdered = (messageTypes: number): boolean => (messageTypes & fifoBit) !== 0;
 
-/** Reads the name only where it counts. */
+/** The same for a topic that is there, whose name is looked at where it lies. */
 function isOrderedTopicOf(table: TopicTable, row: number, messageTypes: number): boolean {
-  return mayBeOrdered(messageTypes) && isOrderedTopic(table.name(row), messageTypes);
+  return mayBeOrdered(messageTypes) && !table.isDeadLetterTopic(row);
 }
 
 /** Whether a topic of that name and those types keeps the order of message groups. */
@@ -83,7 +84,7 @@ export function isOrderedTopic(name: string, messageTypes: number): boolean {
   return mayBeOrdered(messageTypes) && !isDeadLetterTopic(name);
 }
 
-const deadLetterPrefix = "%DLQ%";
+export const deadLetterPrefix = "%DLQ%";
 
 /** The topic that holds a group's dead letters: "<namespace>/%DLQ%<group>". */
 export function deadLetterTopicName(groupName: string): string {

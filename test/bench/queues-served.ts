@@ -1,5 +1,5 @@
 import { readdirSync } from "node:fs";
-import { cpuMicros, residentMiB } from "../support/process-usage.ts";
+import { cpuMicros, residentMiB, untilIdle } from "../support/process-usage.ts";
 import { BrokerProcess, connectUpstream } from "../support/start-broker.ts";
 import { encodedMessage, groupRef, topicRef, UpstreamClient } from "../support/upstream-client.ts";
 
@@ -31,6 +31,7 @@ async function measure(queueCount: number): Promise<void> {
     count: number,
     call: (n: number) => Promise<void>,
   ): Promise<void> => {
+    await untilIdle(pid);
     const startedMs = performance.now();
     const startedCpu = cpuMicros(pid);
     let next = 0;

@@ -104,6 +104,7 @@ export class BrokerProcess {
   readonly adminPort: number;
   readonly #argv: readonly string[];
   readonly #within: readonly string[];
+  readonly #root: string;
   process: RunningProcess;
 
   private constructor(
@@ -112,22 +113,31 @@ export class BrokerProcess {
     adminPort: number,
     argv: readonly string[],
     within: readonly string[],
+    root: string,
   ) {
     this.dataDirectory = dataDirectory;
     this.port = port;
     this.adminPort = adminPort;
     this.#argv = argv;
     this.#within = within;
+    this.#root = root;
     this.process = this.#spawn();
   }
 
-  /** `within`: a command that runs the broker, and what it is told before the broker's own command line. */
+  /**
+   * `within`: a command that runs the broker, and what it is told before the broker's own command line. `root`: the compiled tree that
+   * the broker is of.
+   */
   static async start(
     argv: readonly string[] = [],
-    { directory = mkdtempSync(join(tmpdir(), "popmesh-broker-process-")), within = [] as readonly string[] } = {},
+    {
+      directory = mkdtempSync(join(tmpdir(), "popmesh-broker-process-")),
+      within = [] as readonly string[],
+      root = compiledRoot,
+    } = {},
   ): Promise<BrokerProcess> {
     const [port, adminPort] = await freePorts(2);
-    const broker = new BrokerProcess(directory, port!, adminPort!, argv, within);
+    const broker = new BrokerProcess(directory, port!, adminPort!, argv, within, root);
     await broker.isReady();
     return broker;
   }
@@ -181,7 +191,7 @@ export class BrokerProcess {
   #spawn(): RunningProcess {
     const argv = [...flags(this.dataDirectory, this.port, this.adminPort), ...this.#argv];
     const [command, ...before] = this.#within;
-    const main = join(compiledRoot, "broker-core/main.js");
+    const main = join(this.#root, "broker-core/main.js");
     if (command === undefined) return RunningProcess.node(main, argv);
     return new RunningProcess(command, [...before, process.execPath, main, ...argv]);
   }

@@ -6,6 +6,21 @@ import { SeededRandomness } from "../../../../proto/runtime/seeded-randomness.ts
 import { testSeed } from "../../../support/test-seed.ts";
 
 describe("names", () => {
+  it("say how the part behind the last slash begins", () => {
+    const names = new NameTable();
+    const begin = Buffer.from("%DLQ%");
+    const all = {
+      "ns/%DLQ%g": true,
+      "%DLQ%g": true,
+      "%DLQ%/g": false,
+      "a/b/%DLQ%": true,
+      "ns/DLQ": false,
+      "%DLQ": false,
+    };
+    for (const [number, name] of Object.keys(all).entries()) names.set(number, name);
+    for (const [number, isSo] of Object.values(all).entries()) assert.equal(names.lastPartBegins(number, begin), isSo);
+  });
+
   it("are found by their bytes, whatever came and went before, also after an image", () => {
     const randomness = new SeededRandomness(testSeed);
     let names = new NameTable();
@@ -36,6 +51,10 @@ describe("names", () => {
     assert.ok(model.size > 3_000);
     for (const [number, name] of model) {
       assert.equal(names.text(number), name);
+      for (const prefix of ["ää", "1", ""]) {
+        const isSo = name.slice(name.lastIndexOf("/") + 1).startsWith(prefix);
+        assert.equal(names.lastPartBegins(number, Buffer.from(prefix)), isSo, `${name}: ${prefix}`);
+      }
       assert.equal(names.find(name), number, `${name} (seed ${testSeed})`);
       assert.equal(names.find(`${name}0`), -1);
     }
