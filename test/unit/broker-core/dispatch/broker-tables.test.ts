@@ -6,7 +6,7 @@ import { compiledRoot, RunningProcess } from "../../../support/running-process.t
 const bytesPerQueueMax = 200;
 
 describe("The tables of the broker", function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
 
   it(`take at most ${bytesPerQueueMax} bytes for a queue that is idle, its topic, name and reader included`, async () => {
     const script = join(compiledRoot, "test/support/idle-queue-bytes.js");
