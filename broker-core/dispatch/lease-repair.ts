@@ -402,10 +402,18 @@ export class LeaseRepair {
     this.#redrive(subscription, queueId, redriven);
   }
 
-  /** Whether the message was passed by because an earlier one of its message group was out, and is not settled. */
+  /**
+   * Whether the message was passed by because an earlier one of its message group was out, and is not settled. While the order is not
+   * known every message of a group may have been: a record that says it was out is the only word of it.
+   */
   #waits(subscription: Subscription, queueId: number, offset: number): boolean {
-    if (!subscription.topic.isOrdered || this.#tables.isPartial) return false;
-    const { locks } = this.#tables;
+    const { topic } = subscription;
+    if (!topic.isOrdered) return false;
+    const { locks, queues, isPartial } = this.#tables;
+    if (isPartial) {
+      const isOfGroup = queues.groupHash(queues.entry(topic.queues[queueId]!, offset)) !== 0;
+      return isOfGroup && !this.#order.isPastWhilePartial(subscription, queueId, offset);
+    }
     const row = this.#rowOf(subscription, queueId, offset);
     return row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!;
   }

@@ -64,6 +64,8 @@ function checkDamaged(run: BrokerRun, randomness: SeededRandomness, kind: number
   }
   total.lost += real.lost.size;
   real.log.crash("kill");
+  // Whatever the start itself writes, a release that is due, it writes in knowledge of what is lost.
+  real.knownFrom = real.log.endPosition;
   real.start();
   const { messages: named, notes } = real.state.damageConsequences;
   const unfit = Object.keys(notes).filter((note) => note.endsWith("which has one"));
@@ -78,7 +80,6 @@ function checkDamaged(run: BrokerRun, randomness: SeededRandomness, kind: number
 
   const left = new LeftOver(records, real.lost);
   for (const group of truth.groups) checkNamed(group, left, named, base);
-  real.knownFrom = real.log.endPosition;
   // So that nothing waits for its time any more.
   real.wallMs = Math.max(real.wallMs, ...truth.timed.map(({ dueMs }) => dueMs));
   for (const group of truth.groups) {

@@ -162,4 +162,23 @@ describe("a start on a log with lost records", () => {
       ["behind"],
     );
   });
+
+  it("believes an ack of a message that waited its turn, though hand-out and order are lost", () => {
+    const f = new BrokerFixture({ groupStart: "beginning" });
+    const t = f.topic("ns/orders", { messageTypes: 1 << 2, queueCount: 1 });
+    const g = f.group();
+    f.receive(t, g);
+    const begin = f.log.endPosition;
+    f.base = f.state.baseImage(begin);
+    f.sendMany(t, 3, { group: "red" });
+    for (let i = 0; i < 2; i++) f.ack(g, f.receive(t, g)[0]!.receipt);
+    f.state.trimLog(begin, TrimReason.Age, f.now);
+    f.sync();
+    f.log.removeBelow(begin);
+    lose(f, [RecordType.Pop, 1], [RecordType.LogTrimmed, 0]);
+    assert.deepEqual(
+      f.receive(t, g).map(({ id }) => id),
+      ["m3"],
+    );
+  });
 });
