@@ -117,6 +117,8 @@ export interface Refused {
   readonly code: Code;
   /** What happened, where, what to do next. */
   readonly message: string;
+  /** Nothing was taken, and another broker of the topic takes it: this one is being drained. */
+  readonly isMoved?: boolean;
 }
 
 export interface TopicOpening {

@@ -46,6 +46,7 @@ import {
 import { LaneKeeper } from "./lane/lane-keeper.ts";
 import { isLiteParent, liteTopicName } from "./lite/lite-name.ts";
 import { LiteReceiver } from "./lite/lite-receiver.ts";
+import { brokerDrain } from "./operation/broker-drain.ts";
 import { deadLetterOperations } from "./operation/dead-letters.ts";
 import { describeGroup } from "./operation/describe-group.ts";
 import { groupAdoption } from "./operation/group-adoption.ts";
@@ -190,6 +191,7 @@ export class BrokerState implements BrokerPort {
       describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
       groupReset(this.#tables, log, this.#journal, wake),
       groupAdoption(this.#tables, this.#journal),
+      brokerDrain(this.#tables, this.#journal),
       ...laneOperations(this.#tables, log, this.#journal, {
         ...{ openTopic, keeper: this.#keeper, receives: this.#receiver },
         inFlightMax: (of) => this.#receiver.inFlightMax(of),

@@ -10,6 +10,7 @@ import { Catalog } from "./catalog/catalog.ts";
 import { declareNamespace } from "./catalog/declare.ts";
 import type { ControlPlaneConfig } from "./config.ts";
 import { BrokerOperator } from "./operation/broker-operator.ts";
+import { DrainKeeper } from "./operation/drain-keeper.ts";
 import { LanePublisher } from "./operation/lane-publisher.ts";
 import { BrokerLeases } from "./registry/broker-leases.ts";
 import { registryService } from "./registry/registry-service.ts";
@@ -106,8 +107,14 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     standings: (rule) => lanes.standings(rule),
     laneContext: { namespaceDefaults, generationSeen: (ruleKey) => lanes.generationSeen(ruleKey) },
   });
+  const drains = new DrainKeeper({
+    ...{ catalog, clock, log },
+    call: (broker, method, parameters) => brokers.call(broker, method, parameters),
+    isAlive: (name) => leases.isAlive(name),
+  });
   const onRevival = (name: string) => {
     publishEndpoints(name);
+    drains.cameBack(name);
     lanes.cameBack(name);
   };
   const registry = registryService({ catalog, leases, namespaceDefaults, onRevival, log });
@@ -128,6 +135,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     brokers,
     lanes,
     rollouts,
+    drains,
     namespaceDefaults,
     metrics,
     log,
@@ -137,6 +145,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     ads.close();
     rollouts.close();
     lanes.close();
+    drains.close();
     brokers.close();
     leases.close();
     await store.close();
@@ -148,6 +157,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     });
     lanes.start();
     rollouts.start();
+    drains.start();
     log.info({ xdsPort, apiPort, topics: catalog.tables.topic.size, groups: catalog.tables.group.size }, "ready");
     return {
       xdsPort,

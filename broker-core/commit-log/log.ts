@@ -112,6 +112,8 @@ export const RecordType = {
   LaneResumed: 32,
   /** No rule names a lane of a group any more, and nothing of it is left to be handled. */
   LaneClosed: 33,
+  /** The broker is drained from here on (no new messages), or not any more. */
+  BrokerDrain: 35,
   /** An operator suspends all lanes of the broker, or lets them go on. */
   LanesSwitched: 36,
   /** The log begins at a later position from now on. */

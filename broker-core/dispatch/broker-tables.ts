@@ -9,6 +9,7 @@ import type { Subscription } from "../pop/subscription.ts";
 import { SubscriptionTable } from "../pop/subscription-table.ts";
 import { TextTable } from "../pop/text-table.ts";
 import { TimerWheel } from "../pop/timer-wheel.ts";
+import type { BrokerDrainRecord } from "../record/broker-drain-record.ts";
 import { WaitingTable } from "../timed/waiting-table.ts";
 import { GroupTable } from "../topic/consumer-group.ts";
 import { TopicTable } from "../topic/topic-table.ts";
@@ -45,6 +46,8 @@ export class BrokerTables {
   isPartial = false;
   /** Nothing below this log position is left: retention has removed it. */
   logBegin = 0;
+  /** Whether the broker is drained; see `BrokerDrainRecord`. */
+  drain: BrokerDrainRecord = { isDraining: false, leaveBelow: 0, wallMs: 0, patienceMs: 0 };
   /** Of the replay at hand; no part of the state. */
   readonly damage = new ReplayDamage();
   /** Log position behind the last record that was applied. */

@@ -6,6 +6,7 @@ import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { LeaseState, none } from "../pop/lease-table.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import * as ack from "../record/ack-record.ts";
+import { readBrokerDrain } from "../record/broker-drain-record.ts";
 import { changeReadBlank, readChangeRecord } from "../record/change-record.ts";
 import { readCursorOpened } from "../record/cursor-record.ts";
 import { readCursorReset } from "../record/cursor-reset-record.ts";
@@ -151,6 +152,9 @@ export class Dispatcher {
       case RecordType.LanesSwitched:
         this.#lanes.switched(readLanesSwitched(bytes, start, end));
         break;
+      case RecordType.BrokerDrain:
+        this.#tables.drain = readBrokerDrain(bytes, start, end);
+        break;
       case RecordType.OrderKept:
         this.#trimmer.orderKept(readOrderKept(bytes, start, end));
         break;
@@ -202,8 +206,7 @@ export class Dispatcher {
       this.#lanes.reset(subscription, queueId);
       this.#order.dropped(subscription, queueId);
       damage.follow(subscription.slot, queueId);
-      if (damage.isOpen)
-        for (const lane of subscription.lanes?.all() ?? []) damage.follow(subscription.slot, queueId, lane.laneNumber);
+      for (const lane of subscription.lanes?.all() ?? []) damage.follow(subscription.slot, queueId, lane.laneNumber);
     }
     for (let slot = 0; slot < leases.end; slot++) {
       if (leases.state[slot] === LeaseState.Free || leases.subscription[slot] !== subscription.slot) continue;
@@ -230,12 +233,10 @@ export class Dispatcher {
       if (again !== none) this.#leases.revive(again, subscription);
       return;
     }
-    const slot = leases.find(subscription.slot, redrive.queueId, redrive.offset);
+    const slot = leases.find(subscription.slot, queueId, offset);
     if (slot === none || leases.state[slot] !== LeaseState.Dead) {
-      throw new RecordFault(
-        `a redrive of ${subscription.topic.name}, queue ${redrive.queueId}, offset ${redrive.offset}, ` +
-          `which is no dead letter of group ${subscription.group.name}`,
-      );
+      const what = `${subscription.topic.name}/${queueId} at ${offset}, no dead letter of ${subscription.group.name}`;
+      throw new RecordFault(`a redrive of ${what}`);
     }
     this.#leases.revive(slot, subscription);
   }

@@ -80,6 +80,8 @@ export class ImageReader {
   #at = 0;
   /** The image is of a version that knows lanes. */
   hasLanes = true;
+  /** The same of draining. */
+  hasDrain = true;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;

@@ -5,6 +5,7 @@ import type { PopPlan } from "../pop/pop-plan.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import type { PopRequest } from "../pop/waiter-table.ts";
 import { ackEntryBytes, ackFixedBytes, writeAckEntry, writeAckHead } from "../record/ack-record.ts";
+import { type BrokerDrainRecord, brokerDrainBytes, writeBrokerDrain } from "../record/broker-drain-record.ts";
 import { changeGrantedAt, changeRecordBytes, writeChangeRecord } from "../record/change-record.ts";
 import { type CursorOpened, cursorOpenedBytes, writeCursorOpened } from "../record/cursor-record.ts";
 import { type CursorReset, cursorResetBytes, writeCursorReset } from "../record/cursor-reset-record.ts";
@@ -315,6 +316,10 @@ export class Journal {
   lanesSwitched(record: LanesSwitched): number {
     const length = lanesSwitchedBytes(record);
     return this.#commit(RecordType.LanesSwitched, length, (into, at) => writeLanesSwitched(record, into, at));
+  }
+
+  brokerDrain(record: BrokerDrainRecord): number {
+    return this.#commit(RecordType.BrokerDrain, brokerDrainBytes, (into, at) => writeBrokerDrain(record, into, at));
   }
 
   logTrimmed(record: LogTrimmedRecord): number {

@@ -10,6 +10,7 @@ import { isPriorityTopic, type Topic } from "../topic/topic.ts";
 import type { TopicView } from "../topic/topic-view.ts";
 import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import type { BrokerTables } from "./broker-tables.ts";
+import { DrainFence } from "./drain-fence.ts";
 import type { Journal } from "./journal.ts";
 import { factBytesMax, messageFactsBlank, readMessageFacts } from "./message-facts.ts";
 import { nextQueueOf, queueOfGroup, queueOfPriority } from "./queue-choice.ts";
@@ -28,6 +29,7 @@ export class Sender {
   readonly #opener: Opener;
   readonly #timed: TimedMessages;
   readonly #transactions: TransactionCoordinator;
+  readonly #fence: DrainFence;
   readonly #scan = new MessageScan();
   /** Of the messages of the call at hand. */
   readonly #facts: MessageFacts[] = [];
@@ -46,6 +48,7 @@ export class Sender {
     this.#opener = opener;
     this.#timed = timed;
     this.#transactions = transactions;
+    this.#fence = new DrainFence(tables);
   }
 
   send(call: SendCall, now: Now): Sent {
@@ -63,6 +66,11 @@ export class Sender {
       isAhead ||= this.#timed.isAhead(this.#facts[i]!, now);
     }
     const isHalf = this.#facts[0]!.messageType === MessageType.Transaction;
+    if (this.#isLeft(call.topicId)) {
+      const groupHash = isAhead || isHalf ? 0 : this.#facts[0]!.groupHash;
+      const elsewhere = this.#fence.refuse(this.#tables.topics.byId(call.topicId)!, groupHash, now);
+      if (elsewhere !== undefined) return elsewhere;
+    }
     if (isAhead || isHalf || isLiteParent(topic.messageTypes)) {
       // These ask for other topics as well.
       const used = this.#tables.topics.byId(call.topicId)!;
@@ -72,6 +80,12 @@ export class Sender {
     const mixture = this.#mixture(topic, call.messages.length);
     if (mixture !== undefined) return mixture;
     return this.#store(topic, call, this.#chooseQueue(topic), now);
+  }
+
+  /** The broker is drained, or was while the topic was here: it does not take everything. */
+  #isLeft(topicId: number): boolean {
+    const { isDraining, leaveBelow } = this.#tables.drain;
+    return isDraining || topicId < leaveBelow;
   }
 
   /** Puts one message that was exported back into a queue as it is: it has had its time, its transaction and its type. */

@@ -27,10 +27,11 @@ export class StateImageVersionError extends StateImageError {}
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 15;
-/** Versions that released brokers have written, and this one reads: 13 knew no lanes. */
+const version = 16;
+/** Versions that released brokers have written, and this one reads: 13 knew no lanes and no draining. */
 const versionsRead: readonly number[] = [13, version];
-const versionWithLanes = 15;
+const versionWithLanes = 16;
+const versionWithDrain = 16;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
@@ -119,6 +120,10 @@ function writeCounters(tables: BrokerTables, into: ImageWriter): void {
   into.u32(tables.topics.nextId);
   into.u32(tables.groups.nextId);
   into.f64(tables.nextGeneration);
+  into.u8(tables.drain.isDraining ? 1 : 0);
+  into.u32(tables.drain.leaveBelow);
+  into.f64(tables.drain.wallMs);
+  into.f64(tables.drain.patienceMs);
 }
 
 function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): void {
@@ -264,6 +269,7 @@ export function readStateImage(image: Buffer, tables: BrokerTables): () => void 
       throw new StateImageVersionError(`the state image has version ${found}; this release knows ${known}`);
     }
     from.hasLanes = found >= versionWithLanes;
+    from.hasDrain = found >= versionWithDrain;
     boot = from.f64();
     tables.appliedPosition = from.f64();
     tables.isPartial = from.u8() === 1;
@@ -295,6 +301,10 @@ function readTables(from: ImageReader, tables: BrokerTables, boot: number): void
   const nextTopicId = from.u32();
   const nextGroupId = from.u32();
   tables.nextGeneration = from.f64();
+  if (from.hasDrain) {
+    const isDraining = from.u8() === 1;
+    tables.drain = { isDraining, leaveBelow: from.u32(), wallMs: from.f64(), patienceMs: from.f64() };
+  }
   for (let left = from.u32(); left > 0; left--) readGroup(from, tables);
   tables.topics.readFrom(from);
   tables.queues.readFrom(from);

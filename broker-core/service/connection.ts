@@ -177,10 +177,22 @@ export class Connection implements FrameConnectionHandler {
     }
   }
 
-  answerFailure(kind: number, correlation: number, code: CodeNumber, message: string, requestBytes = 0): void {
+  answerFailure(
+    kind: number,
+    correlation: number,
+    code: CodeNumber,
+    message: string,
+    requestBytes = 0,
+    moved = false,
+  ): void {
     this.#core.metrics.refusals.add();
     this.#giveBack(kind, requestBytes);
-    this.frames.writer.write(kind | answerBit, code, correlation, popmesh.v1.Failure.encode({ message }).finish());
+    this.frames.writer.write(
+      kind | answerBit,
+      code,
+      correlation,
+      popmesh.v1.Failure.encode({ message, moved }).finish(),
+    );
   }
 
   /** New requests shall go elsewhere; what is parked is answered at once. */

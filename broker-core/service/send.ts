@@ -39,7 +39,7 @@ export function serveSend(
   );
   core.timer.touched();
   if (!sent.ok) {
-    connection.answerFailure(FrameKind.Send, correlation, sent.code, sent.message, requestBytes);
+    connection.answerFailure(FrameKind.Send, correlation, sent.code, sent.message, requestBytes, sent.isMoved);
     return;
   }
   core.metrics.messagesStored.add(messages.length);

@@ -4,6 +4,7 @@ import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { HostAndPort } from "../../proto/runtime/settings.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
+import type { DrainKeeper } from "../operation/drain-keeper.ts";
 import type { LanePublisher } from "../operation/lane-publisher.ts";
 import type { BrokerLeases } from "../registry/broker-leases.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
@@ -11,6 +12,7 @@ import type { RolloutController } from "../rollout/rollout-controller.ts";
 import type { Store } from "../store/store.ts";
 import type { AdsServer } from "../xds/ads-server.ts";
 import { addApiRoutes } from "./api-routes.ts";
+import { addDrainRoutes } from "./drain-routes.ts";
 import { addExplainRoutes } from "./explain-routes.ts";
 import { addLaneRoutes } from "./lane-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
@@ -33,6 +35,7 @@ export interface ApiOptions {
   readonly brokers: BrokerOperator;
   readonly lanes: LanePublisher;
   readonly rollouts: RolloutController;
+  readonly drains: DrainKeeper;
   readonly namespaceDefaults: NamespaceSpec;
   readonly metrics: MetricRegistry;
   readonly log: Log;
@@ -68,6 +71,11 @@ export class ApiServer {
       ...{ catalog, laneContext },
       isAlive: (name) => options.leases.isAlive(name),
       sidecars: () => options.ads.reports().map(sidecarView),
+    });
+    addDrainRoutes(server, {
+      catalog,
+      isAlive: (name) => options.leases.isAlive(name),
+      progress: (name) => options.drains.progress(name),
     });
     addLaneRoutes(server, { catalog, laneContext, standings: (rule) => lanes.standings(rule) });
     addRolloutRoutes(server, { catalog, laneContext, lookOf: (key) => options.rollouts.lookOf(key) });

@@ -68,6 +68,7 @@ export function brokerView(broker: BrokerRecord, isAlive: boolean, tables: Reado
     status: {
       address: `${broker.host}:${broker.port}`,
       state: isAlive ? broker.state : "unreachable",
+      ...(broker.drain === undefined ? {} : { drain: broker.drain.isDone ? "drained" : "draining" }),
       writable: broker.writable,
       topics,
       firstSeenAt: isoTime(broker.firstSeenMs),

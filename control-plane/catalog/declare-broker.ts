@@ -1,6 +1,7 @@
 import type { BrokerRecord } from "../resource/broker.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import { placeable } from "./declare.ts";
+import { changeTopicsOf, withoutBroker } from "./topic-placement.ts";
 
 /** What a broker says of itself when it registers or renews. */
 export interface BrokerSaid {
@@ -43,6 +44,7 @@ export function declareBroker(draft: CatalogDraft, said: BrokerSaid): void {
     state: said.draining ? "draining" : "serving",
     writable: said.writable,
     firstSeenMs: existing?.firstSeenMs ?? draft.nowMs,
+    ...(existing?.drain === undefined ? {} : { drain: existing.drain }),
   };
   if (existing !== undefined && isSame(existing, record)) return;
   draft.put("broker", said.name, record);
@@ -72,14 +74,7 @@ export function forgetBroker(draft: CatalogDraft, name: string): Forgotten {
   if (draft.get("broker", name) === undefined) return { outcome: "absent" };
   if (draft.isAlive(name)) return { outcome: "alive" };
   draft.delete("broker", name);
-  let topics = 0;
-  for (const key of draft.keys("topic")) {
-    const topic = draft.get("topic", key);
-    if (topic?.placement.includes(name) !== true) continue;
-    const placement = topic.placement.filter((other) => other !== name);
-    draft.put("topic", key, { ...topic, placement });
-    topics++;
-  }
+  const topics = changeTopicsOf(draft, name, (topic) => withoutBroker(topic, name));
   placeHomeless(draft);
   return { outcome: "forgotten", topics };
 }

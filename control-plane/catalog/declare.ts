@@ -115,7 +115,7 @@ export function declareNamespace(
 export function placeable(draft: CatalogDraft): string[] {
   const serving = draft
     .keys("broker")
-    .filter((name) => draft.get("broker", name)?.state === "serving")
+    .filter((name) => draft.get("broker", name)?.state === "serving" && draft.get("broker", name)?.drain === undefined)
     .sort();
   const alive = serving.filter((name) => draft.isAlive(name));
   return alive.length > 0 ? alive : serving;

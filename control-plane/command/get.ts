@@ -87,11 +87,12 @@ const listings: Readonly<Record<string, Listing>> = {
   },
   brokers: {
     path: () => "/v1/brokers",
-    head: ["NAME", "ADDRESS", "STATE", "WRITABLE", "TOPICS"],
+    head: ["NAME", "ADDRESS", "STATE", "DRAIN", "WRITABLE", "TOPICS"],
     row: ({ metadata, status }) => [
       metadata["name"],
       status["address"],
       status["state"],
+      status["drain"] ?? "-",
       status["writable"],
       status["topics"],
     ],

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from "commander";
 import { register as registerApply } from "./apply.ts";
+import { register as registerBrokerDrain } from "./broker-drain.ts";
 import { register as registerDelete } from "./delete.ts";
 import { register as registerDescribe } from "./describe.ts";
 import { register as registerDiff } from "./diff.ts";
@@ -26,13 +27,15 @@ const program = new Command("popmesh")
 
 registerUp(program);
 for (const name of processNames) {
-  program
+  const command = program
     .command(name)
     .description(`run one ${name} process; its own --help lists the settings`)
     .helpOption(false)
+    .helpCommand(false)
     .allowUnknownOption()
     .argument("[settings...]")
     .action((settings: string[]) => becomeProcess(name, settings));
+  if (name === "broker") registerBrokerDrain(command);
 }
 registerApply(program);
 registerDiff(program);

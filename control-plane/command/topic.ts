@@ -47,5 +47,21 @@ export function register(program: Command): Command {
     );
     print(`topic "${name}" deleted`);
   });
+  withServer(
+    topic
+      .command("place")
+      .argument("<name>")
+      .requiredOption("--add <broker>", "a broker that shall hold the topic too")
+      .description(
+        "spread a topic over another broker: new messages go there at once, message groups when theirs is drained",
+      )
+      .option("-n, --namespace <namespace>", "namespace of the topic", defaultNamespace),
+  ).action(async (name: string, options: ServerOption & { namespace: string; add: string }) => {
+    const path = `/v1/namespaces/${encodeURIComponent(options.namespace)}/topics/${encodeURIComponent(name)}`;
+    const view = (await new ApiClient(options).ask("POST", `${path}/brokers/${encodeURIComponent(options.add)}`)) as {
+      readonly status: { readonly brokers: readonly string[] };
+    };
+    print(`topic "${name}" lies on ${view.status.brokers.join(", ")}`);
+  });
   return topic;
 }

@@ -14,6 +14,19 @@ export interface BrokerRecord {
   readonly writable: boolean;
   /** Wall clock. */
   readonly firstSeenMs: number;
+  /** Set: an operator drains it. Beside `state`, which is what the process says of itself. */
+  readonly drain?: BrokerDrain;
+}
+
+/** An operator wants a broker to finish (catalog/drain-broker.ts). */
+export interface BrokerDrain {
+  /** Wall clock. */
+  readonly sinceMs: number;
+  readonly by: string;
+  /** How long message groups that always have messages left there may have new ones, milliseconds. */
+  readonly patienceMs: number;
+  /** Nothing is left there that anybody waits for. */
+  readonly isDone: boolean;
 }
 
 /** Name of the Cluster and of the ClusterLoadAssignment of a broker group. */

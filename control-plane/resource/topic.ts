@@ -28,6 +28,15 @@ export interface TopicRecord extends TopicSpec {
   readonly generation: number;
   /** Broker groups that hold the topic. Empty until the first broker registers; stable from then on. */
   readonly placement: readonly string[];
+  /** Those of them that take no new messages: they are drained. Left out: none. */
+  readonly closed?: readonly string[];
+  /**
+   * Which of them message groups are spread over: those of the first set; where they leave one, the others of that set, and where they
+   * leave all of it, the next set. In this way a message group has one broker as long as that lives. Left out: one set of all.
+   */
+  readonly groupSets?: readonly (readonly string[])[];
+  /** Those of the sets that message groups leave, or have left, for good. Left out: none. */
+  readonly groupsLeft?: readonly string[];
   /** Wall clock. */
   readonly createdMs: number;
   readonly createdBy: string;

@@ -29,17 +29,22 @@ const apiV3 = 2;
 export function buildTopicRoute(topic: TopicRecord, rateLimits: readonly string[]): ResourceEntry {
   const name = qualifiedName(topic.namespace, topic.name);
   const clusters = topic.placement.map(clusterNameOf);
+  const { groupSets, closed = [], groupsLeft = [] } = topic;
   const bytes = popmesh.v1.TopicRoute.encode({
     name,
     incarnation: topic.incarnation,
     messageTypes: messageTypesOf(topic.type),
-    segment: clusters.map((cluster) => ({
-      cluster,
+    segment: topic.placement.map((broker) => ({
+      cluster: clusterNameOf(broker),
       queueCount: topic.queues,
       readable: true,
-      writable: topic.state === "active",
+      writable: topic.state === "active" && !closed.includes(broker),
+      groupSet: (groupSets?.findIndex((set) => set.includes(broker)) ?? -1) + 1,
+      groupsLeave: groupsLeft.includes(broker),
     })),
     rateLimits: [...rateLimits],
+    // A sidecar that does not know the sets would spread message groups over other brokers than the rest.
+    requiredFeatures: groupSets === undefined && groupsLeft.length === 0 ? [] : ["group-sets"],
     state: clusters.length === 0 ? stateNumber.readOnly : stateNumber[topic.state],
   }).finish();
   return new ResourceEntry(ResourceType.TopicRoute, name, bytes, clusters);

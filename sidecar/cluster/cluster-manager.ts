@@ -29,7 +29,7 @@ export type CallOutcome = "answered" | "transport-failure";
 export function outcomeOf(
   answer: { readonly ok: true } | { readonly ok: false; readonly reach: FailureReach },
 ): CallOutcome {
-  return answer.ok || answer.reach === "refused" ? "answered" : "transport-failure";
+  return answer.ok || answer.reach === "refused" || answer.reach === "moved" ? "answered" : "transport-failure";
 }
 
 /** Open requests of an endpoint that left the configuration get this long to finish. */

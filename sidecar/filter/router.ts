@@ -7,7 +7,7 @@ import type { Endpoint } from "../cluster/endpoint.ts";
 import { receivingLaneOf } from "../lane/lane.ts";
 import { BroadcastInstances } from "../route/broadcast-instance.ts";
 import type { ConfigurationOnDemand, Found } from "../route/configuration-on-demand.ts";
-import { segmentOfMessageGroup } from "../route/message-group-placement.ts";
+import { homesOfMessageGroup, segmentOfMessageGroup } from "../route/message-group-placement.ts";
 import { readableSegment } from "../route/route-match.ts";
 import type { RouteTable } from "../route/route-table.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
@@ -147,6 +147,10 @@ export class Router {
 
   send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
     call.lane = order.laneMark;
+    if (route.hasLeavingGroups && order.messageGroup !== "" && route.writable.length > 0) {
+      this.#sendToHome(call, route, order, done);
+      return;
+    }
     const clusterNames = writableClusters(route, order.messageGroup);
     const endpoint = this.#clusters.pickForSend(clusterNames);
     if (endpoint === undefined) {
@@ -158,7 +162,7 @@ export class Router {
     const isRetryable = clusterNames.length > 1;
     const kept = isRetryable ? { ...order, messages: order.messages.map((view) => Buffer.from(view)) } : order;
     this.#sendTo(endpoint, call, route, kept, (answer) => {
-      if (answer.ok || answer.reach !== "not-sent" || !isRetryable || !this.#hasTime(call)) {
+      if (answer.ok || !wasNotTaken(answer) || !isRetryable || !this.#hasTime(call)) {
         this.#clusters.retryBudget.endCall();
         done(answer);
         return;
@@ -176,6 +180,24 @@ export class Router {
         done(second);
       });
     });
+  }
+
+  /** To the broker that has the message group, while it may be leaving one: whoever does not take it any more says so. */
+  #sendToHome(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
+    const homes = homesOfMessageGroup(route, order.messageGroup);
+    const kept = { ...order, messages: order.messages.map((view) => Buffer.from(view)) };
+    const ask = (at: number): void => {
+      const endpoint = homes[at] && this.#clusters.pickForSend([homes[at].cluster]);
+      if (endpoint === undefined) {
+        done(noBroker(route));
+        return;
+      }
+      this.#sendTo(endpoint, call, route, kept, (answer) => {
+        if (answer.ok || answer.reach !== "moved" || at + 1 >= homes.length || !this.#hasTime(call)) done(answer);
+        else ask(at + 1);
+      });
+    };
+    ask(0);
   }
 
   /** Returns a function that gives the wait up; the callback is called all the same. */
@@ -424,7 +446,7 @@ const writableNames = new WeakMap<TopicRoute, readonly string[]>();
 
 function writableClusters(route: TopicRoute, messageGroup: string): readonly string[] {
   if (messageGroup !== "" && route.writable.length > 1) {
-    const segment = segmentOfMessageGroup(route.writable, messageGroup);
+    const segment = segmentOfMessageGroup(route.groupTakers, messageGroup);
     return segment === undefined ? [] : [segment.cluster];
   }
   let names = writableNames.get(route);
@@ -433,6 +455,11 @@ function writableClusters(route: TopicRoute, messageGroup: string): readonly str
     writableNames.set(route, names);
   }
   return names;
+}
+
+/** Provably nothing was taken: another broker may be tried. */
+function wasNotTaken({ reach }: UpstreamFailure): boolean {
+  return reach === "not-sent" || reach === "moved";
 }
 
 function refused(code: Code, message: string): UpstreamFailure {

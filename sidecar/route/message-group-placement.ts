@@ -1,4 +1,4 @@
-import type { RouteSegment } from "./topic-route.ts";
+import type { RouteSegment, TopicRoute } from "./topic-route.ts";
 
 /**
  * The broker group that takes the messages of a message group: always the same while the topic has the same brokers, and
@@ -21,6 +21,27 @@ export function segmentOfMessageGroup(
     }
   }
   return best;
+}
+
+/**
+ * Where the messages of a message group may have to go, while message groups leave a broker that is drained: each is asked in turn and
+ * says whether it takes them, the last takes them. A broker takes those of a message group that is leaving it as long as earlier ones
+ * are not consumed there, so that none is overtaken. Every sidecar asks in the same order, whatever it has seen.
+ */
+export function homesOfMessageGroup({ segments }: TopicRoute, messageGroup: string): RouteSegment[] {
+  const homes: RouteSegment[] = [];
+  const setMax = Math.max(0, ...segments.map(({ groupSet }) => groupSet));
+  for (let set = 1; set <= setMax; set++) {
+    let candidates = segments.filter(({ groupSet }) => groupSet === set);
+    for (;;) {
+      const home = segmentOfMessageGroup(candidates, messageGroup);
+      if (home === undefined) break;
+      homes.push(home);
+      if (!home.isLeftByGroups) return homes;
+      candidates = candidates.filter((other) => other !== home);
+    }
+  }
+  return homes;
 }
 
 /** FNV-1a over UTF-16 units with a final mix (murmur3), which spreads short, similar names. 32 bits, unsigned. */

@@ -11,6 +11,10 @@ export interface TopicRoute {
   readonly readable: readonly RouteSegment[];
   /** Names of the rate limits that are for this topic. */
   readonly rateLimits: readonly string[];
+  /** Of the writable ones, those that message groups are spread over, while they leave no segment; see `homesOfMessageGroup`. */
+  readonly groupTakers: readonly RouteSegment[];
+  /** Message groups are leaving a segment: where one is has to be asked. */
+  readonly hasLeavingGroups: boolean;
 }
 
 /** The part of a topic that lies in one broker group. */
@@ -22,6 +26,10 @@ export interface RouteSegment {
   readonly queueCount: number;
   readonly isReadable: boolean;
   readonly isWritable: boolean;
+  /** Message groups are spread over the segments of the lowest set, from 1; 0: over none. */
+  readonly groupSet: number;
+  /** Message groups leave it: it is asked first, and says which it does not take any more. */
+  readonly isLeftByGroups: boolean;
 }
 
 /** How a consumer group is served. Immutable. */

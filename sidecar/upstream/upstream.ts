@@ -92,9 +92,10 @@ export interface UpstreamSend {
 
 /**
  * Where an attempt may have got to when it failed (S2). "not-sent": provably nothing was taken, another broker may be
- * tried; "unknown": it may be stored; "refused": the broker says no, and why.
+ * tried; "moved": the same, by the broker's own word: it is being drained; "unknown": it may be stored; "refused": the broker says no,
+ * and why.
  */
-export type FailureReach = "not-sent" | "unknown" | "refused";
+export type FailureReach = "not-sent" | "moved" | "unknown" | "refused";
 
 export interface UpstreamFailure {
   readonly ok: false;

@@ -59,6 +59,10 @@ export class LaneRuleBroker {
       this.#answer(request, this.outcomes);
       return;
     }
+    if (method !== "lane.rule") {
+      this.#broker.fail(request, Code.NotImplemented, `this broker knows no operation "${method}"`);
+      return;
+    }
     const order = JSON.parse(text) as LaneOrder;
     const { topic, group, name, number: generation, rule, opening } = order;
     this.calls.push(`${method} ${name} ${generation}${rule === null ? " withdrawn" : ""}`);

@@ -100,6 +100,21 @@ export class MeshParts {
     await ready(this.brokerAdmin);
   }
 
+  /** Another broker beside the first; resolves when it is ready, with its process and the address of its admin port. */
+  async addBroker(name: string): Promise<{ readonly process: RunningProcess; readonly admin: string }> {
+    const [listen, admin] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
+    const process = this.#run("broker-core", {
+      ...{ name, listen, admin, "data-dir": join(this.directory, name), "control-plane": this.#xds },
+    });
+    await ready(String(admin));
+    return { process, admin: String(admin) };
+  }
+
+  /** Ends the first broker, for good; resolves with its exit code. */
+  async stopBroker(signal: NodeJS.Signals): Promise<number | string> {
+    return (await this.#broker?.stop(signal)) ?? 0;
+  }
+
   /** Another broker beside the first, which sidecars reach by way of a port that can be made to swallow its answers. */
   async startBroker(name: string): Promise<MuteProxy> {
     const [listen, admin] = await freePorts(2);

@@ -126,7 +126,8 @@ function readResults(bytes: Buffer, start: number, end: number): UpstreamResults
 }
 
 export function readFailure(status: number, bytes: Buffer, start: number, end: number): UpstreamFailure {
-  return failure(status as Code, decodeRare(popmesh.v1.Failure.decode, bytes.subarray(start, end)).message, "refused");
+  const { message, moved } = decodeRare(popmesh.v1.Failure.decode, bytes.subarray(start, end));
+  return failure(status as Code, message, moved ? "moved" : "refused");
 }
 
 export function failure(code: Code, message: string, reach: FailureReach): UpstreamFailure {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { backoffGrowth, backoffList, backoffMs } from "../../../../sidecar/route/backoff.ts";
-import { segmentOfMessageGroup } from "../../../../sidecar/route/message-group-placement.ts";
+import { homesOfMessageGroup, segmentOfMessageGroup } from "../../../../sidecar/route/message-group-placement.ts";
 import {
   acceptedMessageTypes,
   MessageType,
@@ -15,11 +15,14 @@ const segment = (brokerName: string): RouteSegment => ({
   queueCount: 4,
   isReadable: true,
   isWritable: true,
+  groupSet: 1,
+  isLeftByGroups: false,
 });
 const routeOf = (...names: string[]): TopicRoute => {
   const segments = names.map(segment);
   const ref = { name: "default/t", incarnation: 1, messageTypes: 0, queueCount: 4 };
-  return { ref, segments, writable: segments, readable: segments, rateLimits: [] };
+  const groups = { groupTakers: segments, hasLeavingGroups: false };
+  return { ref, segments, writable: segments, readable: segments, rateLimits: [], ...groups };
 };
 
 describe("route match", () => {
@@ -38,6 +41,31 @@ describe("route match", () => {
       ["a", "b", "a"],
     );
     assert.equal(readableSegment(routeOf(), "a", 0), undefined);
+  });
+
+  it("asks brokers that message groups leave before the one that takes them, and the next set when all of one leave", () => {
+    const route = (...brokers: readonly [name: string, groupSet: number, isLeft: boolean][]): TopicRoute => ({
+      ...routeOf(),
+      segments: brokers.map(([name, groupSet, isLeftByGroups]) => ({ ...segment(name), groupSet, isLeftByGroups })),
+    });
+    const homes = (of: TopicRoute, group: string) => homesOfMessageGroup(of, group).map(({ brokerName }) => brokerName);
+    const groups = Array.from({ length: 500 }, (_, i) => `order-${i}`);
+    const before = new Map(
+      groups.map((group) => [group, homes(route(["a", 1, false], ["b", 1, false], ["c", 1, false]), group)]),
+    );
+    let left = 0;
+    for (const group of groups) {
+      const [home] = before.get(group)!;
+      // Only those of the broker that leaves are asked for there, and go where they go when it is gone.
+      const leaving = homes(route(["a", 1, true], ["b", 1, false], ["c", 1, false]), group);
+      const gone = homes(route(["b", 1, false], ["c", 1, false]), group);
+      if (home === "a") left++;
+      assert.deepEqual(leaving, home === "a" ? ["a", ...gone] : [home], group);
+      // A broker that was added takes none of them.
+      assert.deepEqual(homes(route(["a", 1, false], ["b", 1, false], ["c", 1, false], ["d", 0, false]), group), [home]);
+      assert.equal(homes(route(["a", 1, true], ["d", 2, false]), group).join(), "a,d");
+    }
+    assert.ok(left > 100 && left < 240, `${left} of 500`);
   });
 
   it("[14, trap 6] places a message group by itself, the same whatever the order of the brokers", () => {
