@@ -24,8 +24,13 @@ export class MeshParts {
   #runBroker: () => RunningProcess = () => {
     throw new Error("the broker was not started");
   };
+  #runControlPlane: () => RunningProcess = () => {
+    throw new Error("the control plane was not started");
+  };
   #broker: RunningProcess | undefined;
   #controlPlane: RunningProcess | undefined;
+  /** "host:port" of the broker's frame port. */
+  brokerAddress = "";
   /** "host:port" of the broker's admin port. */
   brokerAdmin = "";
   /** URL of the control plane's API. */
@@ -42,13 +47,16 @@ export class MeshParts {
     const [xds, api, broker, brokerAdmin] = ports.map((port) => `127.0.0.1:${port}`);
     const parts = new MeshParts(mkdtempSync(join(tmpdir(), "popmesh-parts-")), String(xds));
     const { directory } = parts;
-    parts.#controlPlane = parts.#run("control-plane", {
-      xds,
-      api,
-      "data-dir": join(directory, "control-plane"),
-      "auto-create": "on",
-      bootstrap: "true",
-    });
+    parts.#runControlPlane = () =>
+      parts.#run("control-plane", {
+        xds,
+        api,
+        "data-dir": join(directory, "control-plane"),
+        "auto-create": "on",
+        bootstrap: "true",
+      });
+    parts.#controlPlane = parts.#runControlPlane();
+    parts.brokerAddress = String(broker);
     parts.brokerAdmin = String(brokerAdmin);
     parts.api = `http://${api}`;
     parts.#runBroker = () =>
@@ -85,6 +93,12 @@ export class MeshParts {
   /** SIGKILL to the control plane, for good. */
   async killControlPlane(): Promise<void> {
     await this.#controlPlane?.stop("SIGKILL");
+  }
+
+  /** Another one on its data, after a kill; resolves when it is ready. */
+  async startControlPlane(): Promise<void> {
+    this.#controlPlane = this.#runControlPlane();
+    await ready(this.api.replace("http://", ""));
   }
 
   /** Process id of the broker that runs now. */

@@ -76,7 +76,11 @@ export class LaneBroker {
   constructor(time: VirtualTime, judge: LaneJudge, habits: BrokerHabits) {
     this.#time = time;
     this.#habits = habits;
-    this.follower = new LogFollower(this.log, judge);
+    this.follower = new LogFollower(this.log, judge, {
+      topics: topicNames,
+      groups: groupNames,
+      numberOf: (bytes) => messageNumber(bytes, bytes.length),
+    });
     this.start();
     const now = this.now;
     for (const [i, name] of topicNames.entries()) {
@@ -92,7 +96,6 @@ export class LaneBroker {
       const opened = this.state!.openGroup(opening, now);
       if (!opened.ok) throw new Error(opened.message);
       this.groupIds.push(opened.id);
-      this.follower.groupIs(opened.id, i);
     }
     this.log.sync();
   }

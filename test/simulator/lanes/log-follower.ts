@@ -4,16 +4,17 @@ import * as ack from "../../../broker-core/record/ack-record.ts";
 import { readCursorOpened } from "../../../broker-core/record/cursor-record.ts";
 import { readDeadLetterRecord } from "../../../broker-core/record/dead-letter-record.ts";
 import { readShortText } from "../../../broker-core/record/fixed-bytes.ts";
+import { readGroupRecord } from "../../../broker-core/record/group-record.ts";
+import { halfMessageStart } from "../../../broker-core/record/half-message-record.ts";
 import { readLaneEvent } from "../../../broker-core/record/lane-event-record.ts";
 import { readLaneRuleRecord } from "../../../broker-core/record/lane-rule-record.ts";
 import * as message from "../../../broker-core/record/message-record.ts";
 import * as pop from "../../../broker-core/record/pop-record.ts";
 import { readReleaseRecord } from "../../../broker-core/record/release-record.ts";
+import { timedMessageStart } from "../../../broker-core/record/timed-record.ts";
 import { readTopicRecord } from "../../../broker-core/record/topic-record.ts";
 import type { LaneJudge } from "./lane-judge.ts";
-import type { LaneLog } from "./lane-log.ts";
-import { messageNumber } from "./lane-message.ts";
-import { groupNames, type ScheduledRule, topicNames } from "./lane-schedule.ts";
+import type { ScheduledRule } from "./lane-schedule.ts";
 
 const laneEvents = new Map<RecordType, "spilled" | "resumed" | "closed">([
   [RecordType.LaneSpilled, "spilled"],
@@ -21,10 +22,19 @@ const laneEvents = new Map<RecordType, "spilled" | "resumed" | "closed">([
   [RecordType.LaneClosed, "closed"],
 ]);
 
+/** What a log is about; names are "<namespace>/<name>", in the order of the judge. */
+export interface FollowedNames {
+  readonly topics: readonly string[];
+  readonly groups: readonly string[];
+  /** The number of a message whose record begins at `start` and ends with the record that is `bytes`; -1: it is none of ours. */
+  readonly numberOf: (bytes: Buffer, start: number) => number;
+}
+
 /** Reads the log of a broker as it becomes durable, and tells the judge what it says. */
 export class LogFollower {
-  readonly #log: LaneLog;
+  readonly #log: { record(index: number): LogRecord | undefined };
   readonly #judge: LaneJudge;
+  readonly #names: FollowedNames;
   #next = 0;
   /** By id: index in `topicNames`, or in `groupNames`. */
   readonly #topics = new Map<number, number>();
@@ -37,13 +47,10 @@ export class LogFollower {
     | { readonly topic: number; readonly queueId: number; readonly offset: number; readonly group: number }
     | undefined;
 
-  constructor(log: LaneLog, judge: LaneJudge) {
+  constructor(log: { record(index: number): LogRecord | undefined }, judge: LaneJudge, names: FollowedNames) {
     this.#log = log;
     this.#judge = judge;
-  }
-
-  groupIs(id: number, group: number): void {
-    this.#groups.set(id, group);
+    this.#names = names;
   }
 
   /** Everything below `end`. */
@@ -61,22 +68,30 @@ export class LogFollower {
       case RecordType.TopicOpened:
       case RecordType.TopicChanged: {
         const { topicId, name, queueCount } = readTopicRecord(body, 0, body.length);
-        const topic = topicNames.indexOf(name as (typeof topicNames)[number]);
+        const topic = this.#names.topics.indexOf(name);
         if (topic < 0) break;
         this.#topics.set(topicId, topic);
         judge.topicOpened(topic, queueCount);
         break;
       }
+      case RecordType.GroupOpened: {
+        const { groupId, name } = readGroupRecord(body, 0, body.length);
+        const group = this.#names.groups.indexOf(name);
+        if (group >= 0) this.#groups.set(groupId, group);
+        break;
+      }
       case RecordType.Message: {
         const topic = this.#topics.get(message.messageTopicId(body, 0));
         if (topic === undefined) break;
-        const number = messageNumber(body, body.length);
+        const number = this.#names.numberOf(body, 0);
         judge.stored(number, topic, message.messageQueueId(body, 0), message.messageOffset(body, 0));
         break;
       }
       case RecordType.TimedMessage:
+        this.#unseen.set(position, this.#names.numberOf(body, timedMessageStart(0)));
+        break;
       case RecordType.HalfMessage:
-        this.#unseen.set(position, messageNumber(body, body.length));
+        this.#unseen.set(position, this.#names.numberOf(body, halfMessageStart(0)));
         break;
       case RecordType.Due:
       case RecordType.Commit: {
@@ -89,8 +104,7 @@ export class LogFollower {
         const { topicId, group, number, rule } = readLaneRuleRecord(body, 0, body.length);
         const topic = this.#topics.get(topicId);
         const read = rule === "" ? undefined : (readLaneRule(rule) as unknown as ScheduledRule);
-        if (topic !== undefined)
-          judge.ruled(topic, groupNames.indexOf(group as (typeof groupNames)[number]), number, read);
+        if (topic !== undefined) judge.ruled(topic, this.#names.groups.indexOf(group), number, read);
         break;
       }
       case RecordType.CursorOpened: {
