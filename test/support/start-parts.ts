@@ -90,6 +90,11 @@ export class MeshParts {
     return this.restartBroker("SIGKILL");
   }
 
+  /** "host:port" where sidecars and brokers look for the control plane. */
+  get xds(): string {
+    return this.#xds;
+  }
+
   /** SIGKILL to the control plane, for good. */
   async killControlPlane(): Promise<void> {
     await this.#controlPlane?.stop("SIGKILL");
