@@ -121,6 +121,8 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   const status = clientStatusService(() => ads.reports());
   const grpc = new Server({
     "grpc.max_receive_message_length": messageBytesMax,
+    // Counters per connection and stream that nobody reads here.
+    "grpc.enable_channelz": 0,
     "grpc.keepalive_time_ms": keepaliveMs,
     "grpc.keepalive_timeout_ms": keepaliveAnswerMs,
   });

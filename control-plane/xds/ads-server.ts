@@ -2,13 +2,14 @@ import { status as GrpcStatus } from "@grpc/grpc-js";
 import { envoy } from "#codec/xds-v3";
 import type { Clock, Timer } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
-import type { MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Randomness } from "../../proto/runtime/randomness.ts";
 import type { ResourceTable } from "../snapshot/resource-table.ts";
 import type { AdsStream, HeldResource, StreamEnd, StreamEvents } from "./ads-stream.ts";
 import type { AdsConnection, AdsTransport } from "./ads-transport.ts";
 import { ChangeDebounce } from "./change-debounce.ts";
-import { DeltaStream } from "./delta-stream.ts";
+import { DeltaStream, type DeltaStreamOptions } from "./delta-stream.ts";
+import { ResponseEncoder } from "./response-encoder.ts";
 import { SotwStream } from "./sotw-stream.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
 
@@ -19,6 +20,7 @@ const answerMsMax = 30_000;
 /** Streams end after this long, give or take a fifth, so that clients spread over replicas. They reconnect and resume. */
 const streamAgeMsMax = 30 * 60_000;
 const sweepMs = 5_000;
+const countedTypesMax = 64;
 
 export type StreamKind = "delta" | "sotw";
 
@@ -33,7 +35,6 @@ export interface StreamReport {
 
 /** The discovery service, whatever carries its streams: delta and state of the world over one resource table. */
 export class AdsServer {
-  readonly #table: ResourceTable;
   readonly #clock: Clock;
   readonly #randomness: Randomness;
   readonly #log: Log;
@@ -42,6 +43,11 @@ export class AdsServer {
   readonly #index = new SubscriptionIndex();
   readonly #open = new Set<OpenStream>();
   readonly #touched = new Set<AdsStream>();
+  readonly #streamOptions: DeltaStreamOptions;
+  readonly #host: Host;
+  /** By type URL. */
+  readonly #acks = new Map<string, Counter>();
+  readonly #nacks = new Map<string, Counter>();
   readonly #debounce: ChangeDebounce;
   readonly #sweep: Timer;
 
@@ -55,12 +61,32 @@ export class AdsServer {
       readonly metrics: MetricRegistry;
     },
   ) {
-    this.#table = table;
     this.#identifier = identifier;
     this.#clock = deps.clock;
     this.#randomness = deps.randomness;
     this.#log = deps.log;
     this.#metrics = deps.metrics;
+    this.#streamOptions = {
+      table,
+      index: this.#index,
+      encoder: new ResponseEncoder(table, identifier),
+      nowMs: () => deps.clock.monotonicMs(),
+    };
+    this.#host = {
+      nowMs: this.#streamOptions.nowMs,
+      message: (open, bytes) => this.#message(open, bytes),
+      flush: (open) => {
+        if (this.#open.has(open)) open.stream.flush();
+      },
+      end: (open, how) => this.#end(open, how),
+      forget: (open) => void this.#forget(open),
+      acked: (typeUrl) => this.#counter(this.#acks, "popmesh_xds_acks_total", "Responses accepted", typeUrl).add(),
+      nacked: (open, typeUrl, reason) => {
+        const help = "Responses refused by a client";
+        this.#counter(this.#nacks, "popmesh_xds_nacks_total", help, typeUrl).add();
+        this.#log.warn({ node: open.stream.node?.id, typeUrl, reason }, "a client refuses configuration");
+      },
+    };
     this.#debounce = new ChangeDebounce(deps.clock, () => this.#flushTouched());
     this.#sweep = deps.clock.every(sweepMs, () => this.#endOverdue());
     table.onChange((typeUrl, name) => this.#onChange(typeUrl, name));
@@ -69,52 +95,20 @@ export class AdsServer {
 
   /** A client opened a stream. It is told by `transport`; what it says, and how it ends, comes in by the result. */
   open(kind: StreamKind, transport: AdsTransport): AdsConnection {
-    const open = new OpenStream(kind, transport, {
-      openedMs: this.#clock.monotonicMs(),
-      ageMsMax: streamAgeMsMax * (0.8 + 0.4 * this.#randomness.fraction()),
-      nowMs: () => this.#clock.monotonicMs(),
-      acked: (typeUrl) => this.#counter("popmesh_xds_acks_total", "Responses accepted", typeUrl).add(),
-      nacked: (typeUrl, reason) => {
-        this.#counter("popmesh_xds_nacks_total", "Responses refused by a client", typeUrl).add();
-        this.#log.warn({ node: stream.node?.id, typeUrl, reason }, "a client refuses configuration");
-      },
-    });
-    const options = {
-      table: this.#table,
-      index: this.#index,
-      events: open,
-      nowMs: open.nowMs,
-      identifier: this.#identifier,
-    };
-    let stream: AdsStream;
-    let take: (bytes: Buffer) => StreamEnd | undefined;
+    const open = new OpenStream(this.#host, kind, transport, this.#clock.monotonicMs());
+    open.ageMsMax = streamAgeMsMax * (0.8 + 0.4 * this.#randomness.fraction());
     if (kind === "delta") {
-      const delta = new DeltaStream(options);
-      stream = delta;
-      take = (bytes) => decoded(DeltaDiscoveryRequest, bytes, (request) => delta.request(request));
+      const stream = new DeltaStream(this.#streamOptions, open);
+      open.stream = stream;
+      open.take = (bytes) => decoded(DeltaDiscoveryRequest, bytes, (request) => stream.request(request));
     } else {
-      const sotw = new SotwStream(options);
-      stream = sotw;
-      take = (bytes) => decoded(DiscoveryRequest, bytes, (request) => sotw.request(request));
+      const { table, index, nowMs } = this.#streamOptions;
+      const stream = new SotwStream({ table, index, nowMs, events: open, identifier: this.#identifier });
+      open.stream = stream;
+      open.take = (bytes) => decoded(DiscoveryRequest, bytes, (request) => stream.request(request));
     }
-    open.stream = stream;
     this.#open.add(open);
-    return {
-      message: (bytes) => {
-        const how = this.#open.has(open) ? take(bytes) : undefined;
-        if (how === undefined) return;
-        const { peer } = transport;
-        this.#log.warn({ node: stream.node?.id, peer, reason: how.details }, "a discovery stream is refused");
-        this.#end(open, how);
-      },
-      drained: () => {
-        if (!this.#open.has(open)) return;
-        open.fullSinceMs = undefined;
-        stream.flush();
-      },
-      halfClosed: () => this.#end(open, { code: GrpcStatus.OK, details: "" }),
-      gone: () => void this.#forget(open),
-    };
+    return open;
   }
 
   reports(): StreamReport[] {
@@ -134,6 +128,15 @@ export class AdsServer {
     this.#debounce.close();
     const how = { code: GrpcStatus.UNAVAILABLE, details: "the control plane stops" };
     for (const open of [...this.#open]) this.#end(open, how);
+  }
+
+  #message(open: OpenStream, bytes: Buffer): void {
+    const how = this.#open.has(open) ? open.take(bytes) : undefined;
+    if (how === undefined) return;
+    const { stream, transport } = open;
+    const who = { node: stream.node?.id, peer: transport.peer };
+    this.#log.warn({ ...who, reason: how.details }, "a discovery stream is refused");
+    this.#end(open, how);
   }
 
   #end(open: OpenStream, how: StreamEnd): void {
@@ -159,7 +162,9 @@ export class AdsServer {
   #flushTouched(): void {
     const touched = [...this.#touched];
     this.#touched.clear();
-    for (const stream of touched) stream.flush();
+    this.#streamOptions.encoder.share(() => {
+      for (const stream of touched) stream.flush();
+    });
   }
 
   #endOverdue(): void {
@@ -182,36 +187,46 @@ export class AdsServer {
     }
   }
 
-  #counter(name: string, help: string, typeUrl: string) {
-    return this.#metrics.counter(name, help, { type: typeUrl.slice(typeUrl.lastIndexOf(".") + 1) });
+  /** Looked up once per type: there are as many answers as pushes. */
+  #counter(known: Map<string, Counter>, name: string, help: string, typeUrl: string): Counter {
+    let counter = known.get(typeUrl);
+    if (counter === undefined) {
+      counter = this.#metrics.counter(name, help, { type: typeUrl.slice(typeUrl.lastIndexOf(".") + 1) });
+      // A client can name as many types as it likes.
+      if (known.size < countedTypesMax) known.set(typeUrl, counter);
+    }
+    return counter;
   }
 }
 
+/** What the streams of a server have of it. */
+interface Host {
+  nowMs(): number;
+  message(open: OpenStream, bytes: Buffer): void;
+  flush(open: OpenStream): void;
+  end(open: OpenStream, how: StreamEnd): void;
+  forget(open: OpenStream): void;
+  acked(typeUrl: string): void;
+  nacked(open: OpenStream, typeUrl: string, reason: string): void;
+}
+
 /** A stream with its way to the client. */
-class OpenStream implements StreamEvents {
+class OpenStream implements StreamEvents, AdsConnection {
+  readonly #host: Host;
   readonly kind: StreamKind;
   readonly transport: AdsTransport;
   readonly openedMs: number;
-  readonly ageMsMax: number;
-  readonly nowMs: () => number;
-  readonly acked: StreamEvents["acked"];
-  readonly nacked: StreamEvents["nacked"];
+  ageMsMax = 0;
   /** Set while the client does not read what was sent. */
   fullSinceMs: number | undefined;
   stream!: AdsStream;
+  take!: (bytes: Buffer) => StreamEnd | undefined;
 
-  constructor(
-    kind: StreamKind,
-    transport: AdsTransport,
-    of: Pick<OpenStream, "openedMs" | "ageMsMax" | "nowMs" | "acked" | "nacked">,
-  ) {
+  constructor(host: Host, kind: StreamKind, transport: AdsTransport, openedMs: number) {
+    this.#host = host;
     this.kind = kind;
     this.transport = transport;
-    this.openedMs = of.openedMs;
-    this.ageMsMax = of.ageMsMax;
-    this.nowMs = of.nowMs;
-    this.acked = of.acked;
-    this.nacked = of.nacked;
+    this.openedMs = openedMs;
   }
 
   get isWritable(): boolean {
@@ -219,7 +234,32 @@ class OpenStream implements StreamEvents {
   }
 
   send(response: Uint8Array): void {
-    if (!this.transport.write(response)) this.fullSinceMs = this.nowMs();
+    if (!this.transport.write(response)) this.fullSinceMs = this.#host.nowMs();
+  }
+
+  acked(typeUrl: string): void {
+    this.#host.acked(typeUrl);
+  }
+
+  nacked(typeUrl: string, reason: string): void {
+    this.#host.nacked(this, typeUrl, reason);
+  }
+
+  message(bytes: Buffer): void {
+    this.#host.message(this, bytes);
+  }
+
+  drained(): void {
+    this.fullSinceMs = undefined;
+    this.#host.flush(this);
+  }
+
+  halfClosed(): void {
+    this.#host.end(this, { code: GrpcStatus.OK, details: "" });
+  }
+
+  gone(): void {
+    this.#host.forget(this);
   }
 }
 

@@ -1,5 +1,5 @@
 import { status as GrpcStatus } from "@grpc/grpc-js";
-import { envoy } from "#codec/xds-v3";
+import type { envoy } from "#codec/xds-v3";
 import type { ResourceEntry, ResourceTable } from "../snapshot/resource-table.ts";
 import { flushRank, ResourceType } from "../snapshot/resource-type.ts";
 import {
@@ -12,9 +12,9 @@ import {
   streamLimits,
 } from "./ads-stream.ts";
 import { DeltaType } from "./delta-type.ts";
+import type { ResponseEncoder } from "./response-encoder.ts";
 import type { SubscriptionIndex } from "./subscription-index.ts";
 
-const { DeltaDiscoveryResponse } = envoy.service.discovery.v3;
 type Request = envoy.service.discovery.v3.DeltaDiscoveryRequest;
 
 /** A client that announces this is sent what a topic refers to before the topic, unasked. */
@@ -26,11 +26,9 @@ const legacyWildcardTypes: ReadonlySet<string> = new Set([ResourceType.Cluster, 
 export interface DeltaStreamOptions {
   readonly table: ResourceTable;
   readonly index: SubscriptionIndex;
-  readonly events: StreamEvents;
+  readonly encoder: ResponseEncoder;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
-  /** Name of this control plane, told in each response. */
-  readonly identifier: string;
 }
 
 /**
@@ -39,16 +37,18 @@ export interface DeltaStreamOptions {
  * protocol that the code follows; test/unit/control-plane/xds/delta-stream.test.ts has one test for each.
  */
 export class DeltaStream implements AdsStream {
+  /** Of the server: the same for all its streams. */
   readonly #options: DeltaStreamOptions;
+  readonly #events: StreamEvents;
   /** In flush order. */
   #types: DeltaType[] = [];
   #node: Request["node"] | undefined;
   #nameCount = 0;
-  #nonces = 0;
   #isClosed = false;
 
-  constructor(options: DeltaStreamOptions) {
+  constructor(options: DeltaStreamOptions, events: StreamEvents) {
     this.#options = options;
+    this.#events = events;
   }
 
   get node(): envoy.config.core.v3.Node | undefined {
@@ -60,7 +60,7 @@ export class DeltaStream implements AdsStream {
     const refusal = this.#refuse(request);
     if (refusal !== undefined) return refusal;
     this.#node ??= request.node ?? undefined;
-    const known = this.#types.find(({ typeUrl }) => typeUrl === request.typeUrl);
+    const known = this.#type(request.typeUrl);
     const type = known ?? this.#addType(request.typeUrl);
     this.#noteAnswer(type, request);
     this.#applySubscriptions(type, request, known === undefined);
@@ -119,7 +119,8 @@ export class DeltaStream implements AdsStream {
   }
 
   #type(typeUrl: string): DeltaType | undefined {
-    return this.#types.find((type) => type.typeUrl === typeUrl);
+    for (const type of this.#types) if (type.typeUrl === typeUrl) return type;
+    return undefined;
   }
 
   #addType(typeUrl: string): DeltaType {
@@ -134,8 +135,8 @@ export class DeltaStream implements AdsStream {
     if (request.responseNonce === "") return;
     const reason = request.errorDetail === null ? undefined : shortened(request.errorDetail.message);
     if (!type.answered(request.responseNonce, reason)) return;
-    if (reason === undefined) this.#options.events.acked(type.typeUrl);
-    else this.#options.events.nacked(type.typeUrl, reason);
+    if (reason === undefined) this.#events.acked(type.typeUrl);
+    else this.#events.nacked(type.typeUrl, reason);
   }
 
   #applySubscriptions(type: DeltaType, request: Request, isFirst: boolean): void {
@@ -165,33 +166,29 @@ export class DeltaStream implements AdsStream {
       type.markDue(name, "asked");
       return;
     }
-    if (!type.subscribed.has(name)) {
-      type.subscribed.add(name);
+    if (!type.isSubscribed(name)) {
       this.#nameCount++;
-      this.#options.index.add(type.typeUrl, name, this);
+      type.subscribe(this.#options.index.add(type.typeUrl, name, this));
     }
-    if (heldVersion !== undefined && heldVersion === this.#options.table.get(type.typeUrl, name)?.version) {
-      type.trust(name, heldVersion);
-    } else {
-      type.markDue(name, "asked");
-    }
+    const version = this.#options.table.get(type.typeUrl, name)?.version;
+    if (version !== undefined && heldVersion === version) type.trust(name, version);
+    else type.markDue(name, "asked");
   }
 
   /** D5: silence. D6: but what `*` still covers is told again, so that the client need not know which of both it was. */
   #unsubscribe(type: DeltaType, name: string): void {
-    if (!type.subscribed.delete(name)) return;
+    if (!type.unsubscribe(name)) return;
     this.#nameCount--;
     this.#options.index.remove(type.typeUrl, name, this);
     if (type.wildcard) type.markDue(name, "asked");
-    else type.forget(name);
   }
 
   #startWildcard(type: DeltaType, heldVersions: Readonly<Record<string, string>>): void {
     if (!type.wildcard) this.#options.index.addWildcard(type.typeUrl, this);
     type.wildcard = true;
     for (const name of this.#options.table.names(type.typeUrl)) {
-      const held = heldVersions[name];
-      if (held !== undefined && held === this.#options.table.get(type.typeUrl, name)?.version) type.trust(name, held);
+      const version = this.#options.table.get(type.typeUrl, name)?.version;
+      if (version !== undefined && heldVersions[name] === version) type.trust(name, version);
       else type.markDue(name, "changed");
     }
     type.owesAnswer = Object.keys(heldVersions).length === 0;
@@ -223,10 +220,9 @@ export class DeltaStream implements AdsStream {
 
   #flushType(type: DeltaType): void {
     if (type.inFlight !== undefined || (type.due.size === 0 && !type.owesAnswer)) return;
-    if (!this.#options.events.isWritable) return;
+    if (!this.#events.isWritable) return;
     const entries: ResourceEntry[] = [];
     const removed: string[] = [];
-    const told = new Map<string, string>();
     let bytes = 0;
     for (const name of [...type.due.keys()]) {
       const outgoing = type.decide(name);
@@ -235,21 +231,19 @@ export class DeltaStream implements AdsStream {
       } else if (outgoing.kind === "removed") {
         if (this.#mustKeep(type, name)) continue;
         removed.push(name);
-        told.set(name, "");
         bytes += name.length;
       } else {
         if (this.#waitsForCluster(type, outgoing.entry)) continue;
         entries.push(outgoing.entry);
-        told.set(name, outgoing.entry.version);
         bytes += outgoing.entry.deltaField.length;
       }
       if (bytes >= responseBytesTarget) break;
     }
-    if (told.size === 0 && !type.owesAnswer) return;
-    const nonce = String(++this.#nonces);
-    type.sent(nonce, this.#options.nowMs(), told);
+    if (entries.length + removed.length === 0 && !type.owesAnswer) return;
+    const response = this.#options.encoder.encode(type.typeUrl, entries, removed);
+    type.sent(response.nonce, this.#options.nowMs(), response.told);
     if (type.typeUrl === ResourceType.Cluster) this.#resendEndpoints(entries);
-    this.#options.events.send(this.#encode(type.typeUrl, nonce, entries, removed));
+    this.#events.send(response.bytes);
   }
 
   /** Make before break: a topic waits until the clusters it refers to have gone out on this stream. */
@@ -273,19 +267,8 @@ export class DeltaStream implements AdsStream {
     const endpoints = this.#type(ResourceType.Endpoints);
     if (endpoints === undefined) return;
     for (const { name } of clusters) {
-      if (endpoints.subscribed.has(name) && endpoints.holds(name)) endpoints.markDue(name, "asked");
+      if (endpoints.isSubscribed(name) && endpoints.holds(name)) endpoints.markDue(name, "asked");
     }
-  }
-
-  #encode(typeUrl: string, nonce: string, entries: readonly ResourceEntry[], removed: string[]): Uint8Array {
-    const rest = DeltaDiscoveryResponse.encode({
-      systemVersionInfo: String(this.#options.table.revision),
-      typeUrl,
-      nonce,
-      removedResources: removed,
-      controlPlane: { identifier: this.#options.identifier },
-    }).finish();
-    return Buffer.concat([rest, ...entries.map((entry) => entry.deltaField)]);
   }
 }
 

@@ -1,7 +1,12 @@
 import type { AdsStream } from "./ads-stream.ts";
 
+interface Watchers {
+  readonly name: string;
+  readonly streams: Set<AdsStream>;
+}
+
 interface TypeIndex {
-  readonly byName: Map<string, Set<AdsStream>>;
+  readonly byName: Map<string, Watchers>;
   readonly wildcard: Set<AdsStream>;
 }
 
@@ -9,16 +14,18 @@ interface TypeIndex {
 export class SubscriptionIndex {
   readonly #types = new Map<string, TypeIndex>();
 
-  add(typeUrl: string, name: string, stream: AdsStream): void {
+  /** Returns the name as all streams should keep it: one string for all, instead of one per request that held it. */
+  add(typeUrl: string, name: string, stream: AdsStream): string {
     const { byName } = this.#type(typeUrl);
-    let streams = byName.get(name);
-    if (streams === undefined) byName.set(name, (streams = new Set()));
-    streams.add(stream);
+    let watchers = byName.get(name);
+    if (watchers === undefined) byName.set(name, (watchers = { name, streams: new Set() }));
+    watchers.streams.add(stream);
+    return watchers.name;
   }
 
   remove(typeUrl: string, name: string, stream: AdsStream): void {
     const byName = this.#types.get(typeUrl)?.byName;
-    const streams = byName?.get(name);
+    const streams = byName?.get(name)?.streams;
     if (streams === undefined) return;
     streams.delete(stream);
     if (streams.size === 0) byName?.delete(name);
@@ -36,7 +43,7 @@ export class SubscriptionIndex {
   forEach(typeUrl: string, name: string, visit: (stream: AdsStream) => void): void {
     const type = this.#types.get(typeUrl);
     if (type === undefined) return;
-    for (const stream of type.byName.get(name) ?? []) visit(stream);
+    for (const stream of type.byName.get(name)?.streams ?? []) visit(stream);
     for (const stream of type.wildcard) visit(stream);
   }
 

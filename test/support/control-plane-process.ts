@@ -28,6 +28,11 @@ export class ControlPlaneProcess {
     return `http://127.0.0.1:${this.apiPort}`;
   }
 
+  /** Of the process that runs now. */
+  get pid(): number {
+    return this.#process?.child.pid ?? 0;
+  }
+
   /** Starts it without waiting for anything. */
   launch(...argv: string[]): RunningProcess {
     const flags = ["--xds", `127.0.0.1:${this.xdsPort}`, "--api", `127.0.0.1:${this.apiPort}`];

@@ -12,7 +12,8 @@ export class MemoryAdsClient {
   readonly responses: Response[] = [];
   /** How the server ended the stream; at most one. */
   readonly ends: StreamEnd[] = [];
-  bytesReceived = 0;
+  /** The newest response as it came. */
+  newest: Uint8Array = new Uint8Array();
   /** False: the client does not read any more; what is sent afterwards still comes, as from a socket's buffer. */
   isReading = true;
   readonly #connection: AdsConnection;
@@ -23,7 +24,7 @@ export class MemoryAdsClient {
     this.#connection = server.open("delta", {
       peer: "memory",
       write: (bytes) => {
-        this.bytesReceived += bytes.length;
+        this.newest = bytes;
         this.responses.push(DeltaDiscoveryResponse.decode(bytes));
         return this.isReading;
       },

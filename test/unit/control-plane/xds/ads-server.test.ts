@@ -223,6 +223,32 @@ describe("the discovery server", () => {
     assert.equal(server.reports()[0]?.held[0]?.status, "SYNCED");
   });
 
+  it("encodes a change that goes to many once, and never uses a nonce twice on a stream", async () => {
+    put(TopicRoute, "default/t", "1");
+    const clients = Array.from({ length: 5 }, () => new MemoryAdsClient(server));
+    const nonces = clients.map(() => new Set<string>());
+    const takeAll = () => {
+      for (const [i, client] of clients.entries()) {
+        const { nonce } = client.take();
+        assert.ok(!nonces[i]?.has(nonce), `nonce ${nonce} came twice`);
+        nonces[i]?.add(nonce);
+      }
+    };
+    for (const client of clients) client.subscribe(TopicRoute, "default/t");
+    takeAll();
+    for (const client of clients) client.subscribe(TopicRoute, "default/t");
+    takeAll();
+    for (let change = 0; change < 3; change++) {
+      put(TopicRoute, "default/t", `changed ${change}`);
+      await passDebounce();
+      assert.equal(new Set(clients.map(({ newest }) => newest)).size, 1, "each stream has its own copy");
+      takeAll();
+      // What was encoded for all is not said again under the same nonce.
+      for (const client of clients) client.subscribe(TopicRoute, "default/t");
+      takeAll();
+    }
+  });
+
   it("says nothing more to a stream that is gone, and forgets what it subscribed to", async () => {
     put(TopicRoute, "default/t", "1");
     const client = new MemoryAdsClient(server);
