@@ -54,8 +54,8 @@ export function checkBrokerDamage(runs: number, commandsMax: number): DamageCoun
 function checkDamaged(run: BrokerRun, randomness: SeededRandomness, kind: number, total: DamageCounts): void {
   const { real } = run;
   const truth = run.truth();
-  const base = new BrokerRunStart(run).position;
   const records = copiesOf(real.log.records());
+  const base = new BrokerRunStart(run).position;
   const replayed = records.filter(({ position }) => position >= base);
   if (replayed.length === 0) return;
   for (const { position } of chooseLost(replayed, randomness, kind)) {
@@ -105,7 +105,11 @@ class BrokerRunStart {
   readonly position: number;
 
   constructor({ real }: BrokerRun) {
+    const { log } = real;
+    const end = log.endPosition;
     this.position = real.base === undefined ? 0 : real.rebuild(undefined).logBegin;
+    // What that start released, after a jump of the clock, the live state does not know: it never was.
+    if (log.endPosition > end) log.cut(end);
   }
 }
 
