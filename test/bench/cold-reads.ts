@@ -4,9 +4,11 @@ import { setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { Code } from "../../proto/code.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import { NodeRandomness } from "../../proto/runtime/node-randomness.ts";
+import { tooManyRequestsDelayMs } from "../../sidecar/listener/local-answer.ts";
 import { BrokerCoreUpstream } from "../../sidecar/upstream/broker-core/broker-core-upstream.ts";
 import { freePorts } from "../support/free-port.ts";
 import { residentMiB } from "../support/process-usage.ts";
@@ -20,7 +22,7 @@ import { machineFacts } from "./broker/machine.ts";
  * and beside groups that read a backlog from disk as fast as they can, in turn. Before each of the latter the kernel forgets the
  * files of the log and the index (`dd iflag=nocache`). "Elsewhere": the same readers read the same backlog from another broker on
  * the same machine and disk. That is what their work costs everybody here; what goes beyond is the doing of the broker that serves
- * both. Then the memory that slow consumers cost: groups that have taken one
+ * both. The machine's speed drifts and its disk stalls at times, so the ratios are medians of those within a round. Then the memory that slow consumers cost: groups that have taken one
  * message each and stay behind by the whole backlog.
  *
  *     node dist/test/bench/cold-reads.js --help
@@ -29,8 +31,8 @@ const help = `node dist/test/bench/cold-reads.js [flags]
 
   --messages N     backlog, of 1 KiB each (400000)
   --rate N         hot sends per second (1000)
-  --seconds S      of each slice (8)
-  --rounds N       of "alone" and "beside readers" (3)
+  --seconds S      of each slice (4)
+  --rounds N       of "alone" and "beside readers" (5); one before them warms up and does not count
   --readers N      connections that read, each with ${4} receives open (4)
   --slow N         slow consumers (1000)
   --build DIR      compiled tree whose broker is measured (this one)
@@ -54,9 +56,14 @@ function connect(port: number): BrokerCoreUpstream {
   });
 }
 
+/** What the broker refuses for now is sent again after the time that the sidecar has its clients wait for. */
 function send(upstream: BrokerCoreUpstream, topic: typeof hot, number: number, done: () => void): void {
   const messages = [encodedMessage(`m${number}`, { body })];
   upstream.send({ topic, laneMark: "", bornHost: "app-1", messages }, deadline(callMsMax), (answer) => {
+    if (!answer.ok && answer.code === Code.TooManyRequests) {
+      setTimeout(() => send(upstream, topic, number, done), tooManyRequestsDelayMs);
+      return;
+    }
     if (!answer.ok) throw new Error(`send: ${answer.code} ${answer.message}`);
     done();
   });
@@ -183,18 +190,24 @@ async function coldTurns(adminPort: number): Promise<string> {
 }
 
 function row(what: string, latencies: Float64Array, seconds: number, read: number): string {
-  const at = (share: number) => (latencies[Math.floor(latencies.length * share)] ?? Number.NaN).toFixed(2);
+  const at = (share: number) => quantile(latencies, share).toFixed(2);
   const mib = ((read * 1.0) / 1024 / seconds).toFixed(0);
   const figures = [String(latencies.length), at(0.5), at(0.99), at(0.999), `${(read / seconds).toFixed(0)}`, mib];
   return `${what.padEnd(28)}${figures.map((text) => text.padStart(10)).join("")}`;
 }
 
-function ratio(beside: Float64Array, alone: Float64Array, share: number): string {
-  return (beside[Math.floor(beside.length * share)]! / alone[Math.floor(alone.length * share)]!).toFixed(2);
+/** Ratios within each round: their median, and all of them. */
+function ratios(beside: readonly Float64Array[], alone: readonly Float64Array[]): string {
+  const texts = ([0.5, 0.99, 0.999] as const).map((share) => {
+    const all = beside.map((latencies, round) => quantile(latencies, share) / quantile(alone[round]!, share));
+    const median = [...all].sort((a, b) => a - b)[all.length >> 1]!;
+    return `p${share * 100} ${median.toFixed(2)} (${all.map((each) => each.toFixed(2)).join(" ")})`;
+  });
+  return texts.join(", ");
 }
 
-function joined(parts: readonly Float64Array[]): Float64Array {
-  return Float64Array.from(parts.flatMap((part) => [...part])).sort();
+function quantile(latencies: Float64Array, share: number): number {
+  return latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
 }
 
 async function main(): Promise<void> {
@@ -203,8 +216,8 @@ async function main(): Promise<void> {
       help: { type: "boolean" },
       messages: { type: "string", default: "400000" },
       rate: { type: "string", default: "1000" },
-      seconds: { type: "string", default: "8" },
-      rounds: { type: "string", default: "3" },
+      seconds: { type: "string", default: "4" },
+      rounds: { type: "string", default: "5" },
       readers: { type: "string", default: "4" },
       slow: { type: "string", default: "1000" },
       build: { type: "string", default: compiledRoot },
@@ -229,7 +242,8 @@ async function main(): Promise<void> {
     console.log(`${"".padEnd(28)}      sent       p50       p99     p99.9  read msg/s    MiB/s`);
     const alone: Float64Array[] = [];
     const beside: Record<"elsewhere" | "cold" | "cached", Float64Array[]> = { elsewhere: [], cold: [], cached: [] };
-    for (let round = 0; round < Number(flags.rounds); round++) {
+    // What runs for the first time is not compiled, and takes several times as long.
+    for (let round = -1; round < Number(flags.rounds); round++) {
       for (const kind of ["alone", "elsewhere", "cold", "cached"] as const) {
         forgetFiles(directory);
         forgetFiles(elsewhere.directory);
@@ -244,18 +258,16 @@ async function main(): Promise<void> {
         const sent = await runRole<Float64Array>({ role: "sender", port, rate, seconds }).result;
         readers?.stop();
         const read = (await readers?.result) ?? 0;
+        if (round < 0) continue;
         console.log(row(kind === "alone" ? "alone" : `beside readers, ${kind}`, sent, seconds, read));
         if (read >= messages) console.log("  the backlog was read to its end; take a larger one");
         (kind === "alone" ? alone : beside[kind]).push(sent);
       }
     }
     for (const kind of ["elsewhere", "cold", "cached"] as const) {
-      const [with_, without] = [joined(beside[kind]), joined(alone)];
-      const ratios = [0.5, 0.99, 0.999].map((share) => ratio(with_, without, share));
-      console.log(`beside readers (${kind}) over alone: p50 ${ratios[0]}, p99 ${ratios[1]}, p99.9 ${ratios[2]}`);
+      console.log(`beside readers (${kind}) over alone: ${ratios(beside[kind], alone)}`);
     }
-    const own = [0.5, 0.99, 0.999].map((share) => ratio(joined(beside.cold), joined(beside.elsewhere), share));
-    console.log(`the broker's own part, cold over elsewhere: p50 ${own[0]}, p99 ${own[1]}, p99.9 ${own[2]}`);
+    console.log(`the broker's own part, cold over elsewhere: ${ratios(beside.cold, beside.elsewhere)}`);
     console.log(await coldTurns(broker.adminPort));
     const before = residentMiB(pid);
     await beSlow(port, Number(flags.slow));
