@@ -19,6 +19,7 @@ import type { DamageConsequences } from "./dispatch/replay-damage.ts";
 import { StateImageError } from "./dispatch/state-image.ts";
 import { DataDirectoryError, openIdentity } from "./identity.ts";
 import { LogHandle } from "./log-handle.ts";
+import { laneDryRun } from "./look-up/lane-dry-run.ts";
 import { messageOperations } from "./look-up/message-operations.ts";
 import { RecordFinder } from "./look-up/record-finder.ts";
 import { StretchIndexer } from "./look-up/stretch-indexer.ts";
@@ -85,7 +86,10 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   const receives = new ReceiveTable();
   const producers = new ProducerDirectory();
   const finder = new RecordFinder(() => commitLog.history, handle, storage, clock);
-  const lookUps = (tables: BrokerTables) => messageOperations(tables, handle, finder, () => clock.monotonicMs());
+  const lookUps = (tables: BrokerTables) => [
+    ...messageOperations(tables, handle, finder, () => clock.monotonicMs()),
+    laneDryRun(tables, handle, finder, () => commitLog.readAhead, clock),
+  ];
   const options = {
     ...{ ...identity, runId, bootId: clock.bootId, start: now(), groupStart: config.groupStart, lookUps },
     orphans: producers,

@@ -7,6 +7,7 @@ import { type Manifest, type ManifestMistake, readManifests } from "../resource/
 import { askedBy, keyOf, ofNamespace, sorted } from "./api-request.ts";
 import { ApplyConflict, applyManifests } from "./apply.ts";
 import { diffManifests } from "./diff.ts";
+import type { LaneRuleManifest } from "./lane-dry-run.ts";
 import { brokerView, groupView, namespaceView, topicView } from "./view.ts";
 
 export interface ApiDoors {
@@ -14,6 +15,8 @@ export interface ApiDoors {
   /** Also what a namespace allows when it comes into being. */
   readonly laneContext: LaneRuleContext;
   isAlive(brokerName: string): boolean;
+  /** What a rule would make of the messages since then: `dryRun`, and `text` for people; `problem`: why that is not known. */
+  dryRun(rule: LaneRuleManifest, sinceMs: number): Promise<object>;
   /** Connected sidecars with what they hold, as plain data. */
   sidecars(): readonly object[];
 }
@@ -85,6 +88,22 @@ export function addApiRoutes(server: AdminServer, doors: ApiDoors): void {
         diffManifests(draft, manifests, doors.laneContext),
       );
       return jsonAnswer(200, { differences });
+    }),
+  );
+  server.route("POST", "/v1/dry-run", (request) =>
+    withManifests(request.body, async (manifests) => {
+      const sinceMs = Number(request.query.get("since"));
+      if (!(sinceMs > 0)) return jsonAnswer(400, { error: "?since= must be a time in milliseconds since 1970" });
+      const differences = catalog.preview(askedBy(request), (draft) =>
+        diffManifests(draft, manifests, doors.laneContext),
+      );
+      const items = await Promise.all(
+        manifests.map(async (manifest, i) => ({
+          ...differences[i],
+          ...(manifest.kind === "LaneRule" ? await doors.dryRun(manifest, sinceMs) : {}),
+        })),
+      );
+      return jsonAnswer(200, { items });
     }),
   );
 }

@@ -14,6 +14,7 @@ import type { AdsServer } from "../xds/ads-server.ts";
 import { addApiRoutes } from "./api-routes.ts";
 import { addDrainRoutes } from "./drain-routes.ts";
 import { addExplainRoutes } from "./explain-routes.ts";
+import { laneDryRun } from "./lane-dry-run.ts";
 import { addLaneRoutes } from "./lane-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
 import { addRateLimitRoutes } from "./rate-limit-routes.ts";
@@ -67,9 +68,11 @@ export class ApiServer {
       namespaceDefaults: options.namespaceDefaults,
       generationSeen: (ruleKey: string) => lanes.generationSeen(ruleKey),
     };
+    const sidecarLanes = () => options.ads.reports().map(({ node }) => node?.cluster ?? "");
     addApiRoutes(server, {
       ...{ catalog, laneContext },
       isAlive: (name) => options.leases.isAlive(name),
+      dryRun: (rule, sinceMs) => laneDryRun(options.brokers, rule, sinceMs, sidecarLanes()),
       sidecars: () => options.ads.reports().map(sidecarView),
     });
     addDrainRoutes(server, {
@@ -82,7 +85,7 @@ export class ApiServer {
     addExplainRoutes(server, {
       ...{ catalog, brokers: options.brokers },
       standings: (rule) => lanes.standings(rule),
-      sidecarLanes: () => options.ads.reports().map(({ node }) => node?.cluster ?? ""),
+      sidecarLanes,
     });
     addOperationRoutes(server, options.brokers, options.catalog, () =>
       options.ads.reports().flatMap((report) => {
