@@ -76,6 +76,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   const leases = new BrokerLeases(config.brokerLease, clock, (name) => {
     log.warn({ broker: name }, "a broker's lease lapsed; its endpoint is unhealthy until it registers again");
     publishEndpoints(name);
+    lanes.lapsed();
   });
   const catalog = new Catalog({
     tables: store.tables,
@@ -97,7 +98,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   const ads = new AdsServer(resources, `popmesh-control-plane-${process.pid}`, { ...deps, metrics });
   const brokers = new BrokerOperator(catalog, `control-plane-${process.pid}`, clock);
   const lanes = new LanePublisher({
-    ...{ catalog, clock, log, metrics },
+    ...{ catalog, clock, log, metrics, namespaceDefaults },
     call: (broker, method, parameters) => brokers.call(broker, method, parameters),
     isAlive: (name) => leases.isAlive(name),
   });

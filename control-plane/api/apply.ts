@@ -13,6 +13,8 @@ export interface Applied {
   readonly namespace: string;
   readonly name: string;
   readonly outcome: "created" | "configured" | "unchanged";
+  /** Of a lane rule: its version now. */
+  readonly generation?: number;
   /** What is in force and may not be what was meant. */
   readonly warnings?: readonly string[];
 }
@@ -47,7 +49,9 @@ export function applyManifests(
   // Only now: a later manifest may have brought what an earlier one names.
   return applied.map((line) => {
     const warnings = warningsOf(draft, line);
-    return warnings.length === 0 ? line : { ...line, warnings };
+    const rule = line.kind === "LaneRule" ? draft.get("laneRule", qualifiedName(line.namespace, line.name)) : undefined;
+    const versioned = rule === undefined ? line : { ...line, generation: rule.generation };
+    return warnings.length === 0 ? versioned : { ...versioned, warnings };
   });
 }
 

@@ -21,13 +21,20 @@ export function addLaneRoutes(server: AdminServer, { catalog, laneContext, stand
   const tables = catalog.tables;
   const base = "/v1/namespaces/:namespace/lanerules";
 
+  const viewOf = (rule: LaneRuleRecord) => {
+    const key = qualifiedName(rule.namespace, rule.name);
+    return laneRuleView(rule, standings(rule), tables.lanePublication.get(key), laneVersions(tables, key)[0]);
+  };
+
   server.route("GET", base, ({ parameters }) => {
     const rules = ofNamespace(tables.laneRule, parameters["namespace"]);
-    return jsonAnswer(200, { items: rules.map((rule) => laneRuleView(rule, standings(rule))) });
+    return jsonAnswer(200, { items: rules.map(viewOf) });
   });
   server.route("GET", `${base}/:name`, ({ parameters }) => {
     const rule = tables.laneRule.get(keyOf(parameters));
-    return rule === undefined ? absent(parameters) : jsonAnswer(200, laneRuleView(rule, standings(rule)));
+    if (rule !== undefined) return jsonAnswer(200, viewOf(rule));
+    const [latest] = laneVersions(tables, keyOf(parameters));
+    return absent(parameters, latest?.reason);
   });
   server.route("DELETE", `${base}/:name`, async (request) => {
     const key = keyOf(request.parameters);
@@ -79,7 +86,9 @@ function versionAsked({ body }: AdminRequest): number | undefined | "wrong" {
   return typeof to === "number" && Number.isInteger(to) && to > 0 ? to : "wrong";
 }
 
-function absent({ namespace = "", name = "" }: Readonly<Record<string, string>>): AdminAnswer {
-  const error = `lanerule "${name}" does not exist in namespace "${namespace}"; popmesh get lanerules -n ${namespace} lists those that do, popmesh apply -f FILE makes one`;
+/** `reason`: why its last version was taken back. */
+function absent({ namespace = "", name = "" }: Readonly<Record<string, string>>, reason?: string): AdminAnswer {
+  const because = reason === undefined ? "" : ` any more, its last version was rolled back because ${reason}`;
+  const error = `lanerule "${name}" does not exist in namespace "${namespace}"${because}; popmesh get lanerules -n ${namespace} lists those that do, popmesh apply -f FILE makes one`;
   return jsonAnswer(404, { error });
 }

@@ -1,11 +1,17 @@
 import type { LaneClause } from "../../proto/lane/lane-rule.ts";
 import type { LaneRuleStanding } from "../operation/lane-publisher.ts";
+import type { LanePublication } from "../resource/lane-publication.ts";
 import type { LaneRuleRecord, LaneRuleSpec, LaneVersion } from "../resource/lane-rule.ts";
 import { manifestApiVersion } from "../resource/manifest-version.ts";
 import { durationText, isoTime, type ResourceView } from "./view.ts";
 
 /** `standings`: how it stands at the brokers that hold its topic. */
-export function laneRuleView(rule: LaneRuleRecord, standings: readonly LaneRuleStanding[]): ResourceView {
+export function laneRuleView(
+  rule: LaneRuleRecord,
+  standings: readonly LaneRuleStanding[],
+  publication?: LanePublication,
+  latest?: LaneVersion,
+): ResourceView {
   const { namespace, name, generation, createdMs, createdBy, changedMs, changedBy } = rule;
   return {
     apiVersion: manifestApiVersion,
@@ -19,9 +25,21 @@ export function laneRuleView(rule: LaneRuleRecord, standings: readonly LaneRuleS
       createdBy,
       changedAt: isoTime(changedMs),
       changedBy,
+      publication: publicationView(standings, publication),
+      ...(latest?.reason === undefined ? {} : { rolledBackBecause: latest.reason }),
       brokers: standings,
     },
   };
+}
+
+/** How far a version is on its way; `waitsFor` is empty when it is everywhere. */
+function publicationView(standings: readonly LaneRuleStanding[], publication: LanePublication | undefined): object {
+  const meant =
+    publication?.stage === "first" ? standings.filter(({ broker }) => publication.first.includes(broker)) : standings;
+  const waitsFor = meant.filter(({ state }) => state !== "in force" && state !== "ahead").map(({ broker }) => broker);
+  if (publication === undefined) return { state: waitsFor.length === 0 ? "complete" : "catching up", waitsFor };
+  const state = publication.stage === "first" ? "first brokers" : "all brokers";
+  return { state, first: publication.first, goesBackTo: publication.base, waitsFor };
 }
 
 /** A spec as people write it. */
@@ -39,13 +57,14 @@ export function laneRuleSpecView({ topic, group, clauses, whenEmpty, withdrawn }
 }
 
 /** A version as the history tells it; `spec` is null where the rule was deleted. */
-export function laneVersionView({ generation, atMs, by, action, contentOf, spec }: LaneVersion): object {
+export function laneVersionView({ generation, atMs, by, action, contentOf, reason, spec }: LaneVersion): object {
   return {
     generation,
     at: isoTime(atMs),
     by,
     action,
     ...(contentOf === undefined ? {} : { contentOf }),
+    ...(reason === undefined ? {} : { reason }),
     spec: spec === undefined ? null : laneRuleSpecView(spec),
   };
 }

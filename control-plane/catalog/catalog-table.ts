@@ -1,5 +1,6 @@
 import type { BrokerRecord } from "../resource/broker.ts";
 import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
+import type { LanePublication } from "../resource/lane-publication.ts";
 import type { LaneRuleRecord, LaneVersion } from "../resource/lane-rule.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
 import type { RateLimitRecord, RateLimitVersion } from "../resource/rate-limit.ts";
@@ -24,6 +25,8 @@ export interface RecordByKind {
   readonly laneRule: LaneRuleRecord;
   /** Key: `laneVersionKey`. Versions of a rule outlive it. */
   readonly laneVersion: LaneVersion;
+  /** Key: that of the rule. Of a version that is not everywhere yet. */
+  readonly lanePublication: LanePublication;
   /** Key: "<namespace>/<limit>". */
   readonly rateLimit: RateLimitRecord;
   /** Key: `rateLimitVersionKey`. Versions of a limit outlive it. */
@@ -44,6 +47,7 @@ export const recordKinds = [
   "broker",
   "laneRule",
   "laneVersion",
+  "lanePublication",
   "rateLimit",
   "rateLimitVersion",
   "rollout",
@@ -52,7 +56,13 @@ export const recordKinds = [
 ] as const satisfies RecordKind[];
 
 /** Kinds that are bookkeeping: nobody declared them. */
-const unnamedKinds: readonly RecordKind[] = ["laneVersion", "rateLimitVersion", "rolloutState", "counter"];
+const unnamedKinds: readonly RecordKind[] = [
+  "laneVersion",
+  "lanePublication",
+  "rateLimitVersion",
+  "rolloutState",
+  "counter",
+];
 
 /** Whether a change of the kind is told in the trail. */
 export function isAudited(kind: RecordKind): boolean {
@@ -87,6 +97,7 @@ export function emptyTables(): CatalogTables {
     broker: new Map(),
     laneRule: new Map(),
     laneVersion: new Map(),
+    lanePublication: new Map(),
     rateLimit: new Map(),
     rateLimitVersion: new Map(),
     rollout: new Map(),

@@ -12,6 +12,7 @@ import type { NamespaceSpec } from "../resource/namespace.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import type { ReadonlyCatalogTables } from "./catalog-table.ts";
 import { countUp, type Declared, declareNamespace, tooMany } from "./declare.ts";
+import { beginPublication } from "./publish-lane-rule.ts";
 
 /** What a declaration of lane rules needs to know beside the draft. */
 export interface LaneRuleContext {
@@ -29,7 +30,7 @@ export function declareLaneRule(
   said: { readonly namespace: string; readonly name: string; readonly spec: LaneRuleSpec },
   context: LaneRuleContext,
 ): Declared<LaneRuleRecord> {
-  return writeRule(draft, said, context, undefined);
+  return writeRule(draft, said, context);
 }
 
 /** What became of the wish to go back. */
@@ -67,19 +68,53 @@ export function rollBackLaneRule(
     const reason = `was deleted with version ${target.generation}; to have that again, delete it`;
     return { outcome: "absent", reason };
   }
-  return writeRule(draft, { namespace, name, spec: target.spec }, context, target.generation);
+  return writeRule(draft, { namespace, name, spec: target.spec }, context, { contentOf: target.generation });
+}
+
+/**
+ * Takes back a version that a broker refused: the last that was in force everywhere comes again, as a new version, and the reason is
+ * kept with it; where there was none the rule goes. Nothing happens when the version is not on its way any more.
+ */
+export function takeBackLaneRule(
+  draft: CatalogDraft,
+  key: string,
+  generation: number,
+  reason: string,
+  context: LaneRuleContext,
+): void {
+  const publication = draft.get("lanePublication", key);
+  const existing = draft.get("laneRule", key);
+  if (publication?.generation !== generation || existing?.generation !== generation) return;
+  const base = laneVersions(draft, key).find((version) => version.generation === publication.base);
+  if (base?.spec === undefined || isSameSpec(base.spec, existing)) {
+    removeRule(draft, key, existing, context, { action: "rolled back", reason });
+    return;
+  }
+  const { namespace, name } = existing;
+  writeRule(draft, { namespace, name, spec: base.spec }, context, { contentOf: base.generation, reason });
 }
 
 /** False when there is no such rule. Its versions stay. */
 export function removeLaneRule(draft: CatalogDraft, key: string, context: LaneRuleContext): boolean {
   const existing = draft.get("laneRule", key);
   if (existing === undefined) return false;
+  removeRule(draft, key, existing, context, { action: "deleted" });
+  return true;
+}
+
+function removeRule(
+  draft: CatalogDraft,
+  key: string,
+  existing: LaneRuleRecord,
+  context: LaneRuleContext,
+  why: Pick<LaneVersion, "action" | "reason">,
+): void {
   laneRuleNames(draft).delete(laneTargetKey(existing.namespace, existing));
   const previous = lastGeneration(draft, key);
   const generation = nextGeneration(draft, key, existing, context);
   draft.delete("laneRule", key);
-  keepVersion(draft, key, { generation, previous, atMs: draft.nowMs, by: draft.by, action: "deleted" });
-  return true;
+  draft.delete("lanePublication", key);
+  keepVersion(draft, key, { generation, previous, atMs: draft.nowMs, by: draft.by, ...why });
 }
 
 /** The versions of a rule that are kept, newest first; also of a rule that was deleted. */
@@ -115,7 +150,7 @@ function writeRule(
   draft: CatalogDraft,
   { namespace, name, spec }: { readonly namespace: string; readonly name: string; readonly spec: LaneRuleSpec },
   context: LaneRuleContext,
-  contentOf: number | undefined,
+  rollback?: { readonly contentOf: number; readonly reason?: string },
 ): Declared<LaneRuleRecord> {
   const key = qualifiedName(namespace, name);
   const existing = draft.get("laneRule", key);
@@ -144,9 +179,10 @@ function writeRule(
     previous,
     atMs: nowMs,
     by,
-    ...(contentOf === undefined ? { action: outcome } : { action: "rolled back", contentOf }),
+    ...(rollback === undefined ? { action: outcome } : { action: "rolled back", ...rollback }),
     spec: laneRuleSpecOf(spec),
   });
+  beginPublication(draft, key, record, existing === undefined ? 0 : previous, rollback?.reason !== undefined);
   return { outcome, record };
 }
 

@@ -25,6 +25,8 @@ export interface AppliedLine {
   readonly namespace: string;
   readonly name: string;
   readonly outcome: string;
+  /** Of a lane rule: its version now. */
+  readonly generation?: number;
   readonly warnings?: readonly string[];
 }
 

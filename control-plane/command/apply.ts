@@ -1,14 +1,18 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
-import { momentOf } from "./argument.ts";
+import { durationOf, momentOf } from "./argument.ts";
 import { formatted, type OutputOption } from "./format.ts";
 import { print, printError } from "./output.ts";
+import { waitInForce } from "./wait-in-force.ts";
 
 interface ApplyOptions extends ServerOption, OutputOption {
   readonly file: string;
   readonly dryRun?: boolean;
   readonly since: string;
+  readonly wait: boolean;
+  /** Milliseconds. */
+  readonly timeout: number;
 }
 
 /** One manifest of a dry run as the API answers it. */
@@ -36,14 +40,27 @@ export function register(program: Command): void {
         "change nothing; hold lane rules against the messages since --since, and tell what would go where",
       )
       .option("--since <time>", "of a dry run: 2026-01-01T00:00:00Z, or 10m", "10m")
+      .option("--no-wait", "do not wait until lane rules are in force at every broker")
+      .option("--timeout <duration>", "how long to wait", durationOf, 30_000)
       .option("-o, --output <format>", "of a dry run: table, json or yaml", "table"),
   ).action(async (options: ApplyOptions) => {
     const text = readManifestFile(options.file);
     if (options.dryRun === true) return dryRun(text, options);
-    for (const applied of await new ApiClient(options).apply(text, options.file)) {
+    const api = new ApiClient(options);
+    const lines = await api.apply(text, options.file);
+    for (const applied of lines) {
       const { kind, namespace, name, outcome } = applied;
       print(`${kind} ${kind === "Namespace" ? name : `${namespace}/${name}`} ${outcome}`);
       printWarnings(applied);
+    }
+    if (!options.wait) return;
+    for (const applied of lines.filter(({ kind }) => kind === "LaneRule")) {
+      const { ok, text: said } = await waitInForce(api, applied, options.timeout);
+      const line = `LaneRule ${applied.namespace}/${applied.name}: ${said}`;
+      if (!ok) {
+        printError(`popmesh: ${line}`);
+        process.exitCode = 1;
+      } else if (said !== "") print(line);
     }
   });
 }

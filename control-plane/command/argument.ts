@@ -17,6 +17,13 @@ export function momentOf(text: string, nowMs = new NodeClock().wallMs()): number
   );
 }
 
+/** "30s", "2m": milliseconds. */
+export function durationOf(text: string): number {
+  const [, count, unit] = /^(\d+)(s|m|h|d)$/.exec(text) ?? [];
+  if (count === undefined || unit === undefined) throw new CommandError(`"${text}" is no duration; write 30s or 2m`);
+  return Number(count) * unitMs[unit]!;
+}
+
 /** Where a group shall go on, as `group.reset` takes it. */
 export function positionOf(
   text: string,

@@ -16,6 +16,7 @@ interface Version {
   readonly by: string;
   readonly action: string;
   readonly contentOf?: number;
+  readonly reason?: string;
   readonly spec: object | null;
 }
 
@@ -95,7 +96,11 @@ function historyText(versions: readonly Version[]): string {
     [generation, at, by, contentOf === undefined ? action : `${action} to ${contentOf}`].map(String),
   );
   const [head = "", ...lines] = tableText(["VERSION", "AT", "BY", "WHAT"], rows).split("\n");
-  return [head, ...lines.flatMap((line, i) => [line, ...changeOf(versions, i)])].join("\n");
+  return [head, ...lines.flatMap((line, i) => [line, ...reasonOf(versions[i]), ...changeOf(versions, i)])].join("\n");
+}
+
+function reasonOf(version: Version | undefined): string[] {
+  return version?.reason === undefined ? [] : [`    because ${version.reason}`];
 }
 
 /** What a version changed of the one before; the oldest is told whole. */

@@ -100,11 +100,20 @@ export function laneOrdersFor(broker: string, tables: ReadonlyCatalogTables, has
     const topic = topicOfRuleAt(tables, broker, rule);
     if (topic === undefined) continue;
     const order = orderOf(rule, topic);
+    if (!isMeantFor(broker, tables, rule)) continue;
     const at = has.get(brokerTargetKey(order));
     const isThere = at?.name === order.name && at.generation >= rule.generation && at.incarnation === topic.incarnation;
     if (!isThere) rules.push(order);
   }
   return { withdrawals, rules, foreign };
+}
+
+/** False for a broker that gets a version when others have it. */
+export function isMeantFor(broker: string, tables: ReadonlyCatalogTables, rule: LaneRuleRecord): boolean {
+  const publication = tables.lanePublication.get(qualifiedName(rule.namespace, rule.name));
+  return (
+    publication?.generation !== rule.generation || publication.stage === "all" || publication.first.includes(broker)
+  );
 }
 
 function orderOf(rule: LaneRuleRecord, topic: TopicRecord): LaneOrder {

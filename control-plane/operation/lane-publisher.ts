@@ -6,15 +6,20 @@ import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { CatalogChange } from "../catalog/catalog-table.ts";
+import { type LaneRuleContext, takeBackLaneRule } from "../catalog/declare-lane-rule.ts";
+import { endPublication, publishFirstTo, publishToAll } from "../catalog/publish-lane-rule.ts";
 import type { LaneRuleRecord } from "../resource/lane-rule.ts";
+import type { NamespaceSpec } from "../resource/namespace.ts";
 import {
   brokerTargetKey,
+  isMeantFor,
   type LaneOrder,
   type LaneRuleAtBroker,
   laneOrdersFor,
   rulesInList,
   topicOfRuleAt,
 } from "./lane-order.ts";
+import { publicationStep } from "./publication-step.ts";
 
 /** How a rule stands at one broker that holds its topic. */
 export interface LaneRuleStanding {
@@ -30,6 +35,7 @@ export interface LaneRuleStanding {
 }
 
 export interface LanePublisherDeps {
+  readonly namespaceDefaults: NamespaceSpec;
   readonly catalog: Catalog;
   /** Calls a method of one broker; rejects with `MeshError`. */
   readonly call: (broker: string, method: string, parameters: object) => Promise<unknown>;
@@ -51,6 +57,7 @@ const retryMsMax = 30_000;
  */
 export class LanePublisher {
   readonly #deps: LanePublisherDeps;
+  readonly #context: LaneRuleContext;
   readonly #brokers = new Map<string, BrokerRules>();
   /** Topics of the rules in force, by rule; both as "<namespace>/<name>". */
   readonly #topicOfRule = new Map<string, string>();
@@ -60,6 +67,10 @@ export class LanePublisher {
 
   constructor(deps: LanePublisherDeps) {
     this.#deps = deps;
+    this.#context = {
+      namespaceDefaults: deps.namespaceDefaults,
+      generationSeen: (ruleKey) => this.generationSeen(ruleKey),
+    };
     for (const rule of deps.catalog.tables.laneRule.values()) this.#noteRule(rule);
     deps.catalog.onChange((changes) => this.#changed(changes));
     deps.metrics.gaugeOf(
@@ -69,14 +80,21 @@ export class LanePublisher {
     );
   }
 
-  /** Asks all brokers what they have, and tells them what they lack. */
+  /** Asks all brokers what they have, and tells them what they lack; goes on with the versions that were on their way. */
   start(): void {
+    this.#goOn();
     for (const name of this.#deps.catalog.tables.broker.keys()) this.#sync(name, true);
   }
 
   /** The broker's lease had lapsed and it is back. */
   cameBack(broker: string): void {
     this.#sync(broker, true);
+    this.#goOn();
+  }
+
+  /** The broker's lease has lapsed: others get first what it should have got. */
+  lapsed(): void {
+    this.#goOn();
   }
 
   /** How a rule stands at the brokers that hold its topic, in order of their names. */
@@ -115,8 +133,35 @@ export class LanePublisher {
         else this.#sync(key, true);
       }
     }
+    if (changes.some(({ kind, record }) => kind === "lanePublication" && record !== undefined)) concernsAll = true;
     if (!concernsAll) return;
     for (const name of this.#deps.catalog.tables.broker.keys()) this.#sync(name, false);
+  }
+
+  /** Looks at each version on its way: whether the next brokers get it, or it is taken back. */
+  #goOn(): void {
+    if (this.#isClosed) return;
+    const { catalog, isAlive, log } = this.#deps;
+    const { tables } = catalog;
+    for (const [key, publication] of tables.lanePublication) {
+      const rule = tables.laneRule.get(key);
+      const { generation } = publication;
+      if (rule?.generation !== generation) continue;
+      const next = publicationStep(publication, this.standings(rule), isAlive);
+      if (next.step === "wait") continue;
+      if (next.step === "roll back") {
+        log.warn({ rule: key, generation, reason: next.reason }, "a version of a lane rule is taken back");
+      }
+      // A store that cannot be written ends the process; whoever is told of that is the catalog's owner.
+      catalog
+        .change("control-plane", (draft) => {
+          if (next.step === "all") publishToAll(draft, key, generation);
+          else if (next.step === "first") publishFirstTo(draft, key, generation, next.brokers);
+          else if (next.step === "end") endPublication(draft, key, generation);
+          else takeBackLaneRule(draft, key, generation, next.reason, this.#context);
+        })
+        .catch(() => {});
+    }
   }
 
   #noteRule({ namespace, name, topic }: LaneRuleRecord): void {
@@ -189,6 +234,7 @@ export class LanePublisher {
       }
     } finally {
       rules.isRunning = false;
+      this.#goOn();
     }
   }
 
@@ -251,6 +297,11 @@ export class LanePublisher {
     if (refused?.generation === rule.generation)
       return { broker, state: "refused", generation, reason: refused.reason };
     if (rules?.trouble !== undefined) return { broker, state: "unanswered", generation, reason: rules.trouble };
+    const { tables } = this.#deps.catalog;
+    if (!isMeantFor(broker, tables, rule)) {
+      const first = tables.lanePublication.get(name)?.first.join(", ");
+      return { broker, state: "pending", generation, reason: `it gets this version when ${first} have it` };
+    }
     if (this.#deps.isAlive(broker)) return { broker, state: "pending", generation };
     const reason = `broker "${broker}" is not reachable; it gets the rule when it is back`;
     return { broker, state: "unanswered", generation, reason };

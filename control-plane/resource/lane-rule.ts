@@ -37,6 +37,8 @@ export interface LaneVersion {
   readonly action: "created" | "configured" | "deleted" | "rolled back";
   /** Of a rollback: the generation whose content it is. */
   readonly contentOf?: number;
+  /** Why it was rolled back, when nobody asked for it. */
+  readonly reason?: string;
   /** Undefined: deleted. */
   readonly spec?: LaneRuleSpec;
 }

@@ -12,6 +12,8 @@ export class LaneRuleBroker {
   /** What it refuses rules with; undefined: it takes them. */
   refusal: string | undefined;
   refusalCode: Code = Code.BadRequest;
+  /** The generation that it refuses; undefined: all of them. */
+  refusedGeneration: number | undefined;
   /** What it says to `lane.outcomes`. */
   outcomes: object = { run: 1, items: [] };
   /** False: it says nothing any more. */
@@ -66,7 +68,7 @@ export class LaneRuleBroker {
     const order = JSON.parse(text) as LaneOrder;
     const { topic, group, name, number: generation, rule, opening } = order;
     this.calls.push(`${method} ${name} ${generation}${rule === null ? " withdrawn" : ""}`);
-    if (this.refusal !== undefined) {
+    if (this.refusal !== undefined && generation === (this.refusedGeneration ?? generation)) {
       this.#broker.fail(request, this.refusalCode, this.refusal);
       return;
     }

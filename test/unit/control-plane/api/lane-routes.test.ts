@@ -7,7 +7,17 @@ import { waitUntil } from "../../../support/wait-until.ts";
 interface View {
   readonly metadata: object;
   readonly spec: { readonly rules: readonly { percent?: number; to: string }[] };
-  readonly status: { readonly generation: number; readonly lanes: string[]; readonly brokers: readonly Standing[] };
+  readonly status: {
+    readonly generation: number;
+    readonly lanes: string[];
+    readonly brokers: readonly Standing[];
+    readonly publication: {
+      readonly state: string;
+      readonly first?: readonly string[];
+      readonly waitsFor: readonly string[];
+    };
+    readonly rolledBackBecause?: string;
+  };
 }
 interface Standing {
   readonly broker: string;
@@ -20,6 +30,7 @@ interface Version {
   readonly by: string;
   readonly action: string;
   readonly contentOf?: number;
+  readonly reason?: string;
   readonly spec: View["spec"] | null;
 }
 
@@ -60,7 +71,8 @@ describe("lane rules over the HTTP API", () => {
   it("are created, unchanged, configured, and told as manifests that can be applied again", async () => {
     await controlPlane.apply(topicManifest("orders"), groupManifest("billing"));
     const first = await apply(share("canary", 5, { group: "billing" }));
-    assert.deepEqual(first.applied, [{ kind: "LaneRule", namespace: "default", name: "canary", outcome: "created" }]);
+    const line = { kind: "LaneRule", namespace: "default", name: "canary", outcome: "created", generation: 1 };
+    assert.deepEqual(first.applied, [line]);
     const { status: _, ...manifest } = await view("canary");
     assert.equal((await apply(manifest)).applied[0].outcome, "unchanged");
     assert.equal((await apply(share("canary", 20, { group: "billing" }))).applied[0].outcome, "configured");
@@ -208,6 +220,101 @@ describe("lane rules over the HTTP API", () => {
     assert.equal((await rollBack("canary", { to: 4 })).generation, 104);
   });
 
+  describe("on their way to several brokers", () => {
+    const names = ["a", "b", "c", "d", "e"];
+    let brokers: LaneRuleBroker[];
+    beforeEach(async () => {
+      brokers = names.map((name) => new LaneRuleBroker(name));
+      for (const [i, broker] of brokers.entries()) {
+        await broker.start();
+        await controlPlane.registerBroker({ brokerName: names[i]!, port: broker.port, runId: 1 });
+      }
+      await controlPlane.apply(topicManifest("orders"));
+    });
+    afterEach(() => Promise.all(brokers.map((broker) => broker.stop())));
+
+    /** By what passes: it is asked again. */
+    const keepOff = (broker: LaneRuleBroker) => {
+      broker.refusal = "its disk is full";
+      broker.refusalCode = Code.InternalServerError;
+    };
+    const letOn = (broker: LaneRuleBroker) => {
+      broker.refusal = undefined;
+      broker.refusalCode = Code.BadRequest;
+    };
+    const generationsAt = () => brokers.map(({ rules }) => [...rules.values()][0]?.generation ?? 0);
+    const published = (generation: number) =>
+      waitUntil(`version ${generation} is everywhere`, async () => {
+        const { status } = await view("canary");
+        return status.generation === generation && status.publication.state === "complete";
+      });
+
+    it("go to a quarter first, and to the others when those have it", async () => {
+      await apply(share("canary", 5));
+      await published(1);
+      keepOff(brokers[0]!);
+      keepOff(brokers[1]!);
+      await apply(share("canary", 20));
+      const { status } = await view("canary");
+      assert.deepEqual([status.publication.state, status.publication.first], ["first brokers", ["a", "b"]]);
+      const others = status.brokers.slice(2);
+      assert.ok(
+        others.every(({ state, reason }) => state === "pending" && reason === "it gets this version when a, b have it"),
+      );
+      letOn(brokers[0]!);
+      await waitUntil("the first has it", () => generationsAt()[0] === 2);
+      assert.deepEqual(generationsAt(), [2, 1, 1, 1, 1], "the second of the first has not said that it has it");
+      letOn(brokers[1]!);
+      await published(2);
+      assert.deepEqual(generationsAt(), [2, 2, 2, 2, 2]);
+    });
+
+    it("are taken back everywhere when one broker refuses them, and the reason is kept", async () => {
+      await apply(share("canary", 5));
+      await published(1);
+      brokers[4]!.refusal = "no room for it";
+      brokers[4]!.refusedGeneration = 2;
+      await apply(share("canary", 20));
+      await published(3);
+      assert.deepEqual(generationsAt(), [3, 3, 3, 3, 3]);
+      const { spec, status } = await view("canary");
+      assert.equal(spec.rules[0]?.percent, 5);
+      assert.equal(status.rolledBackBecause, 'broker "e" refused version 2: no room for it');
+      const [latest] = await history("canary");
+      assert.deepEqual([latest?.action, latest?.contentOf, latest?.by], ["rolled back", 1, "control-plane"]);
+    });
+
+    it("go back to the last version that was everywhere, not to one that was on its way", async () => {
+      await apply(share("canary", 5));
+      await published(1);
+      keepOff(brokers[0]!);
+      await apply(share("canary", 20));
+      letOn(brokers[0]!);
+      for (const broker of brokers) {
+        broker.refusal = "no";
+        broker.refusedGeneration = 3;
+      }
+      await apply(share("canary", 30));
+      await waitUntil("it was taken back", async () => (await view("canary")).status.rolledBackBecause !== undefined);
+      await published(4);
+      assert.equal((await view("canary")).spec.rules[0]?.percent, 5);
+    });
+
+    it("go on where they were when the control plane ends in the middle", async () => {
+      await apply(share("canary", 5));
+      await published(1);
+      keepOff(brokers[0]!);
+      await apply(share("canary", 20));
+      assert.equal((await view("canary")).status.publication.state, "first brokers");
+      await controlPlane.restart();
+      assert.equal((await view("canary")).status.publication.state, "first brokers");
+      assert.equal(Math.max(...generationsAt().slice(2)), 1);
+      letOn(brokers[0]!);
+      await published(2);
+      assert.deepEqual(generationsAt(), [2, 2, 2, 2, 2]);
+    });
+  });
+
   describe("and brokers", () => {
     let broker: LaneRuleBroker;
     beforeEach(async () => {
@@ -247,21 +354,23 @@ describe("lane rules over the HTTP API", () => {
       await becomes("canary", "in force");
     });
 
-    it("a refusal is told with the broker's words, and does not stop other rules", async () => {
+    it("a first version that a broker refuses is taken back, with the broker's words, and does not stop other rules", async () => {
       await register();
       await controlPlane.apply(topicManifest("orders"), topicManifest("bills"));
       broker.refusal = "lane.rule: clause 0: no more outcomes fit";
       await apply(share("canary", 5));
-      await becomes("canary", "refused");
-      const reason = "lane.rule: clause 0: no more outcomes fit";
-      assert.deepEqual(await standing("canary"), [{ broker: "a", state: "refused", generation: null, reason }]);
+      await waitUntil("it is gone", async () => (await controlPlane.http("GET", `${path}/canary`)).status === 404);
+      const reason = 'broker "a" refused version 1: lane.rule: clause 0: no more outcomes fit';
+      const told = JSON.parse((await controlPlane.http("GET", `${path}/canary`)).body);
+      assert.ok(told.error.includes(`its last version was rolled back because ${reason}; `), told.error);
+      const [latest] = await history("canary");
+      assert.deepEqual([latest?.action, latest?.by, latest?.reason], ["rolled back", "control-plane", reason]);
       broker.refusal = undefined;
       await apply(share("blue", 5, { topic: "bills" }));
       await becomes("blue", "in force");
-      // A refused version is not tried again, the next one is.
-      assert.equal((await standing("canary"))[0]?.state, "refused");
       await apply(share("canary", 6));
       await becomes("canary", "in force");
+      assert.equal((await view("canary")).status.rolledBackBecause, undefined);
     });
 
     it("an order that fails by what passes is given again", async () => {
