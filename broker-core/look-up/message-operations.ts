@@ -16,6 +16,8 @@ import type { RecordFinder } from "./record-finder.ts";
 /** Copies of one id: more is no message, it is a program that gives every message the same id. */
 const copiesMax = 16;
 const findCountMax = 200;
+/** Times that a message is looked for which seems to be none: what a crash cut off stays so, what was on its way comes. */
+const looksMax = 3;
 
 const find = z.strictObject({
   topic: z.string(),
@@ -116,6 +118,10 @@ function absent(id: string): Operated {
   return { ok: false, code: Code.MessageNotFound, message };
 }
 
+/**
+ * A message whose waiting ends in this very moment is in no table any more, and the record that ends it is not written yet: then it is
+ * looked for again.
+ */
 async function copiesOf(
   tables: BrokerTables,
   log: LogReader,
@@ -123,6 +129,20 @@ async function copiesOf(
   id: string,
   topic: string | undefined,
 ): Promise<MessageCopy[]> {
+  for (let look = 1; ; look++) {
+    const { copies, isUnsettled } = await lookFor(tables, log, finder, id, topic);
+    if (!isUnsettled || look === looksMax) return copies;
+    await finder.pause();
+  }
+}
+
+async function lookFor(
+  tables: BrokerTables,
+  log: LogReader,
+  finder: RecordFinder,
+  id: string,
+  topic: string | undefined,
+): Promise<{ readonly copies: MessageCopy[]; readonly isUnsettled: boolean }> {
   const copies: MessageCopy[] = [];
   await finder.each([idKey(Buffer.from(id))], 0, (record) => {
     if (messageIdAt(log, record.position) !== id) return true;
@@ -134,7 +154,8 @@ async function copiesOf(
     if (isMeant) copies.push(copy);
     return copies.length < copiesMax;
   });
-  return ended(tables, finder, copies);
+  const settled = await ended(tables, finder, copies);
+  return { copies: settled, isUnsettled: settled.length < copies.length };
 }
 
 /** What became of the copies that were stored unseen; without those that never were. */

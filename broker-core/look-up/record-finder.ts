@@ -12,6 +12,8 @@ import { StretchIndex } from "./stretch-index.ts";
 const sliceBytes = 512 * 1024;
 /** Look-ups at the same time: each reads much, and messages come first. */
 const lookUpsMax = 4;
+/** A few syncs of a disk. */
+const pauseMs = 20;
 /** Records that one key gives at most; a key that everybody uses is no key to look for. */
 const recordsMax = 10_000;
 
@@ -100,6 +102,11 @@ export class RecordFinder {
       if (!visit(record)) return false;
     }
     return true;
+  }
+
+  /** Long enough for what was decided to be written. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => this.#clock.after(pauseMs, resolve));
   }
 
   #turn(): Promise<void> {
