@@ -86,7 +86,12 @@ export function takeBackLaneRule(
   const existing = draft.get("laneRule", key);
   if (publication?.generation !== generation || existing?.generation !== generation) return;
   const base = laneVersions(draft, key).find((version) => version.generation === publication.base);
-  if (base?.spec === undefined || isSameSpec(base.spec, existing)) {
+  if (base?.spec !== undefined && isSameSpec(base.spec, existing)) {
+    // It is what was in force everywhere before: there is nothing to go back to, and the refusal stands.
+    draft.put("lanePublication", key, { ...publication, stage: "all", isRollback: true });
+    return;
+  }
+  if (base?.spec === undefined) {
     removeRule(draft, key, existing, context, { action: "rolled back", reason });
     return;
   }
@@ -182,7 +187,7 @@ function writeRule(
     ...(rollback === undefined ? { action: outcome } : { action: "rolled back", ...rollback }),
     spec: laneRuleSpecOf(spec),
   });
-  beginPublication(draft, key, record, existing === undefined ? 0 : previous, rollback?.reason !== undefined);
+  beginPublication(draft, key, record, existing === undefined ? 0 : previous, rollback !== undefined);
   return { outcome, record };
 }
 

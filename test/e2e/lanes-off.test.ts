@@ -99,10 +99,12 @@ describe("popmesh lanes off", function () {
       const ofBoth = await sendInCanary();
       await comesTo(inCanary, ofBoth);
 
-      const on = await popmesh("on", ...ports);
+      const on = await popmesh("on", "--broker-admin", parts.brokerAdmin);
       assert.match(on.output, /^broker +\S+ +on/m);
       const own = await sendInCanary();
       assert.deepEqual(await handle(inBase), []);
+      assert.deepEqual(await handle(inCanary), [], "its sidecar is off: it receives as base");
+      assert.equal((await popmesh("on", ...ports)).code, 0);
       await comesTo(inCanary, own);
       // Half a kill switch is none.
       const half = await popmesh("status", ...ports, "--sidecar-admin", "127.0.0.1:1");

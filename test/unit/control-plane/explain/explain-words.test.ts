@@ -35,6 +35,10 @@ describe("explanations in sentences (L12)", () => {
     assert.match(whoGets(facts("canary"), base), /base takes over when that has lasted 2 s/);
     assert.match(whoGets(facts("canary", { whenEmpty: { action: "hold" } }), base), /says hold: it waits/);
     assert.match(whoGets(facts("canary", { isClosing: true, isSpilled: true }), base), /closing.*\(b-1\)/);
+    assert.match(
+      whoGets(facts("canary", { areOff: true, isSpilled: true }), base),
+      /Lanes are off at this broker.*: b-1\.$/,
+    );
     assert.match(whoGets(facts("base"), facts("base")), /Nobody consumes in the base lane now/);
   });
 
