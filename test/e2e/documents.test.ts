@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { freePorts } from "../support/free-port.ts";
 import { RunningProcess, repositoryRoot } from "../support/running-process.ts";
 import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
 
@@ -31,16 +32,34 @@ describe("every command shown in a document", function () {
   const commands = shownCommands();
   let mesh: Mesh;
   let environment: Record<string, string>;
+  /** Processes that a document starts beside the mesh; they stay until all commands are run. */
+  const beside: RunningProcess[] = [];
+  /** By the addresses that documents show for such processes. */
+  const ports = new Map<string, string>();
 
   before(async () => {
     mesh = await startMesh();
-    environment = { POPMESH_ENDPOINT: mesh.endpoint, POPMESH_SERVER: `http://${mesh.api}` };
+    const shown = ["127.0.0.1:8082", "127.0.0.1:15002"];
+    const free = await freePorts(shown.length);
+    for (const [i, address] of shown.entries()) ports.set(address, `127.0.0.1:${free[i]}`);
+    environment = {
+      POPMESH_ENDPOINT: mesh.endpoint,
+      POPMESH_SERVER: `http://${mesh.api}`,
+      POPMESH_SIDECAR_CONTROL_PLANE: mesh.xds,
+    };
   });
-  after(() => mesh?.stop());
+  after(async () => {
+    for (const program of beside) await program.stop("SIGKILL");
+    await mesh?.stop();
+  });
 
   /** What a reader finds in `.popmesh` of the working directory, or puts there. */
   const inDataDirectory = (text: string): string =>
     text.replaceAll(/(^|\s)\.popmesh(?=\/)/g, `$1${mesh.dataDirectory}`);
+
+  const withFreePorts = (text: string): string => {
+    return [...ports].reduce((line, [address, free]) => line.replaceAll(address, free), text);
+  };
 
   it("is found", () => assert.ok(commands.length >= 10, `only ${commands.length} commands`));
 
@@ -61,11 +80,17 @@ describe("every command shown in a document", function () {
       }
       assert.match(
         line,
-        /^(npx popmesh|node examples\/) ?/,
+        /^(?:POPMESH_ENDPOINT=\S+ )?(?:npx popmesh|node examples\/) ?/,
         "a document may show npm, npx popmesh, node examples/… and export",
       );
       const shell = inDataDirectory(line).replace(/^npx popmesh/, `"${process.execPath}" "${popmeshCommand}"`);
-      const program = new RunningProcess("sh", ["-c", shell], environment);
+      if (line.startsWith("npx popmesh sidecar --lane")) {
+        const sidecar = new RunningProcess("sh", ["-c", `exec ${withFreePorts(shell)}`], environment);
+        beside.push(sidecar);
+        await sidecar.printed("sidecar listens", 60_000);
+        return;
+      }
+      const program = new RunningProcess("sh", ["-c", withFreePorts(shell)], environment);
       try {
         assert.equal(await program.exited(), 0, program.output);
       } finally {
