@@ -27,8 +27,8 @@ export interface Delivered {
   readonly message: number;
   readonly receipt: Buffer;
   readonly attempt: number;
-  /** Of the record that handed it out. */
-  readonly position: number;
+  /** Names the hand-out. */
+  readonly hold: number;
   /** Of a message that is marked with a lane: its bytes, which the sidecar looks into. */
   readonly bytes: Buffer | undefined;
   readonly mark: string;
@@ -67,6 +67,7 @@ export class LaneBroker {
   readonly #habits: BrokerHabits;
   #receivers = new Map<number, Receiver>();
   #nextTicket = 1;
+  #holds = 0;
   #run = 1;
   #boot = 1;
   #isSyncPlanned = false;
@@ -240,6 +241,7 @@ export class LaneBroker {
     const receiver = this.#receivers.get(ticket);
     if (receiver === undefined) return;
     const deliveries: Delivered[] = [];
+    const hold = ++this.#holds;
     const { delivery, position, mustBeDurable } = handOut;
     for (let i = 0; i < handOut.count; i++) {
       if (!handOut.load(i)) throw new Error("a log in memory has no damage");
@@ -249,7 +251,7 @@ export class LaneBroker {
         message: messageNumber(delivery.bytes, delivery.messageEnd),
         receipt: Buffer.from(delivery.receipt),
         attempt,
-        position,
+        hold,
         bytes: isMarked ? delivery.bytes.subarray(delivery.messageStart, delivery.messageEnd) : undefined,
         mark: laneMark,
       });

@@ -91,7 +91,7 @@ export class ScheduledConsumer {
     else if (watch !== undefined) this.#ack(this.#inHand);
     else if (this.#inHand.length > 0) {
       const changes = this.#inHand.map(({ receipt }) => ({ receipt, kind: ChangeKind.HandBack, invisibleMs: 0 }));
-      for (const { message, position } of this.#inHand) judge.nacked(message, group, position);
+      for (const { message, hold } of this.#inHand) judge.nacked(message, group, hold);
       broker.change(group, changes);
     }
     this.#inHand = [];
@@ -118,8 +118,8 @@ export class ScheduledConsumer {
   #cutInHand(): void {
     const { judge, watch } = this.#world;
     const { group } = this.place;
-    for (const { message, position } of this.#inHand) {
-      judge.cut(message, group, position);
+    for (const { message, hold } of this.#inHand) {
+      judge.cut(message, group, hold);
       if (group === 0) watch?.cut(message);
     }
   }
@@ -165,8 +165,8 @@ export class ScheduledConsumer {
     const { sidecar, group } = this.place;
     const lane = sidecar.lane;
     this.#inHand = deliveries;
-    for (const { message, bytes, mark } of deliveries) {
-      judge.handled(message, group, lane, position, time.nowMs, grantedMs + invisibleMs);
+    for (const { message, hold, bytes, mark } of deliveries) {
+      judge.handled(message, group, lane, position, time.nowMs, grantedMs + invisibleMs, hold);
       if (bytes !== undefined) sidecar.delivered(bytes, mark);
     }
     for (const delivered of deliveries) {
@@ -211,7 +211,7 @@ export class ScheduledConsumer {
     if (deliveries.length === 0) return;
     const { broker, judge, time } = this.#world;
     const { group } = this.place;
-    for (const { message, position } of deliveries) judge.ackAsked(message, group, position);
+    for (const { message, hold } of deliveries) judge.ackAsked(message, group, hold);
     const settled = broker.ack(
       group,
       deliveries.map(({ receipt }) => receipt),
@@ -221,10 +221,10 @@ export class ScheduledConsumer {
     for (const [i, { code, message: text }] of settled.results.entries()) {
       const delivered = deliveries[i]!;
       if (code === Code.Ok) ok.push(delivered);
-      else judge.refused(delivered.message, group, delivered.position, time.nowMs, text);
+      else judge.refused(delivered.message, group, delivered.hold, time.nowMs, text);
     }
     broker.log.whenDurable(settled.position, () => {
-      for (const { message, position } of ok) judge.acked(message, group, position);
+      for (const { message, hold } of ok) judge.acked(message, group, hold);
     });
   }
 
@@ -235,11 +235,11 @@ export class ScheduledConsumer {
     const delayMs = randomIndex(randomness, 200);
     const changes = deliveries.map(({ receipt }) => ({ receipt, kind: ChangeKind.Renew, invisibleMs: delayMs }));
     // Told before: what comes back at once is handed out from within the call.
-    for (const { message, position } of deliveries) judge.nacked(message, group, position);
+    for (const { message, hold } of deliveries) judge.nacked(message, group, hold);
     const settled = broker.change(group, changes);
     if (!settled.ok) throw new Error(settled.message);
     for (const [i, { code, message: text }] of settled.results.entries()) {
-      if (code !== Code.Ok) judge.refused(deliveries[i]!.message, group, deliveries[i]!.position, time.nowMs, text);
+      if (code !== Code.Ok) judge.refused(deliveries[i]!.message, group, deliveries[i]!.hold, time.nowMs, text);
     }
   }
 
@@ -247,14 +247,14 @@ export class ScheduledConsumer {
     if (deliveries.length === 0) return;
     const { broker, judge, time } = this.#world;
     const { group } = this.place;
-    for (const { message, position } of deliveries) judge.forwarded(message, group, position);
+    for (const { message, hold } of deliveries) judge.forwarded(message, group, hold);
     const settled = broker.forward(
       group,
       deliveries.map(({ receipt }) => receipt),
     );
     if (!settled.ok) throw new Error(settled.message);
     for (const [i, { code, message: text }] of settled.results.entries()) {
-      if (code !== Code.Ok) judge.refused(deliveries[i]!.message, group, deliveries[i]!.position, time.nowMs, text);
+      if (code !== Code.Ok) judge.refused(deliveries[i]!.message, group, deliveries[i]!.hold, time.nowMs, text);
     }
   }
 }

@@ -98,7 +98,7 @@ export class LaneJudge {
   // By message and group.
   readonly #standing: number[] = [];
   readonly #leaseEndMs: number[] = [];
-  /** Position of the Pop record by which whoever holds it holds it. */
+  /** The hand-out by which whoever holds it holds it. */
   readonly #heldBy: number[] = [];
   readonly #wasHandled: boolean[] = [];
   readonly #lane: string[] = [];
@@ -179,8 +179,19 @@ export class LaneJudge {
 
   // What consumers say.
 
-  /** A consumer of a lane is given a message by the Pop record at `position`. */
-  handled(message: number, group: number, lane: string, position: number, nowMs: number, leaseEndMs: number): void {
+  /**
+   * A consumer of a lane is given a message by the Pop record at `position`. `hold` names this hand-out; positions come again after a power cut
+   * that took the record.
+   */
+  handled(
+    message: number,
+    group: number,
+    lane: string,
+    position: number,
+    nowMs: number,
+    leaseEndMs: number,
+    hold = position,
+  ): void {
     const { counts } = this;
     const at = this.#at(message, group);
     const standing = this.#standing[at]!;
@@ -204,7 +215,7 @@ export class LaneJudge {
     if (this.#turn[message]! >= 0) this.#checkTurn(message, group);
     this.#standing[at] = Standing.InHand;
     this.#leaseEndMs[at] = leaseEndMs;
-    this.#heldBy[at] = position;
+    this.#heldBy[at] = hold;
     this.#wasHandled[at] = true;
     if (position < this.#followedTo) {
       // Its record was read before the answer could leave.
@@ -217,7 +228,7 @@ export class LaneJudge {
     else ofRecord.push({ message, group, lane });
   }
 
-  // Of all that follow, `held` is the position of the hand-out: of an older one nothing counts any more.
+  // Of all that follow, `held` names the hand-out: of an older one nothing counts any more.
 
   ackAsked(message: number, group: number, held: number): void {
     const at = this.#at(message, group);
