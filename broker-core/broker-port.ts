@@ -301,6 +301,8 @@ export interface HandedDelivery {
   readonly storeMs: number;
   readonly bornHost: string;
   readonly laneMark: string;
+  /** Of a copy: "<namespace>/<topic>/<queue id>/<offset>" of the message that it is the copy of; else "". */
+  readonly mirrorOf: string;
   readonly deadLetter: DeadLetterOrigin | undefined;
 }
 
@@ -369,6 +371,8 @@ export interface PulledMessage {
   readonly storeMs: number;
   readonly bornHost: string;
   readonly laneMark: string;
+  /** Of a copy: "<namespace>/<topic>/<queue id>/<offset>" of the message that it is the copy of; else "". */
+  readonly mirrorOf: string;
   readonly deadLetter: DeadLetterOrigin | undefined;
 }
 

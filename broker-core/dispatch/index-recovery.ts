@@ -105,17 +105,24 @@ export class IndexRecovery {
     const rules = this.#tables.laneRules.of(topicId);
     const set = rules?.setAt(position);
     const lane = rules === undefined || set === undefined ? 0 : outcomeOf(rules, set, body, 0, body.length);
+    const isMirrored = message.messageIsMirrored(body, 0);
+    const mirror = [
+      isMirrored ? message.mirrorTopicId(body, 0) : 0,
+      isMirrored ? message.mirrorQueueId(body, 0) : 0,
+      isMirrored ? message.mirrorOffset(body, 0) : 0,
+    ] as const;
     if (sendPart === 0) {
       this.#sendParts.forget();
       this.#isInSend = false;
       this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0);
+      if (isMirrored) this.#recover(...mirror, position, messageBytes, tagHash, groupHash, 0, EntryFlag.Mirror);
       return;
     }
     if ((sendPart & message.SendPart.GoesOn) === 0) this.#isInSend = true;
     if (!this.#isInSend) return;
     const isWhole = this.#sendParts.add(
       ...([sendPart, position, topicId, queueId, offset] as const),
-      ...([messageBytes, tagHash, groupHash, lane, this.#hasLost] as const),
+      ...([messageBytes, tagHash, groupHash, lane, ...mirror, this.#hasLost] as const),
     );
     if (isWhole) this.#sendParts.take(this.#recoverPart);
   }
@@ -123,6 +130,9 @@ export class IndexRecovery {
   readonly #recoverPart = (part: SendPartEntry): void => {
     const { topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane } = part;
     this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0);
+    const { mirrorTopicId: id, mirrorQueueId, mirrorOffset } = part;
+    if (id !== 0)
+      this.#recover(id, mirrorQueueId, mirrorOffset, position, messageBytes, tagHash, groupHash, 0, EntryFlag.Mirror);
   };
 
   #recover(

@@ -130,7 +130,8 @@ export class Journal {
     this.#laneMark = laneMark;
     this.#bornHost = bornHost;
     this.#message = message;
-    return this.#commit(RecordType.Message, messageRecordBytes(laneMark, bornHost, message), this.#fillMessage);
+    const length = messageRecordBytes(laneMark, bornHost, message, facts.mirrorTopicId !== 0);
+    return this.#commit(RecordType.Message, length, this.#fillMessage);
   }
 
   readonly #fillMessage = (into: Buffer, at: number): void => {

@@ -21,6 +21,9 @@ export const messageFactsBlank = (): MessageFacts => ({
   deliveryMs: 0,
   recoveryMs: 0,
   hasLiteTopic: false,
+  mirrorTopicId: 0,
+  mirrorQueueId: 0,
+  mirrorOffset: 0,
 });
 
 /** Takes from a scan what the record keeps; ranges become relative to the message. An empty tag or group is none. */
@@ -39,5 +42,6 @@ export function readMessageFacts(scan: MessageScan, into: MessageFacts): void {
   into.isTimed = scan.hasDeliveryTimestamp;
   into.deliveryMs = scan.hasDeliveryTimestamp ? scan.deliveryMs : 0;
   into.recoveryMs = scan.hasRecoveryDuration ? Math.max(0, Math.floor(scan.recoveryMs)) : 0;
+  into.mirrorTopicId = 0;
   into.hasLiteTopic = scan.liteTopicEnd > scan.liteTopicStart;
 }

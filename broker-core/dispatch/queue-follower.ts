@@ -103,11 +103,17 @@ export class QueueFollower {
     const tagHash = message.messageTagHash(bytes, start);
     const groupHash = message.messageGroupHash(bytes, start);
     const sendPart = message.messageSendPart(bytes, start);
+    const isMirrored = message.messageIsMirrored(bytes, start);
+    const mirrorTopicId = isMirrored ? message.mirrorTopicId(bytes, start) : 0;
+    const mirrorQueueId = isMirrored ? message.mirrorQueueId(bytes, start) : 0;
+    const mirrorOffset = isMirrored ? message.mirrorOffset(bytes, start) : 0;
     const { laneRules } = topic;
     const lane = laneRules === undefined ? 0 : outcomeOf(laneRules, laneRules.current, bytes, start, end);
     if (sendPart === 0) {
       this.#sendParts.forget();
       this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0);
+      if (isMirrored)
+        this.#mirror(mirrorTopicId, mirrorQueueId, mirrorOffset, position, messageBytes, tagHash, groupHash, position);
       return;
     }
     const isWhole = this.#sendParts.add(
@@ -120,6 +126,9 @@ export class QueueFollower {
       tagHash,
       groupHash,
       lane,
+      mirrorTopicId,
+      mirrorQueueId,
+      mirrorOffset,
       this.#tables.damage.isOpen,
     );
     if (isWhole) this.#sendParts.take((part) => this.#indexPart(part, position));
@@ -131,6 +140,27 @@ export class QueueFollower {
     const topic = this.topicById(topicId);
     if (topic === undefined) return;
     this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0, lastPosition);
+    const { mirrorTopicId: id, mirrorQueueId, mirrorOffset } = part;
+    if (id !== 0)
+      this.#mirror(id, mirrorQueueId, mirrorOffset, position, messageBytes, tagHash, groupHash, lastPosition);
+  }
+
+  /** The copy of a message, which its record holds a place for, enters its queue. Copies are of the base lane. */
+  #mirror(
+    topicId: number,
+    queueId: number,
+    offset: number,
+    position: number,
+    messageBytes: number,
+    tagHash: number,
+    groupHash: number,
+    visibleAfter: number,
+  ): void {
+    const topic = this.#tables.topics.byId(topicId);
+    // Its topic was deleted between the parts of a send, or is lost.
+    if (topic === undefined) return;
+    const { Mirror } = EntryFlag;
+    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0, Mirror, visibleAfter);
   }
 
   /** A message that was stored unseen enters its queue. */

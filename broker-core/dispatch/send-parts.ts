@@ -12,6 +12,10 @@ export interface SendPartEntry {
   readonly groupHash: number;
   /** Number of the outcome of the lane rules. */
   readonly lane: number;
+  /** Place of the copy; topic id 0: there is none. */
+  readonly mirrorTopicId: number;
+  readonly mirrorQueueId: number;
+  readonly mirrorOffset: number;
 }
 
 /**
@@ -36,6 +40,9 @@ export class SendParts {
     tagHash: number,
     groupHash: number,
     lane: number,
+    mirrorTopicId: number,
+    mirrorQueueId: number,
+    mirrorOffset: number,
     mayLack: boolean,
   ): boolean {
     if ((sendPart & SendPart.GoesOn) === 0) this.forget();
@@ -43,7 +50,10 @@ export class SendParts {
       if (!mayLack) throw new RecordFault(`log position ${position} goes on with a send that has no beginning`);
       this.forget();
     }
-    this.#parts.push({ position, topicId, queueId, offset, messageBytes, tagHash, groupHash, lane });
+    this.#parts.push({
+      ...{ position, topicId, queueId, offset, messageBytes, tagHash, groupHash, lane },
+      ...{ mirrorTopicId, mirrorQueueId, mirrorOffset },
+    });
     return (sendPart & SendPart.MoreFollow) === 0;
   }
 

@@ -1,5 +1,6 @@
 import { Code } from "../../proto/code.ts";
 import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
+import type { MirrorShare } from "../../proto/lane/mirror-share.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Now, Refused, SendCall, Sent } from "../broker-port.ts";
 import { isLiteParent, isLiteTopicName, liteChildTypes, liteTopicName } from "../lite/lite-name.ts";
@@ -35,6 +36,9 @@ export class Sender {
   readonly #facts: MessageFacts[] = [];
   readonly #bodies: Buffer[] = [];
   readonly #liteTopics: string[] = [];
+  /** Of the send at hand: where its copies go, and how many there are. */
+  #mirrorQueueId = 0;
+  #mirrorCount = 0;
 
   constructor(
     tables: BrokerTables,
@@ -105,7 +109,11 @@ export class Sender {
     return failure ?? this.#sendTimed(topic, call, now);
   }
 
-  #store(topic: TopicView, call: SendCall, queueId: number, now: Now): Sent {
+  #store(view: TopicView, call: SendCall, queueId: number, now: Now): Sent {
+    const mirror = view.laneRules?.current.mirror;
+    // Copies ask for another topic as well.
+    const topic = mirror === undefined ? view : this.#tables.topics.byId(view.id)!;
+    this.#mirrorCount = 0;
     const queue = topic.queues[queueId]!;
     const firstOffset = this.#tables.queues.endOffset(queue);
     const storeMs = Math.floor(now.wallMs);
@@ -114,6 +122,7 @@ export class Sender {
     try {
       for (const last = call.messages.length - 1; stored <= last; stored++) {
         const facts = this.#facts[stored]!;
+        if (mirror !== undefined) this.#mirror(topic.id, mirror, facts, this.#bodies[stored]!);
         if (last > 0) facts.sendPart = (stored < last ? SendPart.MoreFollow : 0) | (stored > 0 ? SendPart.GoesOn : 0);
         position = this.#journal.message(
           topic.id,
@@ -134,6 +143,27 @@ export class Sender {
       this.#bodies.length = 0;
     }
     return { ok: true, queueId, firstOffset, storeMs, position, transactionId: "" };
+  }
+
+  /**
+   * Gives the copy of a message its place, where the rule wants one. What the shadow topic is, or that it is not here, is nothing to the
+   * message itself.
+   */
+  #mirror(topicId: number, mirror: MirrorShare, facts: MessageFacts, body: Buffer): void {
+    const shadow = this.#tables.topics.byName(mirror.topic);
+    if (shadow === undefined || shadow.id === topicId || !takesCopies(shadow, facts)) return;
+    if (mirror.looksAtMessage) {
+      scanMessage(body, 0, body.length, this.#scan);
+      if (!mirror.takes(this.#scan)) return;
+    }
+    // The messages of a send are of one message group, and visible together.
+    if (this.#mirrorCount === 0) {
+      this.#mirrorQueueId =
+        facts.groupHash === 0 ? nextQueueOf(shadow) : queueOfGroup(facts.groupHash, shadow.groupQueueCount);
+    }
+    facts.mirrorTopicId = shadow.id;
+    facts.mirrorQueueId = this.#mirrorQueueId;
+    facts.mirrorOffset = this.#tables.queues.endOffset(shadow.queues[this.#mirrorQueueId]!) + this.#mirrorCount++;
   }
 
   /** A message of a lite topic lies in a topic of its own, which the first one opens. */
@@ -265,6 +295,13 @@ function checkType(topic: TopicView, facts: MessageFacts): Refused | undefined {
     return refused(Code.MessagePropertyConflictWithType, text);
   }
   return undefined;
+}
+
+/** Ordinary messages of any kind are copied to topics that take them as ordinary ones. */
+function takesCopies(shadow: TopicView, facts: MessageFacts): boolean {
+  const type = facts.groupHash === 0 ? MessageType.Normal : MessageType.Fifo;
+  if (isLiteParent(shadow.messageTypes) || isPriorityTopic(shadow.messageTypes)) return false;
+  return (shadow.messageTypes & (1 << type)) !== 0;
 }
 
 /**

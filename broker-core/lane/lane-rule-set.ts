@@ -1,6 +1,7 @@
 import type { MessageScan } from "../../proto/codec/message-scan.ts";
 import { CompiledLaneRule, noClause } from "../../proto/lane/lane-classifier.ts";
 import { baseLane, type LaneRule } from "../../proto/lane/lane-rule.ts";
+import { MirrorShare } from "../../proto/lane/mirror-share.ts";
 
 /** The name of the group in a rule that is for every group without a rule of its own. */
 export const everyGroup = "";
@@ -54,11 +55,15 @@ export class LaneRuleSet {
   readonly keyCount: number;
   /** False: lane marks decide alone. */
   readonly looksAtMessages: boolean;
+  /** A share of the topic's messages is copied; at most one rule of a topic says so. */
+  readonly mirror: MirrorShare | undefined;
 
   constructor(position: number, rules: readonly GroupLaneRule[]) {
     this.position = position;
     this.rules = [...rules].sort((a, b) => (a.group < b.group ? -1 : 1));
     this.keyCount = keyCountOf(this.rules);
+    const mirrored = rules.find(({ rule }) => rule.mirror !== undefined)?.rule.mirror;
+    this.mirror = mirrored === undefined ? undefined : new MirrorShare(mirrored);
     this.looksAtMessages = rules.some(({ compiled }) => compiled.looksAtMessage);
   }
 

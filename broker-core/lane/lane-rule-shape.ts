@@ -16,6 +16,14 @@ const laneName = z.string().superRefine((name, context) => {
 });
 const property = z.string().max(laneRuleLimits.propertyLengthMax);
 
+const percent = z
+  .number()
+  .min(0)
+  .max(100)
+  .refine((value) => Math.abs(value * 100 - Math.round(value * 100)) < 1e-6, {
+    message: "a share is told in steps of 0.01 percent",
+  });
+
 const clause = z.strictObject({
   to: laneName,
   lane: laneName.optional(),
@@ -27,14 +35,7 @@ const clause = z.strictObject({
     })
     .optional(),
   sql: z.string().max(8_192).optional(),
-  percent: z
-    .number()
-    .min(0)
-    .max(100)
-    .refine((percent) => Math.abs(percent * 100 - Math.round(percent * 100)) < 1e-6, {
-      message: "a share is told in steps of 0.01 percent",
-    })
-    .optional(),
+  percent: percent.optional(),
 });
 
 /** A lane rule as it comes from outside. Strict: a misspelled condition that is passed over would send everything to the lane. */
@@ -50,16 +51,17 @@ export const laneRuleShape = z.strictObject({
     ])
     .default(whenEmptyDefault),
   withdrawn: z.array(laneName).max(laneRuleLimits.clausesMax).optional(),
+  mirror: z.strictObject({ topic: z.string().min(1).max(400), percent: percent.optional() }).optional(),
 });
 
 /** Bytes of a rule's text. */
 export const laneRuleBytesMax = 60_000;
 
 /** A rule in one spelling: the same rule, the same text. */
-export function laneRuleText({ clauses, whenEmpty, withdrawn = [] }: LaneRule): string {
+export function laneRuleText({ clauses, whenEmpty, withdrawn = [], mirror }: LaneRule): string {
   const empty = whenEmpty.action === "spill" ? { action: "spill", afterMs: whenEmpty.afterMs } : { action: "hold" };
   const taken = withdrawn.length === 0 ? {} : { withdrawn: [...new Set(withdrawn)].sort() };
-  return JSON.stringify({ clauses: clauses.map(canonicalClause), whenEmpty: empty, ...taken });
+  return JSON.stringify({ clauses: clauses.map(canonicalClause), whenEmpty: empty, ...taken, mirror });
 }
 
 function canonicalClause({ to, lane, tag, properties, sql, percent }: LaneClause): object {

@@ -22,6 +22,12 @@ const text = (min: number) =>
     .min(min)
     .refine((value) => Buffer.byteLength(value) <= textBytesMax, { message: `longer than ${textBytesMax} bytes` });
 
+const opening = z.strictObject({
+  incarnation: z.number().int(),
+  messageTypes: z.number().int(),
+  queueCount: z.number().int(),
+});
+
 const order = z.strictObject({
   /** "<namespace>/<topic>". */
   topic: z.string(),
@@ -32,13 +38,9 @@ const order = z.strictObject({
   /** Generation: higher than that of the rule before. */
   number: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
   /** The topic as the control plane has it: nobody may have used it here yet. Left out: it must be known. */
-  opening: z
-    .strictObject({
-      incarnation: z.number().int(),
-      messageTypes: z.number().int(),
-      queueCount: z.number().int(),
-    })
-    .optional(),
+  opening: opening.optional(),
+  /** The same of the topic that gets copies. */
+  shadowOpening: opening.optional(),
   /** Read on its own, so that what is wrong with it is told by clause; null: no rule from now on. */
   rule: z.unknown(),
 });
@@ -60,7 +62,12 @@ export function laneRuleOperations(
         const opened = openTopic({ name: wanted.topic, ...wanted.opening }, now);
         if (!opened.ok) return { ...opened, message: `lane.rule: ${opened.message}` };
       }
-      return setRule(tables, journal, onRuled, wanted, now);
+      const set = setRule(tables, journal, onRuled, wanted, now);
+      // A shadow topic that cannot be opened is nothing to the rule: there are no copies then.
+      const shadow = tables.topics.byName(wanted.topic)?.laneRules?.current.mirror?.topic;
+      if (set.ok && wanted.shadowOpening !== undefined && shadow !== undefined)
+        openTopic({ name: shadow, ...wanted.shadowOpening }, now);
+      return set;
     }),
     operation("lane.list", z.strictObject({ topic: z.string().optional() }), ({ topic }) => list(tables, topic)),
     laneExplain(tables, log),
@@ -117,6 +124,8 @@ function setRule(
       `the lane rule of topic ${topicName} for ${what} has number ${lastNumber}, this one has ${number}: a newer rule has a higher one`,
     );
   }
+  const mirrorProblem = rule?.rule.mirror === undefined ? undefined : whyNoMirror(tables, topicName, group, rule);
+  if (mirrorProblem !== undefined) return refused(Code.BadRequest, mirrorProblem);
   const next = rules.with(group, rule);
   if (!rules.fits(next)) {
     return refused(
@@ -160,6 +169,28 @@ function list(tables: BrokerTables, only: string | undefined): Operated {
     result: { topics, ...(tables.laneRules.lanes.isOff ? { areOff: true } : {}) },
     position: noPosition,
   };
+}
+
+/** Copies of copies are never made; rules that ask for them are a mistake. */
+function whyNoMirror(
+  { topics, laneRules }: BrokerTables,
+  topic: string,
+  group: string,
+  { rule: { mirror } }: GroupLaneRule,
+): string | undefined {
+  const shadow = mirror?.topic ?? "";
+  if (shadow === topic) return `mirror: topic ${topic} cannot be its own copy`;
+  if (isDeadLetterTopic(shadow)) return `mirror: ${shadow} is a dead-letter queue; copy to a topic of its own`;
+  for (const [topicId, { current }] of laneRules.all()) {
+    const name = topics.byId(topicId)?.name ?? "";
+    if (name === topic && current.rules.some((other) => other.group !== group && other.rule.mirror !== undefined))
+      return `mirror: another rule of topic ${topic} copies its messages already; one says for all groups`;
+    if (name === shadow && current.mirror !== undefined)
+      return `mirror: ${shadow} is copied to ${current.mirror.topic} itself, and copies are not copied; mirror ${topic} to that, or end the other`;
+    if (name !== topic && current.mirror?.topic === topic)
+      return `mirror: ${topic} holds the copies of ${name}, and copies are not copied; mirror ${name} to ${shadow}`;
+  }
+  return undefined;
 }
 
 function refused(code: Code, message: string): Operated {

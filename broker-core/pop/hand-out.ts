@@ -6,9 +6,13 @@ import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-lette
 import {
   messageBodyStart,
   messageBornHost,
+  messageIsMirrored,
   messageLaneMark,
   messageOffset,
+  messageQueueId,
   messageStoreMs,
+  messageTopicId,
+  mirrorOffset,
 } from "../record/message-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { releaseMs, releaseOffset } from "../record/release-record.ts";
@@ -31,6 +35,7 @@ class Delivery implements HandedDelivery {
   storeMs = 0;
   bornHost = "";
   laneMark = "";
+  mirrorOf = "";
   deadLetter: DeadLetterOrigin | undefined = undefined;
 }
 
@@ -111,6 +116,7 @@ export class LeasedHandOut implements HandOut {
       let { offset } = delivery;
       let storeMs = 0;
       delivery.deadLetter = undefined;
+      delivery.mirrorOf = "";
       if (record.type === RecordType.DeadLetter) {
         const dead = readDeadLetterRecord(record.body, 0, record.body.length);
         delivery.deadLetter = {
@@ -129,6 +135,12 @@ export class LeasedHandOut implements HandOut {
         storeMs = releaseMs(record.body, 0);
       } else if (record.type === RecordType.Message) {
         offset = messageOffset(record.body, 0);
+        const origin = messageTopicId(record.body, 0);
+        // A copy: the record tells its place too, and whose it is the copy of.
+        if (origin !== subscription.topic.id && messageIsMirrored(record.body, 0)) {
+          delivery.mirrorOf = `${this.#tables.topics.byId(origin)?.name ?? ""}/${messageQueueId(record.body, 0)}/${offset}`;
+          offset = mirrorOffset(record.body, 0);
+        }
       }
       // Never hand out what merely lies where the message should be.
       if (offset !== delivery.offset) {

@@ -24,7 +24,15 @@ import { placesCount, queuePlaces } from "../pop/next-places.ts";
 import { batchMax, scanEntriesMax, scanReadBytesMax, scanReadsMax } from "../pop/pop-plan.ts";
 import type { Receiver } from "../pop/receiver.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
-import { messageBodyStart, messageBornHost, messageLaneMark } from "../record/message-record.ts";
+import {
+  messageBodyStart,
+  messageBornHost,
+  messageIsMirrored,
+  messageLaneMark,
+  messageOffset,
+  messageQueueId,
+  messageTopicId,
+} from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
 
 /** Bytes of messages in one answer, as of a receive. */
@@ -71,7 +79,7 @@ export class Puller {
       const entry = queues.entry(queue, offset);
       if (!entryMatches(queues, this.#log, filter, entry, count)) continue;
       if (messages.length > 0 && bytes + queues.bytes(entry) > bytesMax) break;
-      const message = this.#read(queues.position(entry), call.queueId, offset);
+      const message = this.#read(queues.position(entry), call.topicId, call.queueId, offset);
       // Damaged bytes: nothing to give, and nobody to give it to again. The log has reported them.
       if (message === undefined) continue;
       messages.push(message);
@@ -152,13 +160,14 @@ export class Puller {
     return { ok: false, code: Code.IllegalOffset, message };
   }
 
-  #read(position: number, queueId: number, offset: number): PulledMessage | undefined {
+  #read(position: number, topicId: number, queueId: number, offset: number): PulledMessage | undefined {
     try {
       const deadLetter = this.#deadLetterAt(position);
       const storeMs = storeMsAt(this.#log, position) ?? 0;
       const { body, start } = readStoredMessage(this.#log, position);
       return {
         ...{ queueId, offset, storeMs, deadLetter },
+        mirrorOf: this.#mirrorOf(body, start, topicId),
         bytes: Buffer.from(body.subarray(messageBodyStart(body, start))),
         bornHost: messageBornHost(body, start),
         laneMark: messageLaneMark(body, start),
@@ -167,6 +176,13 @@ export class Puller {
       if (isUnreadable(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Place of the message that the one read is the copy of. */
+  #mirrorOf(body: Buffer, start: number, topicId: number): string {
+    const origin = messageTopicId(body, start);
+    if (origin === topicId || !messageIsMirrored(body, start)) return "";
+    return `${this.#tables.topics.byId(origin)?.name ?? ""}/${messageQueueId(body, start)}/${messageOffset(body, start)}`;
   }
 
   #deadLetterAt(position: number): DeadLetterOrigin | undefined {

@@ -6,7 +6,7 @@ import { expectBytes } from "./record-fault.ts";
  *
  *     0  u32 topic id
  *     4  u16 queue id
- *     6  u16 flags         SendPart: where in a send of several messages it stands
+ *     6  u16 flags         SendPart: where in a send of several messages it stands; `isMirroredFlag`: it has a copy
  *     8  u53 queue offset
  *     16 u53 store ms (wall clock)
  *     24 u32 tag hash      0: no tag
@@ -20,6 +20,8 @@ import { expectBytes } from "./record-fault.ts";
  *     50 u16 0
  *     52 text lane mark
  *     .. text born host
+ *     .. where its copy stands, if it has one: u32 topic id, u16 queue id, u53 queue offset. The copy is an index entry that points
+ *        here: stored with the message, or not at all
  *     .. client's message, to the end of the record
  */
 export const messageFixedBytes = 52;
@@ -29,6 +31,9 @@ export const messageFixedBytes = 52;
  * follow, each but the first that it goes on. What a crash has left of one without its last record was never there.
  */
 export const SendPart = { MoreFollow: 1, GoesOn: 2 } as const;
+const sendPartMask = SendPart.MoreFollow | SendPart.GoesOn;
+const isMirroredFlag = 4;
+const mirrorBytes = 14;
 
 /** What the broker reads of a message once, when it is stored; ranges lie within the client's bytes. */
 export interface MessageFacts {
@@ -53,10 +58,20 @@ export interface MessageFacts {
   /** What a transactional message asks to be left alone for, in milliseconds; 0: nothing. */
   recoveryMs: number;
   hasLiteTopic: boolean;
+  /** Topic id of the copy; 0: there is none. */
+  mirrorTopicId: number;
+  mirrorQueueId: number;
+  mirrorOffset: number;
 }
 
-export function messageRecordBytes(laneMark: string, bornHost: string, message: Uint8Array): number {
-  return messageFixedBytes + shortTextBytes(laneMark) + shortTextBytes(bornHost) + message.length;
+export function messageRecordBytes(
+  laneMark: string,
+  bornHost: string,
+  message: Uint8Array,
+  isMirrored = false,
+): number {
+  const head = messageFixedBytes + (isMirrored ? mirrorBytes : 0);
+  return head + shortTextBytes(laneMark) + shortTextBytes(bornHost) + message.length;
 }
 
 export function writeMessageRecord(
@@ -73,7 +88,7 @@ export function writeMessageRecord(
 ): void {
   into.writeUInt32LE(topicId, at);
   into.writeUInt16LE(queueId, at + 4);
-  into.writeUInt16LE(facts.sendPart, at + 6);
+  into.writeUInt16LE(facts.sendPart | (facts.mirrorTopicId === 0 ? 0 : isMirroredFlag), at + 6);
   writeUint53(into, at + 8, offset);
   writeUint53(into, at + 16, storeMs);
   into.writeUInt32LE(facts.tagHash, at + 24);
@@ -87,6 +102,12 @@ export function writeMessageRecord(
   into.writeUInt16LE(0, at + 50);
   let to = writeShortText(into, at + messageFixedBytes, laneMark);
   to = writeShortText(into, to, bornHost);
+  if (facts.mirrorTopicId !== 0) {
+    into.writeUInt32LE(facts.mirrorTopicId, to);
+    into.writeUInt16LE(facts.mirrorQueueId, to + 4);
+    writeUint53(into, to + 6, facts.mirrorOffset);
+    to += mirrorBytes;
+  }
   into.set(message, to);
 }
 
@@ -96,7 +117,15 @@ export function expectMessageRecord(start: number, end: number): void {
 
 export const messageTopicId = (from: Buffer, start: number): number => from.readUInt32LE(start);
 export const messageQueueId = (from: Buffer, start: number): number => from.readUInt16LE(start + 4);
-export const messageSendPart = (from: Buffer, start: number): number => from.readUInt16LE(start + 6);
+export const messageSendPart = (from: Buffer, start: number): number => from.readUInt16LE(start + 6) & sendPartMask;
+/** Whether the message has a copy in another topic, whose place the functions below tell. */
+export const messageIsMirrored = (from: Buffer, start: number): boolean =>
+  (from.readUInt16LE(start + 6) & isMirroredFlag) !== 0;
+const mirrorAt = (from: Buffer, start: number): number =>
+  shortTextEnd(from, shortTextEnd(from, start + messageFixedBytes));
+export const mirrorTopicId = (from: Buffer, start: number): number => from.readUInt32LE(mirrorAt(from, start));
+export const mirrorQueueId = (from: Buffer, start: number): number => from.readUInt16LE(mirrorAt(from, start) + 4);
+export const mirrorOffset = (from: Buffer, start: number): number => readUint53(from, mirrorAt(from, start) + 6);
 export const messageOffset = (from: Buffer, start: number): number => readUint53(from, start + 8);
 export const messageStoreMs = (from: Buffer, start: number): number => readUint53(from, start + 16);
 export const messageTagHash = (from: Buffer, start: number): number => from.readUInt32LE(start + 24);
@@ -106,7 +135,7 @@ export const messageBornHost = (from: Buffer, start: number): string =>
   readShortText(from, shortTextEnd(from, start + messageFixedBytes));
 /** Offset of the client's first byte. */
 export const messageBodyStart = (from: Buffer, start: number): number =>
-  shortTextEnd(from, shortTextEnd(from, start + messageFixedBytes));
+  mirrorAt(from, start) + (messageIsMirrored(from, start) ? mirrorBytes : 0);
 
 /** Whether the record's tag is exactly these bytes. */
 export function messageTagEquals(from: Buffer, start: number, tag: Uint8Array): boolean {

@@ -144,6 +144,7 @@ const current: { -readonly [K in keyof DeliveryFields]: DeliveryFields[K] } = {
   storeMs: 0,
   bornHost: "",
   lane: "",
+  mirrorOf: "",
   deadLetter: undefined,
 };
 
@@ -158,6 +159,7 @@ function fill(delivery: HandedDelivery): DeliveryFields {
   current.storeMs = delivery.storeMs;
   current.bornHost = delivery.bornHost;
   current.lane = delivery.laneMark;
+  current.mirrorOf = delivery.mirrorOf;
   current.deadLetter = delivery.deadLetter;
   return current;
 }

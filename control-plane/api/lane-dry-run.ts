@@ -21,7 +21,7 @@ export async function laneDryRun(
   const order = {
     topic: qualifiedName(namespace, spec.topic),
     group: spec.group === "" ? "" : qualifiedName(namespace, spec.group),
-    ...{ rule: laneRuleOf(spec), sinceMs },
+    ...{ rule: laneRuleOf(spec, namespace), sinceMs },
   };
   try {
     const said = fromAll(await brokers.callAll<BrokerDryRun>("lane.dryRun", order, timeoutMs));

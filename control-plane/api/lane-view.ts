@@ -43,7 +43,14 @@ function publicationView(standings: readonly LaneRuleStanding[], publication: La
 }
 
 /** A spec as people write it. */
-export function laneRuleSpecView({ topic, group, clauses, whenEmpty, withdrawn }: LaneRuleSpec): ResourceView["spec"] {
+export function laneRuleSpecView({
+  topic,
+  group,
+  clauses,
+  whenEmpty,
+  withdrawn,
+  mirror,
+}: LaneRuleSpec): ResourceView["spec"] {
   return {
     topic,
     ...(group === "" ? {} : { group }),
@@ -53,6 +60,7 @@ export function laneRuleSpecView({ topic, group, clauses, whenEmpty, withdrawn }
         ? { action: whenEmpty.action, after: durationText(whenEmpty.afterMs) }
         : { action: whenEmpty.action },
     ...(withdrawn === undefined ? {} : { withdrawn }),
+    ...(mirror === undefined ? {} : { mirror }),
   };
 }
 

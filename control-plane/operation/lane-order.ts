@@ -20,7 +20,16 @@ export interface LaneOrder {
   /** Null: withdrawn. */
   readonly rule: LaneRule | null;
   /** The topic as the control plane has it: nobody may have used it there yet. Not of a withdrawal. */
-  readonly opening?: { readonly incarnation: number; readonly messageTypes: number; readonly queueCount: number };
+  readonly opening?: TopicOpeningOrder;
+  /** Of the topic that gets copies, where the broker holds it. */
+  readonly shadowOpening?: TopicOpeningOrder;
+}
+
+/** What a topic is. */
+export interface TopicOpeningOrder {
+  readonly incarnation: number;
+  readonly messageTypes: number;
+  readonly queueCount: number;
 }
 
 /** A rule that a broker has in force. */
@@ -99,8 +108,9 @@ export function laneOrdersFor(broker: string, tables: ReadonlyCatalogTables, has
   for (const rule of tables.laneRule.values()) {
     const topic = topicOfRuleAt(tables, broker, rule);
     if (topic === undefined) continue;
-    const order = orderOf(rule, topic);
     if (!isMeantFor(broker, tables, rule)) continue;
+    const shadow = rule.mirror && topicOfRuleAt(tables, broker, { ...rule, topic: rule.mirror.topic });
+    const order = orderOf(rule, topic, shadow);
     const at = has.get(brokerTargetKey(order));
     const isThere = at?.name === order.name && at.generation >= rule.generation && at.incarnation === topic.incarnation;
     if (!isThere) rules.push(order);
@@ -116,15 +126,19 @@ export function isMeantFor(broker: string, tables: ReadonlyCatalogTables, rule: 
   );
 }
 
-function orderOf(rule: LaneRuleRecord, topic: TopicRecord): LaneOrder {
-  const { incarnation, type, queues } = topic;
+function orderOf(rule: LaneRuleRecord, topic: TopicRecord, shadow: TopicRecord | undefined): LaneOrder {
   return {
     ...targetOf(rule),
     name: qualifiedName(rule.namespace, rule.name),
     number: rule.generation,
-    rule: laneRuleOf(rule),
-    opening: { incarnation, messageTypes: messageTypesOf(type), queueCount: queues },
+    rule: laneRuleOf(rule, rule.namespace),
+    opening: openingOf(topic),
+    ...(shadow === undefined ? {} : { shadowOpening: openingOf(shadow) }),
   };
+}
+
+function openingOf({ incarnation, type, queues }: TopicRecord): TopicOpeningOrder {
+  return { incarnation, messageTypes: messageTypesOf(type), queueCount: queues };
 }
 
 function targetOf({ namespace, topic, group }: LaneRuleRecord): { readonly topic: string; readonly group: string } {

@@ -122,8 +122,16 @@ export const laneRuleSpecSchema = z
     rules: clauses,
     whenEmpty: whenEmpty.optional(),
     withdrawn: z.array(laneName).optional(),
+    mirror: z.strictObject({ topic: named(topicNameProblem), percent: percent.optional() }).optional(),
   })
-  .transform(({ topic, group, rules, whenEmpty: empty, withdrawn = [] }, context): LaneRuleSpec => {
+  .transform(({ topic, group, rules, whenEmpty: empty, withdrawn = [], mirror }, context): LaneRuleSpec => {
+    if (mirror?.topic === topic) {
+      context.addIssue({
+        code: "custom",
+        path: ["mirror", "topic"],
+        message: "is the rule's own topic; a topic cannot be its own copy",
+      });
+    }
     for (const [index, lane] of withdrawn.entries()) {
       if (rules.some(({ to }) => to === lane) && lane !== baseLane) continue;
       const message =
@@ -136,6 +144,7 @@ export const laneRuleSpecSchema = z
       clauses: rules,
       whenEmpty: empty ?? whenEmptyDefault,
       withdrawn: [...new Set(withdrawn)].sort(),
+      ...(mirror === undefined ? {} : { mirror: { topic: mirror.topic, percent: mirror.percent ?? 100 } }),
     });
   });
 

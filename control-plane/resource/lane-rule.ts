@@ -1,4 +1,5 @@
 import type { LaneClause, LaneRule, WhenEmpty } from "../../proto/lane/lane-rule.ts";
+import { qualifiedName } from "../../proto/resource-name.ts";
 
 /** What people say about a lane rule. Always whole: what is left out of a manifest has its default, not its old value. */
 export interface LaneRuleSpec {
@@ -10,6 +11,8 @@ export interface LaneRuleSpec {
   readonly whenEmpty: WhenEmpty;
   /** Lanes that are taken back (`LaneRule.withdrawn`), in order; left out: none. */
   readonly withdrawn?: readonly string[];
+  /** A share of the topic's messages is copied to another topic of the namespace; left out: none. */
+  readonly mirror?: { readonly topic: string; readonly percent: number };
 }
 
 /** A lane rule as the control plane keeps it. */
@@ -64,11 +67,26 @@ export function laneTargetKey(namespace: string, { topic, group }: Pick<LaneRule
 }
 
 /** The spec alone of anything that has one, its fields in a fixed order. */
-export function laneRuleSpecOf({ topic, group, clauses, whenEmpty, withdrawn = [] }: LaneRuleSpec): LaneRuleSpec {
-  return { topic, group, clauses, whenEmpty, ...(withdrawn.length === 0 ? {} : { withdrawn }) };
+export function laneRuleSpecOf({
+  topic,
+  group,
+  clauses,
+  whenEmpty,
+  withdrawn = [],
+  mirror,
+}: LaneRuleSpec): LaneRuleSpec {
+  return {
+    ...{ topic, group, clauses, whenEmpty },
+    ...(withdrawn.length === 0 ? {} : { withdrawn }),
+    ...(mirror === undefined ? {} : { mirror }),
+  };
 }
 
 /** The part of a spec that brokers classify by. */
-export function laneRuleOf({ clauses, whenEmpty, withdrawn }: LaneRuleSpec): LaneRule {
-  return { clauses, whenEmpty, ...(withdrawn === undefined ? {} : { withdrawn }) };
+export function laneRuleOf({ clauses, whenEmpty, withdrawn, mirror }: LaneRuleSpec, namespace: string): LaneRule {
+  return {
+    ...{ clauses, whenEmpty },
+    ...(withdrawn === undefined ? {} : { withdrawn }),
+    ...(mirror === undefined ? {} : { mirror: { ...mirror, topic: qualifiedName(namespace, mirror.topic) } }),
+  };
 }

@@ -17,6 +17,10 @@ const digestTypeMd5 = 2;
 const digestTextBytes = 32;
 /** Content of the Digest: type and checksum. */
 const digestBytes = 2 + 2 + digestTextBytes;
+/** Of Message: a map. */
+const userPropertiesField = 2;
+/** User property of a copy: "<topic>/<queue id>/<offset>" of the message that it is the copy of. */
+export const mirrorProperty = "x-popmesh-mirror-of";
 
 /**
  * A stored message on its way to a consumer: the stored bytes with one new system_properties, which is the stored one
@@ -44,6 +48,8 @@ export class DeliveredMessage {
   /** Origin of a message of a dead-letter queue; both "" otherwise. */
   deadLetterTopic = "";
   deadLetterMessageId = "";
+  /** Place of the message that this is the copy of: told as a user property; "": it is none. */
+  mirrorOf = "";
 
   #scan: MessageScan | undefined;
   /** Lower-case hex; written in upper case, as every SDK compares it. */
@@ -64,7 +70,7 @@ export class DeliveredMessage {
     this.#deadLetterBytes = textFieldBytes(this.deadLetterTopic) + textFieldBytes(this.deadLetterMessageId);
     this.#systemBytes = scan.systemEnd - scan.systemStart - scan.serverOwnedBytes + this.#addedBytes(scan);
     const oldFieldBytes = scan.systemFieldEnd - scan.systemFieldStart;
-    this.#messageBytes = scan.end - scan.start - oldFieldBytes + fieldBytes(this.#systemBytes);
+    this.#messageBytes = scan.end - scan.start - oldFieldBytes + fieldBytes(this.#systemBytes) + this.#mirrorBytes();
     return this.#messageBytes;
   }
 
@@ -82,7 +88,16 @@ export class DeliveredMessage {
     at = writeFieldHead(into, at, 3, this.#systemBytes);
     at = copyClientFields(scan, into, at);
     at = this.#writeAdded(scan, into, at);
-    return copyBytes(bytes, scan.systemFieldEnd, scan.end, into, at);
+    at = copyBytes(bytes, scan.systemFieldEnd, scan.end, into, at);
+    if (this.mirrorOf === "") return at;
+    // Behind the client's own: of properties of one name the last one counts.
+    at = writeFieldHead(into, at, userPropertiesField, textFieldBytes(mirrorProperty) + textFieldBytes(this.mirrorOf));
+    return writeTextField(into, writeTextField(into, at, 1, mirrorProperty), 2, this.mirrorOf);
+  }
+
+  #mirrorBytes(): number {
+    if (this.mirrorOf === "") return 0;
+    return fieldBytes(textFieldBytes(mirrorProperty) + textFieldBytes(this.mirrorOf));
   }
 
   #addedBytes(scan: MessageScan): number {

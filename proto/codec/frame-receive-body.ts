@@ -166,6 +166,8 @@ export interface DeliveryFields {
   readonly storeMs: number;
   readonly bornHost: string;
   readonly lane: string;
+  /** Of a copy: place of its original; else "". */
+  readonly mirrorOf: string;
   readonly deadLetter: DeadLetterOriginFields | undefined;
 }
 
@@ -179,6 +181,7 @@ export function deliveryBytesMax(delivery: DeliveryFields): number {
     textFieldBytesMax(delivery.receipt) +
     textFieldBytesMax(delivery.bornHost) +
     textFieldBytesMax(delivery.lane) +
+    textFieldBytesMax(delivery.mirrorOf) +
     (origin === undefined ? 0 : fieldHeadBytesMax + originBytes(origin))
   );
 }
@@ -197,6 +200,7 @@ export function writeDelivery(into: Buffer, at: number, delivery: DeliveryFields
     numberFieldBytes(delivery.storeMs) +
     textFieldBytes(delivery.bornHost) +
     textFieldBytes(delivery.lane) +
+    textFieldBytes(delivery.mirrorOf) +
     (origin === undefined ? 0 : fieldBytes(originLength));
   at = writeFieldHead(into, at, 1, length);
   if (messageBytes > 0) {
@@ -210,9 +214,8 @@ export function writeDelivery(into: Buffer, at: number, delivery: DeliveryFields
   at = writeNumberField(into, at, 6, delivery.storeMs);
   at = writeTextField(into, at, 7, delivery.bornHost);
   at = writeTextField(into, at, 8, delivery.lane);
-  if (origin === undefined) return at;
-  at = writeFieldHead(into, at, 9, originLength);
-  return writeOrigin(into, at, origin);
+  if (origin !== undefined) at = writeOrigin(into, writeFieldHead(into, at, 9, originLength), origin);
+  return writeTextField(into, at, 10, delivery.mirrorOf);
 }
 
 function originBytes(origin: DeadLetterOriginFields): number {
@@ -252,6 +255,7 @@ export class ReceiveAnswerReader {
   storeMs = 0;
   bornHost = "";
   lane = "";
+  mirrorOf = "";
   /** Whether `origin` holds something. */
   hasDeadLetter = false;
   /** Reused for every delivery: copy what is kept. */
@@ -304,6 +308,7 @@ export class ReceiveAnswerReader {
     this.storeMs = 0;
     this.bornHost = "";
     this.lane = "";
+    this.mirrorOf = "";
     this.hasDeadLetter = false;
     let at = start;
     while (at < end) {
@@ -344,6 +349,9 @@ export class ReceiveAnswerReader {
           this.origin.merge(bytes, from, at);
           continue;
         }
+        case (10 << 3) | WireType.Bytes:
+          this.mirrorOf = readFreshText(bytes, next, end);
+          break;
         default:
           skipValue(bytes, next, end, tag);
       }

@@ -114,7 +114,7 @@ function hasProperty(scan: MessageScan, name: Buffer, value: Buffer): boolean {
 }
 
 /** By the message group, else the first key, else the id; empty ones count as absent. */
-function messageBucket(scan: MessageScan, salt: number): number {
+export function messageBucket(scan: MessageScan, salt: number): number {
   if (scan.messageGroupEnd > scan.messageGroupStart) {
     return bucketOf(scan.bytes, scan.messageGroupStart, scan.messageGroupEnd, salt);
   }

@@ -14,6 +14,16 @@ export interface LaneRule {
    * how a version that fails is kept from what it was sent before. Left out: none.
    */
   readonly withdrawn?: readonly string[];
+  /** A share of the topic's messages is copied to another topic. Left out: none. */
+  readonly mirror?: Mirror;
+}
+
+/** Copies of messages for others to look at; what becomes of the messages themselves does not depend on it. */
+export interface Mirror {
+  /** "<namespace>/<topic>" that gets the copies. */
+  readonly topic: string;
+  /** Share in percent, 0 to 100 in steps of 0.01; left out: 100. */
+  readonly percent?: number;
 }
 
 /** All conditions that are there must hold; a clause without any holds for every message. */

@@ -65,6 +65,7 @@ export class OrphanRecovery {
     delivered.invisibleMs = 0;
     delivered.bornHost = orphan.bornHost;
     delivered.deadLetterTopic = "";
+    delivered.mirrorOf = "";
     delivered.deadLetterMessageId = "";
     const messageBytes = delivered.measureMessage(scan);
     const commandBytes = fieldBytes(messageBytes) + textFieldBytes(transactionId);

@@ -177,5 +177,6 @@ function write(server: ServerCall, delivery: Delivery, brokerName: string): void
   delivered.bornHost = delivery.bornHost;
   delivered.deadLetterTopic = delivery.deadLetter === undefined ? "" : plainName(delivery.deadLetter.topic);
   delivered.deadLetterMessageId = delivery.deadLetter?.messageId ?? "";
+  delivered.mirrorOf = delivery.mirrorOf === "" ? "" : plainName(delivery.mirrorOf);
   server.sendWith(delivered.measure(scan), writeDelivered);
 }

@@ -427,6 +427,7 @@ class Poll implements OpenPoll {
     delivered.bornHost = delivery.bornHost;
     delivered.deadLetterTopic = delivery.deadLetter === undefined ? "" : plainName(delivery.deadLetter.topic);
     delivered.deadLetterMessageId = delivery.deadLetter?.messageId ?? "";
+    delivered.mirrorOf = delivery.mirrorOf === "" ? "" : plainName(delivery.mirrorOf);
     const hasRoom = this.server.sendWith(delivered.measure(scan), writeDelivered);
     this.#method.noteDelivered(this, delivery);
     return hasRoom;

@@ -174,6 +174,8 @@ export interface Delivery {
   readonly storeMs: number;
   readonly bornHost: string;
   readonly lane: string;
+  /** Of a copy: "<namespace>/<topic>/<queue id>/<offset>" of its original; else "". */
+  readonly mirrorOf: string;
   readonly deadLetter: DeadLetterOrigin | undefined;
 }
 

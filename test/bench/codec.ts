@@ -89,6 +89,7 @@ const delivery: DeliveryFields = {
   storeMs: 1_790_000_000_456,
   bornHost: "10.1.2.3",
   lane: "",
+  mirrorOf: "",
   deadLetter: undefined,
 };
 const generalDelivery = { ...delivery, message: stored, receipt: Buffer.from(receipt) };

@@ -239,6 +239,7 @@ function delivery(random: RandomValues): body.DeliveryFields {
     storeMs: random.number(),
     bornHost: random.text(),
     lane: random.text(),
+    mirrorOf: random.source.fraction() < 0.5 ? "" : random.text(),
     deadLetter:
       random.source.fraction() < 0.5
         ? undefined

@@ -30,6 +30,7 @@ export interface Got {
   readonly storeMs: number;
   /** Delivery time that the message carries; undefined: none. */
   readonly dueMs: number | undefined;
+  readonly mirrorOf: string;
   readonly deadLetter: DeadLetterOrigin | undefined;
   /** Message group; "" for none. */
   readonly group: string;
@@ -435,6 +436,7 @@ function readHandOut(handOut: HandOut): Answer {
       laneMark: delivery.laneMark,
       storeMs: delivery.storeMs,
       dueMs: timeOf(message.systemProperties?.deliveryTimestamp),
+      mirrorOf: delivery.mirrorOf,
       deadLetter: delivery.deadLetter,
       group: message.systemProperties?.messageGroup ?? "",
     });

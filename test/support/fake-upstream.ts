@@ -342,6 +342,7 @@ export class FakeUpstream implements Upstream {
         storeMs: message.storeMs,
         bornHost: message.bornHost,
         lane: message.laneMark,
+        mirrorOf: "",
         deadLetter: undefined,
       });
     }

@@ -18,6 +18,8 @@ const eventNames = new Map<RecordType, string>([
 export interface RuleParts {
   readonly clauses: readonly object[];
   readonly whenEmpty?: object;
+  readonly withdrawn?: readonly string[];
+  readonly mirror?: object;
 }
 
 /** Everything marked for a lane goes to it. */

@@ -70,13 +70,15 @@ function readByKind(
 
 function readPullAnswer(body: Uint8Array): UpstreamPullAnswer {
   const { delivery, nextOffset } = decodeRare(popmesh.v1.PullAnswer.decode, body);
-  const deliveries = delivery.map(({ message, queueId, offset, attempt, storeMs, bornHost, lane, deadLetter }) => ({
-    ...{ queueId, offset, attempt, storeMs, bornHost, lane },
-    // The decoder gives views of the frame.
-    message: Buffer.from(message),
-    receipt: "",
-    deadLetter: deadLetter === null ? undefined : { topic: deadLetter.topic, messageId: deadLetter.messageId },
-  }));
+  const deliveries = delivery.map(
+    ({ message, queueId, offset, attempt, storeMs, bornHost, lane, mirrorOf, deadLetter }) => ({
+      ...{ queueId, offset, attempt, storeMs, bornHost, lane, mirrorOf },
+      // The decoder gives views of the frame.
+      message: Buffer.from(message),
+      receipt: "",
+      deadLetter: deadLetter === null ? undefined : { topic: deadLetter.topic, messageId: deadLetter.messageId },
+    }),
+  );
   return { ok: true, deliveries, nextOffset };
 }
 
@@ -104,6 +106,7 @@ function readReceiveAnswer(bytes: Buffer, start: number, end: number): UpstreamR
       storeMs: reader.storeMs,
       bornHost: reader.bornHost,
       lane: reader.lane,
+      mirrorOf: reader.mirrorOf,
       deadLetter: reader.hasDeadLetter ? { topic: reader.origin.topic, messageId: reader.origin.messageId } : undefined,
     });
   }

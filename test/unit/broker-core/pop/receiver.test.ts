@@ -42,6 +42,7 @@ describe("receiving", () => {
         offset: 0,
         attempt: 1,
         bornHost: "10.0.0.1:1",
+        mirrorOf: "",
         laneMark: "",
         storeMs: f.wallMs,
         dueMs: undefined,

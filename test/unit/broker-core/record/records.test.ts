@@ -225,7 +225,13 @@ describe("records come back as they were written", () => {
           const facts: message.MessageFacts = {
             ...{ tagHash: 5, tagStart: 3, tagLength: 4, groupHash: 9, groupStart: 0, groupLength: 0 },
             ...{ idStart: 8, idLength: 2, messageType: 1, isTimed: false, deliveryMs: 0 },
-            ...{ sendPart: 0, priority: 0, recoveryMs: 0, hasLiteTopic: false },
+            ...{
+              sendPart: 0,
+              priority: 0,
+              recoveryMs: 0,
+              ...{ mirrorTopicId: 0, mirrorQueueId: 0, mirrorOffset: 0 },
+              hasLiteTopic: false,
+            },
           };
           trip(
             message.messageRecordBytes(lane, host, body),

@@ -24,7 +24,13 @@ function messageRecord(id: string): Buffer {
   const facts = {
     ...{ tagHash: 0, tagStart: 0, tagLength: 0, groupHash: 0, groupStart: 0, groupLength: 0 },
     ...{ idStart: 2, idLength: id.length, messageType: 4, isTimed: false, deliveryMs: 0 },
-    ...{ sendPart: 0, priority: 0, recoveryMs: 0, hasLiteTopic: false },
+    ...{
+      sendPart: 0,
+      priority: 0,
+      recoveryMs: 0,
+      ...{ mirrorTopicId: 0, mirrorQueueId: 0, mirrorOffset: 0 },
+      hasLiteTopic: false,
+    },
   };
   writeMessageRecord(record, 0, 1, 0, 0, 0, facts, "", "", message);
   return record;

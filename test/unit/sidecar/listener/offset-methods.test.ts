@@ -60,7 +60,7 @@ describe("the calls by offset", () => {
       ...{ ok: true, nextOffset: 12 },
       deliveries: [10, 11].map((offset) => ({
         ...{ message: Buffer.from(encodedMessage(`m${offset}`)), receipt: "", queueId: 3, offset, attempt: 0 },
-        ...{ storeMs: 1_700_000_000_000, bornHost: "10.0.0.1:1", lane: "", deadLetter: undefined },
+        ...{ storeMs: 1_700_000_000_000, bornHost: "10.0.0.1:1", lane: "", mirrorOf: "", deadLetter: undefined },
       })),
     };
     const answer = await client.pull({ messageQueue, group, offset: 10, batchSize: 5 });

@@ -397,7 +397,7 @@ describe("The driver for the broker core", () => {
         delivery: [
           {
             ...{ message, receipt: Buffer.from("broker-a.x"), queueId: 3, offset: 2 ** 40, attempt: 2, storeMs: 99 },
-            ...{ bornHost: "10.0.0.1", lane: "canary", deadLetter },
+            ...{ bornHost: "10.0.0.1", lane: "canary", deadLetter, mirrorOf: "default/o/0/7" },
           },
         ],
       }).finish();
@@ -411,7 +411,8 @@ describe("The driver for the broker core", () => {
         { ...got, message: "" },
         {
           ...{ message: "", receipt: "broker-a.x", queueId: 3, offset: 2 ** 40, attempt: 2, storeMs: 99 },
-          ...{ bornHost: "10.0.0.1", lane: "canary", deadLetter: { topic: "default/t", messageId: "kept" } },
+          ...{ bornHost: "10.0.0.1", lane: "canary", mirrorOf: "default/o/0/7" },
+          deadLetter: { topic: "default/t", messageId: "kept" },
         },
       );
     });
