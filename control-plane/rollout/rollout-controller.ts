@@ -11,7 +11,7 @@ import type { LaneRuleStanding } from "../operation/lane-publisher.ts";
 import type { LaneRuleRecord } from "../resource/lane-rule.ts";
 import { type GuardVerdict, managedClause, type RolloutRecord, type RolloutState } from "../resource/rollout.ts";
 import { decideRollout, wantedShare } from "./decide-rollout.ts";
-import { type GroupOutcomes, type OutcomesAnswer, OutcomeWindow, outcomesAnswer } from "./outcome-window.ts";
+import { type GroupOutcomes, OutcomeWindow, outcomesAnswer } from "./outcome-window.ts";
 
 /** So often brokers are asked and guards judged: a failing version is taken back within about this time. */
 const lookEveryMs = 1_000;
@@ -161,10 +161,10 @@ export class RolloutController {
     await Promise.all(
       brokers.map(async (broker) => {
         try {
-          const answer: OutcomesAnswer = outcomesAnswer.parse(
-            await call(broker, "lane.outcomes", parameters, answerMsMax),
-          );
-          window.take(broker, answer, clock.monotonicMs());
+          const read = outcomesAnswer.safeParse(await call(broker, "lane.outcomes", parameters, answerMsMax));
+          if (read.success) window.take(broker, read.data, clock.monotonicMs());
+          else
+            missing = `broker ${broker} tells figures otherwise than this control plane expects; are they of one release?`;
         } catch (error) {
           if (!(error instanceof MeshError)) throw error;
           missing = `broker ${broker} does not tell figures: ${error.message}`;
