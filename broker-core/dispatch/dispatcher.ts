@@ -392,7 +392,7 @@ export class Dispatcher {
     const { damage } = this.#tables;
     if (!damage.isOpen) return this.#leases.known(subscription, queueId, offset, what);
     const isThere = this.#queues.reach(subscription.topic, queueId, offset + 1, false);
-    const slot = isThere ? this.#repair.held(subscription, queueId, offset) : none;
+    const slot = isThere ? this.#repair.held(subscription, queueId, offset, what !== "a change") : none;
     if (slot !== none && this.#tables.isPartial) this.#order.outWhilePartial(subscription, queueId, offset);
     if (slot === none) damage.note(`${what} of a message that is settled or lost`);
     return slot;

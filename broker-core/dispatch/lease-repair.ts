@@ -30,13 +30,15 @@ export class LeaseRepair {
   }
 
   /**
-   * Row of a message that, by a record, the group holds; `none`: the group is done with it by all that is known, and the record
-   * says nothing new. The offset is below the end of its queue.
+   * Row of a message that, by a record, the group holds, or held until then (`isSettled`); `none`: the group is done with it by all that
+   * is known, and the record says nothing new. The offset is below the end of its queue.
    */
-  held(subscription: Subscription, queueId: number, offset: number): number {
+  held(subscription: Subscription, queueId: number, offset: number, isSettled: boolean): number {
     const { leases } = this.#tables;
     if (this.#isLost(subscription, queueId, offset)) {
-      this.#doubts.at(subscription.slot, queueId)?.lostOut.delete(offset);
+      // Who only changes its lease has it out: what was passed by since may wait for it.
+      if (isSettled) this.#doubts.at(subscription.slot, queueId)?.lostOut.delete(offset);
+      else this.#lostIsOut(subscription, queueId, offset);
       return none;
     }
     let slot = leases.find(subscription.slot, queueId, offset);
@@ -134,7 +136,7 @@ export class LeaseRepair {
 
   /** A message died in its group. The row is there, whatever is missing. */
   dies(subscription: Subscription, queueId: number, offset: number): number {
-    const slot = this.held(subscription, queueId, offset);
+    const slot = this.held(subscription, queueId, offset, true);
     if (slot !== none || this.#isLost(subscription, queueId, offset)) return slot;
     return this.#leases.bringBack(subscription, queueId, offset);
   }

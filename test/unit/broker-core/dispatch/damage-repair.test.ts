@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ChangeKind } from "../../../../broker-core/broker-port.ts";
 import { RecordType } from "../../../../broker-core/commit-log/log.ts";
 import { TrimReason } from "../../../../broker-core/record/log-trimmed-record.ts";
 import { Code } from "../../../../proto/code.ts";
@@ -179,6 +180,24 @@ describe("a start on a log with lost records", () => {
     assert.deepEqual(
       f.receive(t, g).map(({ id }) => id),
       ["m3"],
+    );
+  });
+
+  it("lets what waits for a lost message wait on when only its lease was changed", () => {
+    const f = new BrokerFixture({ groupStart: "beginning" });
+    const t = f.topic("ns/orders", { messageTypes: 1 << 2, queueCount: 1 });
+    const g = f.group();
+    f.sendMany(t, 2, { group: "red" });
+    const [first] = f.receive(t, g, { batch: 1 });
+    f.change(g, first!.receipt, ChangeKind.Extend, 60_000);
+    f.receive(t, g);
+    f.sendMany(t, 1, { group: "blue" });
+    for (const { receipt } of f.receive(t, g)) f.ack(g, receipt);
+    lose(f, [RecordType.Message, 0], [RecordType.CursorOpened, 0]);
+    f.pass(120_000);
+    assert.deepEqual(
+      f.receive(t, g).map(({ id }) => id),
+      ["m2"],
     );
   });
 });
