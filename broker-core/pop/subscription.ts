@@ -59,10 +59,13 @@ export class Subscription extends LaneCursor {
     return laneNumber === 0 || this.lanes === undefined ? this : this.lanes.at(laneNumber);
   }
 
-  /** The lane whose messages a consumer of lane `name` gets: the base lane's, where the group has no such lane (L8), or lanes are suspended. */
+  /**
+   * The lane whose messages a consumer of lane `name` gets: the base lane's, where the group has no such lane (L8), or lanes are
+   * suspended. A lane that its rule takes back is no matter of lanes but of what consumes there: that gets nothing either way.
+   */
   laneFor(name: string): LaneCursor {
-    if (this.lanes === undefined || this.lanes.areOff) return this;
-    return this.lanes.byName(name) ?? this;
+    const lane = this.lanes?.byName(name);
+    return lane === undefined || (this.lanes!.areOff && !lane.isWithdrawn) ? this : lane;
   }
 
   /** The lane that owns the message of an index entry. */

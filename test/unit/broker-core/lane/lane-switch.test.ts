@@ -70,6 +70,22 @@ describe("the kill switch of a broker", () => {
     l.f.assertRebuilt();
   });
 
+  it("gives nothing to consumers of a lane that its rule takes back", () => {
+    const l = new LaneFixture();
+    l.pop();
+    l.rule(byMark("canary"));
+    l.pop("canary");
+    l.rule({ ...byMark("canary"), withdrawn: ["canary"] } as never);
+    l.send("c0", "canary");
+    l.send("b0");
+    turn(l, "off");
+    assert.deepEqual(l.ids("canary"), []);
+    assert.deepEqual(drain(l), ["b0", "c0"]);
+    turn(l, "on");
+    assert.deepEqual(l.ids("canary"), []);
+    l.f.assertRebuilt();
+  });
+
   it("ends the receives that wait, so that whoever waited asks as what it is now", () => {
     const l = new LaneFixture();
     l.pop();
