@@ -24,13 +24,6 @@ export interface ColdRead {
 const messagesPerTurn = 32;
 /** A turn that has taken so long ends with the read at hand: large messages and filters take longer. */
 const turnMsMax = 0.25;
-/**
- * While somebody has sent within the last `hotMs`, reads pause for `pauseMs` behind so many turns. A reader that is as fast as it can be
- * keeps a core busy at either end; what sends wait for then is the machine, not the turn.
- */
-const turnsBeforePause = 3;
-const hotMs = 20;
-const pauseMs = 1;
 /** Bytes of messages that one read brings: copying more takes longer than a turn should. One message may have more. */
 export const coldBytesMax = 256 * 1024;
 /** Each occupies a thread of the system's four; the log's sync and the next segment's need theirs. */
@@ -51,9 +44,6 @@ export class ColdLane {
   #fetched: ColdRead[] = [];
   #fetching = 0;
   #isArmed = false;
-  #sentAtMs = Number.NEGATIVE_INFINITY;
-  /** Turns with reads since the last pause. */
-  #turns = 0;
   readonly #turnTook: (ms: number) => void;
 
   /** `turnTook` is told how long each turn with reads took. */
@@ -79,11 +69,6 @@ export class ColdLane {
     return true;
   }
 
-  /** Somebody sends, at `nowMs` on the monotonic clock. */
-  noteSend(nowMs: number): void {
-    this.#sentAtMs = nowMs;
-  }
-
   #arm(): void {
     if (this.#isArmed) return;
     this.#isArmed = true;
@@ -104,13 +89,7 @@ export class ColdLane {
     }
     if (left === messagesPerTurn) return;
     this.#turnTook(tookMs);
-    if (++this.#turns < turnsBeforePause || startedMs - this.#sentAtMs > hotMs) {
-      this.#arm();
-      return;
-    }
-    this.#turns = 0;
-    this.#isArmed = true;
-    this.#clock.after(pauseMs, this.#turn);
+    this.#arm();
   };
 
   /** The next read whose bytes are at hand; those that are not are fetched on the way. Undefined: none for now. */

@@ -33,11 +33,9 @@ export function serveSend(
   }
   messages.length = 0;
   while (reader.nextMessage()) messages.push(bytes.subarray(reader.messageStart, reader.messageEnd));
-  const now = core.now();
-  core.coldLane.noteSend(now.monotonicMs);
   const sent = core.port.send(
     { topicId: reader.topicId, laneMark: reader.laneMark, bornHost: reader.bornHost, messages },
-    now,
+    core.now(),
   );
   core.timer.touched();
   if (!sent.ok) {

@@ -61,28 +61,6 @@ describe("ColdLane", () => {
     assert.equal(f.lane.count, 0);
   });
 
-  it("pauses for a millisecond behind every third turn while somebody sends", () => {
-    const f = new Fixture();
-    for (let i = 0; i < 20; i++) {
-      f.atHand.add(i);
-      f.take(`${i}`, i);
-    }
-    const turns = (count: number): number => {
-      for (let turn = 0; turn < count; turn++) f.clock.endTurn();
-      return f.served.length;
-    };
-    f.lane.noteSend(f.clock.monotonicMs());
-    assert.equal(turns(10), 3);
-    f.clock.advance(0.9);
-    assert.equal(turns(10), 3, "the pause is a whole one");
-    f.clock.advance(0.1);
-    assert.equal(turns(10), 6);
-    // The pause ends, with a turn of its own and the next; then nobody has sent for long.
-    f.clock.advance(25);
-    assert.equal(f.served.length, 8);
-    assert.equal(turns(10), 18);
-  });
-
   it("serves a batch per turn in the order in which they came, however many wait", () => {
     const f = new Fixture();
     for (let i = 0; i < 200; i++) {
