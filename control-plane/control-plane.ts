@@ -9,6 +9,8 @@ import { ApiServer } from "./api/api-server.ts";
 import { Catalog } from "./catalog/catalog.ts";
 import { declareNamespace } from "./catalog/declare.ts";
 import type { ControlPlaneConfig } from "./config.ts";
+import { limitService } from "./limit/limit-service.ts";
+import { LimitShares } from "./limit/limit-shares.ts";
 import { BrokerOperator } from "./operation/broker-operator.ts";
 import { DrainKeeper } from "./operation/drain-keeper.ts";
 import { LanePublisher } from "./operation/lane-publisher.ts";
@@ -120,6 +122,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   };
   const registry = registryService({ catalog, leases, namespaceDefaults, onRevival, log });
   const status = clientStatusService(() => ads.reports());
+  const shares = new LimitShares(catalog.tables.rateLimit, clock.monotonicMs());
   const grpc = new Server({
     "grpc.max_receive_message_length": messageBytesMax,
     // Counters per connection and stream that nobody reads here.
@@ -127,9 +130,10 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     "grpc.keepalive_time_ms": keepaliveMs,
     "grpc.keepalive_timeout_ms": keepaliveAnswerMs,
   });
-  for (const { definition, implementation } of [adsService(ads), registry, status]) {
+  for (const { definition, implementation } of [adsService(ads), registry, status, limitService(shares, clock)]) {
     grpc.addService(definition, implementation);
   }
+  const limitStandings = (name: string) => shares.standings(name, clock.monotonicMs());
   const api = new ApiServer({
     catalog,
     store,
@@ -139,6 +143,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
     lanes,
     rollouts,
     drains,
+    limitStandings,
     namespaceDefaults,
     metrics,
     log,

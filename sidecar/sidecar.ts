@@ -20,6 +20,7 @@ import { LaneMarks } from "./lane/lane-marks.ts";
 import { LaneSwitch } from "./lane/lane-switch.ts";
 import { TraceLanes } from "./lane/trace-lanes.ts";
 import { LimitTable } from "./limit/limit-table.ts";
+import { ShareKeeper } from "./limit/share-keeper.ts";
 import { AutoRenewal } from "./listener/auto-renewal.ts";
 import { CallEntry } from "./listener/call-entry.ts";
 import { ClientSessions } from "./listener/client-session.ts";
@@ -34,9 +35,11 @@ import { BrokerCoreUpstream } from "./upstream/broker-core/broker-core-upstream.
 import { openControlPlaneChannel } from "./xds/control-plane-channel.ts";
 import { defaultGroupPolicy } from "./xds/group-policy-resource.ts";
 import { LastKnownGood } from "./xds/last-known-good.ts";
+import { LimitClient } from "./xds/limit-client.ts";
 import { MeshConfig } from "./xds/mesh-config.ts";
 import { OnDemand } from "./xds/on-demand.ts";
 import { RegistryClient } from "./xds/registry-client.ts";
+import { SavedShares } from "./xds/saved-shares.ts";
 
 export interface SidecarDeps {
   readonly clock: Clock;
@@ -61,7 +64,6 @@ export interface Sidecar {
 }
 
 const memorySampleMs = 250;
-const wholeShare = { messages: 1, bytes: 1 };
 /** What was handed back at the last moment still reaches its broker. */
 const endGraceMs = 1_000;
 
@@ -91,7 +93,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
       }));
   const clusters = new ClusterManager({ ...deps, createUpstream, limits: defaultCircuitLimits });
   const routes = new RouteTable();
-  const limits = new LimitTable(() => wholeShare);
+  const limits = new LimitTable();
 
   // Configuration plane: it only swaps snapshots into the two above.
   const channel = openControlPlaneChannel(config.controlPlane);
@@ -106,6 +108,9 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     { routes, clusters, limits, lastKnownGood },
     { ...deps, metrics },
   );
+  const shares = new SavedShares(lastKnownGood, clock);
+  const shareKeeper = new ShareKeeper(limits, new LimitClient(channel, id, clock), shares, clock);
+  meshConfig.onLimitDropped = (name) => shares.remove(name);
   const onDemand = new OnDemand(meshConfig, routes, clusters, new RegistryClient(channel, id, clock), clock);
 
   // The chain that every call passes, and what stands behind it.
@@ -200,6 +205,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     if (isStopped) return;
     isStopped = true;
     for (const timer of timers) timer.cancel();
+    void shareKeeper.stop();
     sessions.stop();
     renewal.stop();
     stalls.stop();
@@ -224,12 +230,14 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
         totalMs: config.drainTotal,
       });
     }
+    await shareKeeper.stop();
     await end();
   };
   const readiness = (): Readiness => (isDraining ? "draining" : meshConfig.isInitialized ? "live" : "initializing");
   defineAdminRoutes(admin, {
     config,
     meshConfig,
+    limits,
     clusters,
     metrics,
     log,

@@ -3,6 +3,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { HostAndPort } from "../../proto/runtime/settings.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import type { LimitStanding } from "../limit/limit-shares.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
 import type { DrainKeeper } from "../operation/drain-keeper.ts";
 import type { LanePublisher } from "../operation/lane-publisher.ts";
@@ -37,6 +38,8 @@ export interface ApiOptions {
   readonly lanes: LanePublisher;
   readonly rollouts: RolloutController;
   readonly drains: DrainKeeper;
+  /** What each sidecar may be using of a rate limit. */
+  readonly limitStandings: (name: string) => readonly LimitStanding[];
   readonly namespaceDefaults: NamespaceSpec;
   readonly metrics: MetricRegistry;
   readonly log: Log;
@@ -94,7 +97,7 @@ export class ApiServer {
         return [{ id: report.node.id, lane: report.node.cluster, admin: adminOf(report) }];
       }),
     );
-    addRateLimitRoutes(server, catalog);
+    addRateLimitRoutes(server, catalog, options.limitStandings);
   }
 
   listen(at: HostAndPort): Promise<number> {

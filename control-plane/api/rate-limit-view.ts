@@ -1,3 +1,4 @@
+import type { LimitStanding } from "../limit/limit-shares.ts";
 import { manifestApiVersion } from "../resource/manifest-version.ts";
 import {
   limitScopeText,
@@ -7,8 +8,8 @@ import {
 } from "../resource/rate-limit.ts";
 import { durationText, isoTime, type ResourceView } from "./view.ts";
 
-/** A limit as a manifest that can be applied again, and how it stands. */
-export function rateLimitView(limit: RateLimitRecord): ResourceView {
+/** A limit as a manifest that can be applied again, and what each sidecar may be using of it. */
+export function rateLimitView(limit: RateLimitRecord, shares: readonly LimitStanding[]): ResourceView {
   const { namespace, name, generation, createdMs, createdBy, changedMs, changedBy } = limit;
   return {
     apiVersion: manifestApiVersion,
@@ -22,6 +23,7 @@ export function rateLimitView(limit: RateLimitRecord): ResourceView {
       createdBy,
       changedAt: isoTime(changedMs),
       changedBy,
+      shares,
     },
   };
 }

@@ -3,6 +3,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { ClusterManager } from "../cluster/cluster-manager.ts";
 import type { SidecarConfig } from "../config.ts";
+import type { LimitTable } from "../limit/limit-table.ts";
 import type { MeshConfig } from "../xds/mesh-config.ts";
 import { clusterReport, clusterText } from "./cluster-report.ts";
 import { configDump } from "./config-dump.ts";
@@ -13,6 +14,7 @@ export type Readiness = "initializing" | "live" | "draining";
 export interface AdminSubject {
   readonly config: SidecarConfig;
   readonly meshConfig: MeshConfig;
+  readonly limits: LimitTable;
   readonly clusters: ClusterManager;
   readonly metrics: MetricRegistry;
   readonly log: Log;
@@ -42,7 +44,9 @@ export function defineAdminRoutes(server: AdminServer, subject: AdminSubject): v
     contentType: "text/plain; version=0.0.4; charset=utf-8",
     body: subject.metrics.prometheusText(),
   }));
-  server.route("GET", "/config_dump", () => jsonAnswer(200, configDump(subject.config, subject.meshConfig)));
+  server.route("GET", "/config_dump", () =>
+    jsonAnswer(200, configDump(subject.config, subject.meshConfig, subject.limits)),
+  );
   server.route("GET", "/clusters", (request) => {
     const report = clusterReport(subject.clusters);
     return request.query.get("format") === "json" ? jsonAnswer(200, report) : textAnswer(200, clusterText(report));

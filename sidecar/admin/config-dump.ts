@@ -1,4 +1,5 @@
 import type { SidecarConfig } from "../config.ts";
+import type { LimitTable } from "../limit/limit-table.ts";
 import type { MeshConfig } from "../xds/mesh-config.ts";
 import type { ResourceEntry, TypeSubscription } from "../xds/type-subscription.ts";
 
@@ -15,7 +16,7 @@ const stateNames = {
 } as const;
 
 /** Everything this sidecar goes by: its own settings and each resource with its state. Holds no secrets. */
-export function configDump(config: SidecarConfig, mesh: MeshConfig): object {
+export function configDump(config: SidecarConfig, mesh: MeshConfig, limits: LimitTable): object {
   const nowMs = mesh.nowMs();
   const dump = (subscription: TypeSubscription<unknown>) => ({
     typeUrl: subscription.typeUrl,
@@ -30,6 +31,7 @@ export function configDump(config: SidecarConfig, mesh: MeshConfig): object {
       nacks: mesh.ads.nacks,
       lastError: mesh.ads.lastError,
     },
+    rateLimitShares: Object.fromEntries([...limits.limiters].map(([name, { share }]) => [name, share])),
     configs: [mesh.clusters, mesh.endpoints, mesh.namespaces, mesh.rateLimits, mesh.groups, mesh.topics].map(dump),
   };
 }

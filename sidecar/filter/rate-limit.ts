@@ -9,6 +9,9 @@ import { continueCall, type Filter, type FilterVerdict, type MeshCall } from "./
  */
 export const refusalDelayMsMax = 300;
 
+/** Soon this sidecar has its share. */
+const noShareDelayMs = 50;
+
 /**
  * Refuses sends that a rate limit does not let through (docs/rate-limits.md). All limits that match must let it through, and
  * only then is anything taken of any. Receives are not refused but paced: sidecar/limit/receive-pace.ts.
@@ -38,7 +41,7 @@ export class RateLimitFilter implements Filter {
         kind: "answer",
         code: Code.TooManyRequests,
         message: limiter.refusalText(waitMs),
-        delayMs: Math.min(refusalDelayMsMax, Math.ceil(waitMs)),
+        delayMs: Number.isFinite(waitMs) ? Math.min(refusalDelayMsMax, Math.ceil(waitMs)) : noShareDelayMs,
       };
     }
     for (let i = 0; i < limiters.length; i++) {

@@ -1,4 +1,4 @@
-import { Limiter, type LimitShare } from "./limiter.ts";
+import { Limiter, type LimitShare, noShare } from "./limiter.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 const none: readonly Limiter[] = [];
@@ -19,10 +19,12 @@ export class LimitTable {
   readonly #limiters = new Map<string, Limiter>();
   #byNamespace: ReadonlyMap<string, NamespaceLimits> = new Map();
   /** The share of a limit that is new here. */
-  readonly #firstShare: (name: string) => LimitShare;
+  readonly #firstShare: LimitShare;
   isEmpty = true;
+  /** Called when other limits are in force than before. */
+  onReplaced: () => void = () => {};
 
-  constructor(firstShare: (name: string) => LimitShare) {
+  constructor(firstShare: LimitShare = noShare) {
     this.#firstShare = firstShare;
   }
 
@@ -37,7 +39,7 @@ export class LimitTable {
     for (const limit of limits) {
       const before = this.#limiters.get(limit.name);
       if (before?.limit === limit) continue;
-      this.#limiters.set(limit.name, new Limiter(limit, before?.share ?? this.#firstShare(limit.name), nowMs));
+      this.#limiters.set(limit.name, new Limiter(limit, before?.share ?? this.#firstShare, nowMs));
     }
     this.isEmpty = limits.length === 0;
     const byNamespace = new Map<string, Limiter[]>();
@@ -46,6 +48,7 @@ export class LimitTable {
       byNamespace.set(namespace, [...(byNamespace.get(namespace) ?? []), limiter]);
     }
     this.#byNamespace = new Map([...byNamespace].map(([namespace, all]) => [namespace, arranged(all)]));
+    this.onReplaced();
   }
 
   /** What may hold back a send to a topic. Limits for certain clients are among them. */

@@ -8,6 +8,9 @@ export interface LimitShare {
   readonly bytes: number;
 }
 
+/** Until the control plane has said anything, nothing passes: it answers within milliseconds. */
+export const noShare: LimitShare = Object.freeze({ messages: 0, bytes: 0 });
+
 /** What went through and what would have, since it was asked for last. */
 export interface LimitDemand {
   readonly usedMessages: number;

@@ -31,7 +31,8 @@ export class TokenBucket {
     this.#refill(nowMs);
     this.#ratePerMs = ratePerSecond / 1_000;
     this.#capacity = this.#ratePerMs * burstMs;
-    this.#tokens = Math.min(this.#tokens, this.#capacity);
+    // Without a rate nothing passes; what comes first when there is one again need not wait.
+    this.#tokens = Math.min(this.#tokens, ratePerSecond === 0 ? 1 : this.#capacity);
   }
 
   /** Whether `cost` may pass now. */
@@ -75,7 +76,9 @@ export class TokenBucket {
 
   #refill(nowMs: number): void {
     if (nowMs <= this.#atMs) return;
-    this.#tokens = Math.min(this.#capacity, this.#tokens + (nowMs - this.#atMs) * this.#ratePerMs);
+    if (this.#ratePerMs > 0) {
+      this.#tokens = Math.min(this.#capacity, this.#tokens + (nowMs - this.#atMs) * this.#ratePerMs);
+    }
     this.#atMs = nowMs;
   }
 }

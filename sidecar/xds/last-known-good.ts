@@ -60,6 +60,10 @@ export class LastKnownGood {
     return [...this.#resources.values()].sort((a, b) => b.usedAtMs - a.usedAtMs);
   }
 
+  get(typeUrl: string, name: string): SavedResource | undefined {
+    return this.#resources.get(keyOf(typeUrl, name));
+  }
+
   put(resource: SavedResource): void {
     this.#resources.set(keyOf(resource.typeUrl, resource.name), resource);
     this.#append(putLine(resource));

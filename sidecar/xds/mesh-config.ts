@@ -93,6 +93,8 @@ export class MeshConfig {
   #sweepTimer: Timer | undefined;
   /** Called after each new snapshot, with the groups whose policy is another one now. */
   onApplied: (changedGroups: ReadonlySet<string>) => void = () => {};
+  /** Called with the name of a rate limit that this sidecar has no use for any more. */
+  onLimitDropped: (name: string) => void = () => {};
   /** Whether calls wait for configuration: then a new snapshot must not wait for its turn. */
   isAwaited: () => boolean = () => false;
   /** Names that must not be forgotten although no call used them: those that connected clients have declared. */
@@ -127,7 +129,10 @@ export class MeshConfig {
     this.#all = [this.clusters, this.endpoints, this.rateLimits, this.groups, this.topics, this.namespaces];
     const referring = [this.topics, this.groups, this.namespaces];
     this.#limits = new ReferencedLimits(this.rateLimits, referring, sinks.limits);
-    this.#limits.onDropped = (name) => this.#lastKnownGood.remove(TypeUrl.RateLimit, name);
+    this.#limits.onDropped = (name) => {
+      this.#lastKnownGood.remove(TypeUrl.RateLimit, name);
+      this.onLimitDropped(name);
+    };
     this.ads = new DeltaAdsClient(
       channel,
       settings.node,

@@ -35,6 +35,9 @@ export class FakeControlPlane {
   /** Types that are never answered. */
   readonly silentTypes = new Set<string>();
   autoCreate = true;
+  /** The part of every rate limit that each sidecar gets. */
+  share = 1;
+  readonly shareRequests: popmesh.v1.ShareRequest[] = [];
   refusal: { readonly code: Code; readonly message: string } | undefined;
   readonly #resources = new Map<string, Map<string, { readonly version: string; readonly bytes: Uint8Array }>>();
   readonly #streams = new Set<FakeStream>();
@@ -63,6 +66,17 @@ export class FakeControlPlane {
           responseSerialize: (value: Response) => bufferOf(DeltaDiscoveryResponse.encode(value).finish()),
           responseDeserialize: (bytes: Buffer) => DeltaDiscoveryResponse.decode(bytes),
         },
+        Share: {
+          path: "/popmesh.v1.Limits/Share",
+          requestStream: false,
+          responseStream: false,
+          requestSerialize: (value: popmesh.v1.ShareRequest) =>
+            bufferOf(popmesh.v1.ShareRequest.encode(value).finish()),
+          requestDeserialize: (bytes: Buffer) => popmesh.v1.ShareRequest.decode(bytes),
+          responseSerialize: (value: popmesh.v1.IShareAnswer) =>
+            bufferOf(popmesh.v1.ShareAnswer.encode(value).finish()),
+          responseDeserialize: (bytes: Buffer) => popmesh.v1.ShareAnswer.decode(bytes),
+        },
         EnsureTopic: this.#ensureMethod("EnsureTopic"),
         EnsureGroup: this.#ensureMethod("EnsureGroup"),
       },
@@ -81,6 +95,15 @@ export class FakeControlPlane {
           });
           call.on("error", close);
           call.on("close", close);
+        },
+        Share: (
+          call: ServerUnaryCall<popmesh.v1.ShareRequest, popmesh.v1.IShareAnswer>,
+          done: sendUnaryData<popmesh.v1.IShareAnswer>,
+        ) => {
+          this.shareRequests.push(call.request);
+          const { share: part } = this;
+          const share = call.request.demand.map(({ name }) => ({ name, messages: part, bytes: part }));
+          done(null, { share, reportAfterMs: 1_000 });
         },
         EnsureTopic: this.#ensure((name) => this.setTopic(name, { brokers: ["broker-a"] })),
         EnsureGroup: this.#ensure((name) => this.setGroup(name)),

@@ -10,7 +10,7 @@ const limit = (name: string, said: Partial<RateLimit> = {}): RateLimit => ({
 });
 const whole = { messages: 1, bytes: 1 };
 const tableOf = (...limits: RateLimit[]) => {
-  const table = new LimitTable(() => whole);
+  const table = new LimitTable(whole);
   table.replace(limits, 0);
   return table;
 };

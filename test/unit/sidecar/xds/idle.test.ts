@@ -74,7 +74,7 @@ describe("configuration that is used no more, or changes too fast", () => {
       { makeBidiStreamRequest: () => stream } as unknown as Client,
       { node: { id: "s", cluster: "base", version: "0" }, defaultNamespace: "default", removalGraceMs: minuteMs },
       {
-        ...{ routes, clusters, limits: new LimitTable(() => ({ messages: 1, bytes: 1 })) },
+        ...{ routes, clusters, limits: new LimitTable() },
         lastKnownGood: new LastKnownGood(directory, clock, silentLog),
       },
       { ...deps, metrics: new MetricRegistry() },
