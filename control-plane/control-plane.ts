@@ -16,6 +16,7 @@ import { DrainKeeper } from "./operation/drain-keeper.ts";
 import { LanePublisher } from "./operation/lane-publisher.ts";
 import { BrokerLeases } from "./registry/broker-leases.ts";
 import { registryService } from "./registry/registry-service.ts";
+import { defaultLimitNamed } from "./resource/default-limit.ts";
 import { RolloutController } from "./rollout/rollout-controller.ts";
 import { ResourceTable } from "./snapshot/resource-table.ts";
 import { SnapshotPublisher } from "./snapshot/snapshot-publisher.ts";
@@ -91,6 +92,10 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   for (const broker of catalog.tables.broker.values()) if (broker.state !== "stopped") leases.renew(broker.name);
 
   const resources = new ResourceTable();
+  const { rateLimit: limits, namespace: namespaces } = catalog.tables;
+  const limitNamed = (name: string) => limits.get(name) ?? defaultLimitNamed(name, namespaces);
+  const [oldLimits, oldNamespaces] = [new Set(limits.keys()), new Map(namespaces)];
+  const isOldLimit = (name: string) => oldLimits.has(name) || defaultLimitNamed(name, oldNamespaces) !== undefined;
   const publisher = new SnapshotPublisher(catalog, resources, (name) => leases.isAlive(name));
   const publishEndpoints = (name: string) => {
     const broker = catalog.tables.broker.get(name);
@@ -122,7 +127,7 @@ export async function startControlPlane(config: ControlPlaneConfig, deps: Contro
   };
   const registry = registryService({ catalog, leases, namespaceDefaults, onRevival, log });
   const status = clientStatusService(() => ads.reports());
-  const shares = new LimitShares(catalog.tables.rateLimit, clock.monotonicMs());
+  const shares = new LimitShares(limitNamed, isOldLimit, clock.monotonicMs());
   const grpc = new Server({
     "grpc.max_receive_message_length": messageBytesMax,
     // Counters per connection and stream that nobody reads here.

@@ -34,16 +34,19 @@ const systemGroupPrefix = "CID_RMQ_SYS_";
 /** Dead-letter topic of a group: this, then the group's name. */
 export const deadLetterPrefix = "%DLQ%";
 
+/** Prefixes in which "%" has a meaning: it separates nothing then. */
+const markedPrefixes: readonly string[] = [deadLetterPrefix, "%RETRY%"];
+
 /** Why `name` cannot be a topic; undefined when it can. */
 export function topicNameProblem(name: string): string | undefined {
-  const problem = nameProblem(name, topicNameLengthMax, "%|_-", nameAlphabet);
+  const problem = nameProblem(name, topicNameLengthMax, "%|_-", nameAlphabet) ?? hiddenNamespaceProblem(name);
   if (problem !== undefined) return problem;
   return systemTopics.has(name) || name.startsWith(systemTopicPrefix) ? "is reserved by the system" : undefined;
 }
 
 /** Why `name` cannot be a consumer group; undefined when it can. */
 export function groupNameProblem(name: string): string | undefined {
-  const problem = nameProblem(name, groupNameLengthMax, "%|_-", nameAlphabet);
+  const problem = nameProblem(name, groupNameLengthMax, "%|_-", nameAlphabet) ?? hiddenNamespaceProblem(name);
   if (problem !== undefined) return problem;
   return name.startsWith(systemGroupPrefix) ? "is reserved by the system" : undefined;
 }
@@ -74,6 +77,17 @@ export function splitQualifiedName(qualified: string): { namespace: string; name
 export function printableName(name: string): string {
   const text = JSON.stringify(name.slice(0, 64)).slice(1, -1);
   return name.length > 64 ? `${text}...` : text;
+}
+
+/**
+ * "red%orders" is how classic clients write topic "orders" of namespace "red". Here it would be another topic of the caller's own
+ * namespace, which nobody means who writes it.
+ */
+function hiddenNamespaceProblem(name: string): string | undefined {
+  const prefix = markedPrefixes.find((marked) => name.startsWith(marked)) ?? "";
+  return name.lastIndexOf("%") > prefix.length
+    ? 'has a "%" inside, as if a namespace stood before it; namespaces are named beside the name (resource_namespace, x-mq-namespace)'
+    : undefined;
 }
 
 /** No regular expression: this is asked several times per message. `signs`: what is allowed beside letters and digits. */

@@ -13,6 +13,7 @@ import {
   text,
   toggle,
 } from "../proto/runtime/settings.ts";
+import { namesIn } from "./filter/namespace-binding.ts";
 import { refuseNamespace } from "./filter/resource-name.ts";
 import { baseLane } from "./lane/lane.ts";
 
@@ -22,7 +23,10 @@ const table = {
   controlPlane: address("xDS port of the control plane", "127.0.0.1:18000"),
   dataDir: text("directory for the last good configuration and the certificate", "./.popmesh/sidecar"),
   lane: text("lane of the application behind this sidecar; also POPMESH_LANE", baseLane),
-  namespace: text("namespace of clients that name none", "default"),
+  namespace: text(
+    "namespaces of the applications, with commas; others are refused, the first is that of clients that name none; empty: any, and default",
+    "",
+  ),
   tls: choice("TLS beside cleartext on the application port", "auto", ["auto", "off"]),
   tlsCertificate: text("certificate chain file, PEM; empty: a self-signed one is made", ""),
   tlsKey: text("private key file, PEM", ""),
@@ -49,8 +53,10 @@ export function readSidecarConfig(argv: readonly string[], environment = process
   const mistakes: string[] = [];
   const laneProblem = laneNameProblem(config.lane);
   if (laneProblem !== undefined) mistakes.push(`--lane: "${config.lane}" is no lane: its name ${laneProblem}`);
-  const refusal = refuseNamespace(config.namespace);
-  if (refusal !== undefined) mistakes.push(`--namespace: ${refusal.message}`);
+  for (const namespace of namesIn(config.namespace)) {
+    const refusal = refuseNamespace(namespace);
+    if (refusal !== undefined) mistakes.push(`--namespace: ${refusal.message}`);
+  }
   if ((config.tlsCertificate === "") !== (config.tlsKey === "")) {
     mistakes.push("--tls-certificate and --tls-key belong together; give both or none");
   }

@@ -12,6 +12,7 @@ import { AccessLogFilter } from "./filter/access-log.ts";
 import { AdmissionFilter } from "./filter/admission.ts";
 import { DeadlineFilter } from "./filter/deadline.ts";
 import { FilterChain } from "./filter/filter-chain.ts";
+import { NamespaceBinding } from "./filter/namespace-binding.ts";
 import { RateLimitFilter } from "./filter/rate-limit.ts";
 import { Router } from "./filter/router.ts";
 import { ValidationFilter } from "./filter/validation.ts";
@@ -81,6 +82,8 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   const admin = new AdminServer({ log });
   const adminPort = await admin.listen(config.admin);
 
+  const namespaces = new NamespaceBinding(config.namespace);
+
   // Data plane.
   const createUpstream: UpstreamFactory =
     deps.createUpstream ??
@@ -102,7 +105,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     channel,
     {
       node: { id, cluster: config.lane, version: deps.version, admin: `${config.admin.host}:${adminPort}` },
-      defaultNamespace: config.namespace,
+      defaultNamespace: namespaces.fallback,
       removalGraceMs: config.removalGrace,
     },
     { routes, clusters, limits, lastKnownGood },
@@ -127,7 +130,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     new AccessLogFilter(config.accessLog, clock, log, metrics), // sees every answer, local ones too
     admission, // sheds before any work is done
     new DeadlineFilter(clock),
-    new ValidationFilter(),
+    new ValidationFilter(namespaces),
     new RateLimitFilter(limits, clock), // counts what would otherwise be served
   ]);
   const router = new Router(
@@ -146,7 +149,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
   const consumers = config.lane === baseLane ? undefined : new LaneConsumers();
   let port = config.listen.port;
   const service = messagingService({
-    entry: new CallEntry(chain, sessions, clock, config.namespace),
+    entry: new CallEntry(chain, sessions, clock, namespaces.fallback),
     router,
     sessions,
     renewal,
@@ -157,7 +160,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     consumers,
     log,
     metrics,
-    defaultNamespace: config.namespace,
+    namespaces,
     defaultPolicy: defaultGroupPolicy,
     own: () => ({ host: config.listen.host, port }),
   });

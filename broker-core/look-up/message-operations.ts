@@ -33,6 +33,14 @@ const find = z.strictObject({
 });
 type Find = z.infer<typeof find>;
 
+const byId = z.strictObject({
+  id: z.string().min(1),
+  topic: z.string().optional(),
+  /** Copies in topics of other namespaces do not exist for whoever asks. */
+  namespace: z.string().optional(),
+});
+type ById = z.infer<typeof byId>;
+
 /** Looks at so many messages by time in one call; whoever wants more goes on at `next`. */
 const examinedMax = 5_000;
 
@@ -46,11 +54,10 @@ export function messageOperations(
   finder: RecordFinder,
   monotonicMs: () => number,
 ): Operation[] {
-  const byId = z.strictObject({ id: z.string().min(1), topic: z.string().optional() });
   return [
     operation("message.get", byId, (order) =>
       finder.session(async (): Promise<Operated> => {
-        const copies = await copiesOf(tables, log, finder, order.id, order.topic);
+        const copies = await copiesOf(tables, log, finder, order);
         if (copies.length === 0) return absent(order.id);
         const items = copies.map((copy) => copyView(tables, log, copy, monotonicMs()));
         return { ok: true, result: { id: order.id, items }, position: noPosition };
@@ -58,7 +65,7 @@ export function messageOperations(
     ),
     operation("message.trace", byId, (order) =>
       finder.session(async (): Promise<Operated> => {
-        const copies = await copiesOf(tables, log, finder, order.id, order.topic);
+        const copies = await copiesOf(tables, log, finder, order);
         if (copies.length === 0) return absent(order.id);
         const items: object[] = [];
         for (const copy of copies) {
@@ -70,7 +77,7 @@ export function messageOperations(
     ),
     operation("message.explain", byId, (order) =>
       finder.session(async (): Promise<Operated> => {
-        const copies = await copiesOf(tables, log, finder, order.id, order.topic);
+        const copies = await copiesOf(tables, log, finder, order);
         if (copies.length === 0) return absent(order.id);
         const items: object[] = [];
         for (const copy of copies) {
@@ -126,11 +133,10 @@ async function copiesOf(
   tables: BrokerTables,
   log: LogReader,
   finder: RecordFinder,
-  id: string,
-  topic: string | undefined,
+  order: ById,
 ): Promise<MessageCopy[]> {
   for (let look = 1; ; look++) {
-    const { copies, isUnsettled } = await lookFor(tables, log, finder, id, topic);
+    const { copies, isUnsettled } = await lookFor(tables, log, finder, order);
     if (!isUnsettled || look === looksMax) return copies;
     await finder.pause();
   }
@@ -140,8 +146,7 @@ async function lookFor(
   tables: BrokerTables,
   log: LogReader,
   finder: RecordFinder,
-  id: string,
-  topic: string | undefined,
+  { id, topic, namespace }: ById,
 ): Promise<{ readonly copies: MessageCopy[]; readonly isUnsettled: boolean }> {
   const copies: MessageCopy[] = [];
   await finder.each([idKey(Buffer.from(id))], 0, (record) => {
@@ -150,7 +155,8 @@ async function lookFor(
     const isMeant =
       copy !== undefined &&
       wasStored(tables, copy) &&
-      (topic === undefined || topicName(tables, copy.topicId) === topic);
+      (topic === undefined || topicName(tables, copy.topicId) === topic) &&
+      (namespace === undefined || topicName(tables, copy.topicId).startsWith(`${namespace}/`));
     if (isMeant) copies.push(copy);
     return copies.length < copiesMax;
   });

@@ -8,7 +8,7 @@ import { askedBy, keyOf, ofNamespace, sorted } from "./api-request.ts";
 import { ApplyConflict, applyManifests } from "./apply.ts";
 import { diffManifests } from "./diff.ts";
 import type { LaneRuleManifest } from "./lane-dry-run.ts";
-import { brokerView, groupView, namespaceView, topicView } from "./view.ts";
+import { brokerView, groupView, topicView } from "./view.ts";
 
 export interface ApiDoors {
   readonly catalog: Catalog;
@@ -26,9 +26,6 @@ export function addApiRoutes(server: AdminServer, doors: ApiDoors): void {
   const { catalog } = doors;
   const tables = catalog.tables;
 
-  server.route("GET", "/v1/namespaces", () =>
-    jsonAnswer(200, { items: sorted(tables.namespace).map((record) => namespaceView(record)) }),
-  );
   server.route("GET", "/v1/brokers", () =>
     jsonAnswer(200, {
       items: sorted(tables.broker).map((record) => brokerView(record, doors.isAlive(record.name), tables)),

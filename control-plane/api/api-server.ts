@@ -17,6 +17,7 @@ import { addDrainRoutes } from "./drain-routes.ts";
 import { addExplainRoutes } from "./explain-routes.ts";
 import { laneDryRun } from "./lane-dry-run.ts";
 import { addLaneRoutes } from "./lane-routes.ts";
+import { addNamespaceRoutes } from "./namespace-routes.ts";
 import { addOperationRoutes } from "./operation-routes.ts";
 import { addRateLimitRoutes } from "./rate-limit-routes.ts";
 import { addRolloutRoutes } from "./rollout-routes.ts";
@@ -97,6 +98,7 @@ export class ApiServer {
         return [{ id: report.node.id, lane: report.node.cluster, admin: adminOf(report) }];
       }),
     );
+    addNamespaceRoutes(server, catalog, laneContext);
     addRateLimitRoutes(server, catalog, options.limitStandings);
   }
 

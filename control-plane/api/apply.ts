@@ -5,6 +5,7 @@ import { declareLaneRule, type LaneRuleContext } from "../catalog/declare-lane-r
 import { declareRateLimit, rateLimitWarnings } from "../catalog/declare-rate-limit.ts";
 import { declareRollout, heldByRollout } from "../catalog/declare-rollout.ts";
 import { laneRuleWarnings } from "../catalog/lane-rule-warnings.ts";
+import { namespaceWarnings } from "../catalog/namespace-usage.ts";
 import type { Manifest, ManifestMistake } from "../resource/manifest.ts";
 
 /** What became of one manifest. */
@@ -66,6 +67,8 @@ function warningsOf(draft: CatalogDraft, { kind, namespace, name }: Applied): st
       const limit = draft.get("rateLimit", key);
       return limit === undefined ? [] : rateLimitWarnings(draft, limit);
     }
+    case "Namespace":
+      return namespaceWarnings(draft, name);
     default:
       return [];
   }

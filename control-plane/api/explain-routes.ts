@@ -41,7 +41,7 @@ export function addExplainRoutes(server: AdminServer, doors: ExplainDoors): void
   route("POST", "message", async ({ parameters: { namespace = "" }, body }) => {
     const { id, topic } = asked(messageAsked, body);
     refuseNames(namespace);
-    const order = { id, ...(topic === undefined ? {} : { topic: qualifiedName(namespace, topic) }) };
+    const order = { id, namespace, ...(topic === undefined ? {} : { topic: qualifiedName(namespace, topic) }) };
     const said = fromAll(await brokers.callAll<{ items: ExplainedCopy[] }>("message.explain", order));
     const lines = said.brokers.flatMap(({ broker, items }) => items.flatMap((copy) => messageLines(broker, copy)));
     return jsonAnswer(200, { id, ...said, text: lines.join("\n") });

@@ -85,6 +85,8 @@ export function addOperationRoutes(
         ...body,
         ...(name !== undefined && path.startsWith("groups/") ? { group: qualifiedName(namespace, name) } : {}),
         ...(typeof topic === "string" ? { topic: qualifiedName(namespace, topic) } : {}),
+        // An id may be in any topic; whoever asks sees those of one namespace.
+        ...(method === "message.get" || method === "message.trace" ? { namespace } : {}),
         ...(method === "topic.import" ? { opening: openingOf(catalog, namespace, name ?? "") } : {}),
       };
       const only = request.query.get("broker");

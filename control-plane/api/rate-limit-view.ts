@@ -6,7 +6,7 @@ import {
   type RateLimitSpec,
   type RateLimitVersion,
 } from "../resource/rate-limit.ts";
-import { durationText, isoTime, type ResourceView } from "./view.ts";
+import { isoTime, type ResourceView, ratesView } from "./view.ts";
 
 /** A limit as a manifest that can be applied again, and what each sidecar may be using of it. */
 export function rateLimitView(limit: RateLimitRecord, shares: readonly LimitStanding[]): ResourceView {
@@ -30,15 +30,13 @@ export function rateLimitView(limit: RateLimitRecord, shares: readonly LimitStan
 
 /** A spec as people write it. */
 export function rateLimitSpecView(spec: RateLimitSpec): ResourceView["spec"] {
-  const { topic, group, client, direction, messagesPerSecond, bytesPerSecond, burstMs } = spec;
+  const { topic, group, client, direction } = spec;
   return {
     ...(topic === "" ? {} : { topic }),
     ...(group === "" ? {} : { group }),
     ...(client === "" ? {} : { client }),
     direction,
-    ...(messagesPerSecond === 0 ? {} : { messagesPerSecond }),
-    ...(bytesPerSecond === 0 ? {} : { bytesPerSecond }),
-    burst: durationText(burstMs),
+    ...ratesView(spec),
   };
 }
 

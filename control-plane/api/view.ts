@@ -1,8 +1,10 @@
 import type { ReadonlyCatalogTables } from "../catalog/catalog-table.ts";
+import type { NamespaceUsage } from "../catalog/namespace-usage.ts";
 import type { BrokerRecord } from "../resource/broker.ts";
 import { type Backoff, type ConsumerGroupRecord, consumerGroupDefaults } from "../resource/consumer-group.ts";
+import { sizeText } from "../resource/manifest-size.ts";
 import { manifestApiVersion } from "../resource/manifest-version.ts";
-import type { NamespaceRecord } from "../resource/namespace.ts";
+import { type DefaultLimit, type NamespaceRecord, namespaceSpecOf } from "../resource/namespace.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 
 /** What the API answers: a manifest that could be applied again, and a status that only the control plane writes. */
@@ -45,14 +47,41 @@ export function groupView(group: ConsumerGroupRecord): ResourceView {
   };
 }
 
-export function namespaceView(namespace: NamespaceRecord): ResourceView {
-  const { name, autoCreateTopics, autoCreateGroups, generation } = namespace;
+/** `usage`: what it holds of what its quotas count; left out where only the spec is of interest. */
+export function namespaceView(namespace: NamespaceRecord, usage?: NamespaceUsage): ResourceView {
+  const { autoCreateTopics, autoCreateGroups, topicsMax, groupsMax, queuesMax, maxMessageBytes, ...defaults } =
+    namespaceSpecOf(namespace);
+  const { topicSends, groupReceives } = defaults;
+  const defaultLimits = {
+    ...(topicSends === null ? {} : { topicSends: ratesView(topicSends) }),
+    ...(groupReceives === null ? {} : { groupReceives: ratesView(groupReceives) }),
+  };
+  const quotas = {
+    ...(topicsMax === 0 ? {} : { topics: topicsMax }),
+    ...(groupsMax === 0 ? {} : { groups: groupsMax }),
+    ...(queuesMax === 0 ? {} : { queues: queuesMax }),
+  };
   return {
     apiVersion: manifestApiVersion,
     kind: "Namespace",
-    metadata: { name },
-    spec: { autoCreateTopics, autoCreateGroups },
-    status: { generation },
+    metadata: { name: namespace.name },
+    spec: {
+      autoCreateTopics,
+      autoCreateGroups,
+      ...(Object.keys(quotas).length === 0 ? {} : { quotas }),
+      ...(maxMessageBytes === 0 ? {} : { maxMessageSize: sizeText(maxMessageBytes) }),
+      ...(Object.keys(defaultLimits).length === 0 ? {} : { defaultLimits }),
+    },
+    status: { generation: namespace.generation, ...(usage === undefined ? {} : { holds: usage }) },
+  };
+}
+
+/** Rates of a limit as people write them. */
+export function ratesView({ messagesPerSecond, bytesPerSecond, burstMs }: DefaultLimit): object {
+  return {
+    ...(messagesPerSecond === 0 ? {} : { messagesPerSecond }),
+    ...(bytesPerSecond === 0 ? {} : { bytesPerSecond }),
+    burst: durationText(burstMs),
   };
 }
 

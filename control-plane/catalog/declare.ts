@@ -1,10 +1,12 @@
 import { qualifiedName } from "../../proto/resource-name.ts";
 import type { ConsumerGroupRecord, ConsumerGroupSpec } from "../resource/consumer-group.ts";
 import { consumerGroupDefaults } from "../resource/consumer-group.ts";
-import type { NamespaceRecord, NamespaceSpec } from "../resource/namespace.ts";
+import { namespaceLengthMaxWithDefaults } from "../resource/default-limit.ts";
+import { type NamespaceRecord, type NamespaceSpec, namespaceSpecOf } from "../resource/namespace.ts";
 import { type TopicRecord, type TopicSpec, topicDefaults } from "../resource/topic.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import type { RecordKind } from "./catalog-table.ts";
+import { countIn, isCounted } from "./namespace-usage.ts";
 
 /** What became of a declaration. */
 export type Declared<R> =
@@ -29,6 +31,9 @@ export function declareTopic(
   if (existing === undefined) {
     if (draft.count("topic") >= resourceCountMax) return tooMany("topics");
     declareNamespace(draft, namespace, {}, namespaceDefaults);
+    const more = { topics: 1, groups: 0, queues: spec.queues };
+    const refusal = isCounted(name) ? countIn(draft, namespace, more) : undefined;
+    if (refusal !== undefined) return { outcome: "conflict", ...refusal };
     const counter = countUp(draft, "topic", key, true);
     const record: TopicRecord = {
       namespace,
@@ -55,6 +60,9 @@ export function declareTopic(
   if (spec.queues === existing.queues && spec.state === existing.state) {
     return { outcome: "unchanged", record: existing };
   }
+  const more = { topics: 0, groups: 0, queues: spec.queues - existing.queues };
+  const refusal = isCounted(name) ? countIn(draft, namespace, more) : undefined;
+  if (refusal !== undefined) return { outcome: "conflict", ...refusal };
   const { generation } = countUp(draft, "topic", key, false);
   const record: TopicRecord = { ...existing, queues: spec.queues, state: spec.state, generation };
   draft.put("topic", key, record);
@@ -79,6 +87,8 @@ export function declareGroup(
   if (existing === undefined) {
     if (draft.count("group") >= resourceCountMax) return tooMany("groups");
     declareNamespace(draft, namespace, {}, namespaceDefaults);
+    const refusal = countIn(draft, namespace, { topics: 0, groups: 1, queues: 0 });
+    if (refusal !== undefined) return { outcome: "conflict", ...refusal };
   }
   const { generation } = countUp(draft, "group", key, existing === undefined);
   const record: ConsumerGroupRecord = {
@@ -101,12 +111,16 @@ export function declareNamespace(
   defaults: NamespaceSpec,
 ): Declared<NamespaceRecord> {
   const existing = draft.get("namespace", name);
-  const { autoCreateTopics, autoCreateGroups } = merge<NamespaceSpec>(existing ?? defaults, said);
-  if (existing?.autoCreateTopics === autoCreateTopics && existing.autoCreateGroups === autoCreateGroups) {
+  const spec = namespaceSpecOf(merge<NamespaceSpec>(existing ?? defaults, said));
+  if (existing !== undefined && JSON.stringify(namespaceSpecOf(existing)) === JSON.stringify(spec)) {
     return { outcome: "unchanged", record: existing };
   }
+  if ((spec.topicSends !== null || spec.groupReceives !== null) && name.length > namespaceLengthMaxWithDefaults) {
+    const reason = `has ${name.length} characters, and with default limits it may have ${namespaceLengthMaxWithDefaults}`;
+    return { outcome: "conflict", path: "spec.defaultLimits", reason };
+  }
   const { generation } = countUp(draft, "namespace", name, existing === undefined);
-  const record: NamespaceRecord = { name, autoCreateTopics, autoCreateGroups, generation };
+  const record: NamespaceRecord = { name, ...spec, generation };
   draft.put("namespace", name, record);
   return { outcome: existing === undefined ? "created" : "configured", record };
 }

@@ -82,8 +82,14 @@ const listings: Readonly<Record<string, Listing>> = {
   },
   namespaces: {
     path: () => "/v1/namespaces",
-    head: ["NAME", "CREATES TOPICS", "CREATES GROUPS"],
-    row: ({ metadata, spec }) => [metadata["name"], spec["autoCreateTopics"], spec["autoCreateGroups"]],
+    head: ["NAME", "CREATES TOPICS", "CREATES GROUPS", "TOPICS", "GROUPS", "QUEUES", "MESSAGE SIZE"],
+    row: ({ metadata, spec, status }) => [
+      metadata["name"],
+      spec["autoCreateTopics"],
+      spec["autoCreateGroups"],
+      ...["topics", "groups", "queues"].map((what) => usedText(spec["quotas"], status["holds"], what)),
+      spec["maxMessageSize"] ?? "4MiB",
+    ],
   },
   brokers: {
     path: () => "/v1/brokers",
@@ -141,6 +147,13 @@ export function register(program: Command): void {
 
 function joined(list: unknown): string {
   return Array.isArray(list) && list.length > 0 ? list.join(",") : "(none yet)";
+}
+
+/** "3 of 10", or "3" without a quota. */
+function usedText(quotas: unknown, holds: unknown, what: string): string {
+  const used = (holds as Record<string, number> | undefined)?.[what] ?? 0;
+  const max = (quotas as Record<string, number> | undefined)?.[what];
+  return max === undefined ? String(used) : `${used} of ${max}`;
 }
 
 function whenEmptyText(whenEmpty: unknown): string {

@@ -44,17 +44,21 @@ interface Divided {
 
 /** The shares of all limits, in memory: sidecars say themselves what they hold, so a control plane that starts learns them. */
 export class LimitShares {
-  readonly #limits: ReadonlyMap<string, RateLimitRecord>;
+  readonly #limitNamed: (name: string) => RateLimitRecord | undefined;
   readonly #divided = new Map<string, Divided>();
   readonly #lastSeenMs = new Map<string, number>();
   readonly #learnsUntilMs: number;
-  /** Limits that were there at the start. */
-  readonly #old: ReadonlySet<string>;
+  /** Whether a limit was there at the start. */
+  readonly #isOld: (name: string) => boolean;
 
-  /** `limits`: those that exist, by name; looked up with every report. */
-  constructor(limits: ReadonlyMap<string, RateLimitRecord>, nowMs: number) {
-    this.#limits = limits;
-    this.#old = new Set(limits.keys());
+  /** `limitNamed`: what exists under a name; asked with every report. */
+  constructor(
+    limitNamed: (name: string) => RateLimitRecord | undefined,
+    isOld: (name: string) => boolean,
+    nowMs: number,
+  ) {
+    this.#limitNamed = limitNamed;
+    this.#isOld = isOld;
     this.#learnsUntilMs = nowMs + learnMs;
   }
 
@@ -114,14 +118,14 @@ export class LimitShares {
 
   /** Of a limit as it is now: parts stay what they are when its rates change. */
   #dividedOf(name: string): Divided | undefined {
-    const limit = this.#limits.get(name);
+    const limit = this.#limitNamed(name);
     const before = this.#divided.get(name);
     if (limit === undefined) {
       this.#divided.delete(name);
       return undefined;
     }
     if (before?.limit === limit) return before;
-    const learnsUntilMs = this.#old.has(name) ? this.#learnsUntilMs : Number.NEGATIVE_INFINITY;
+    const learnsUntilMs = this.#isOld(name) ? this.#learnsUntilMs : Number.NEGATIVE_INFINITY;
     const divided = {
       limit,
       messages: before?.messages ?? new LimitDivision(learnsUntilMs),

@@ -8,6 +8,7 @@ import { laneRuleSpecSchema } from "./lane-rule-manifest.ts";
 import { duration } from "./manifest-duration.ts";
 import { manifestApiVersion } from "./manifest-version.ts";
 import type { NamespaceSpec } from "./namespace.ts";
+import { namespaceSpecSchema } from "./namespace-manifest.ts";
 import type { RateLimitSpec } from "./rate-limit.ts";
 import { rateLimitSpecSchema } from "./rate-limit-manifest.ts";
 import type { RolloutSaid } from "./rollout.ts";
@@ -126,7 +127,7 @@ const specSchemas = {
       ...(longPolling === undefined ? {} : { longPollingMs: longPolling }),
       ...(instanceExpiry === undefined ? {} : { instanceExpiryMs: instanceExpiry }),
     })),
-  Namespace: z.strictObject({ autoCreateTopics: z.boolean().optional(), autoCreateGroups: z.boolean().optional() }),
+  Namespace: namespaceSpecSchema,
   LaneRule: laneRuleSpecSchema,
   RateLimit: rateLimitSpecSchema,
   Rollout: rolloutSpecSchema,

@@ -24,9 +24,13 @@ const apiV3 = 2;
 
 /**
  * What a topic is on xDS. While no broker group holds it, it is READ_ONLY without segments: it exists, and takes nothing.
- * `rateLimits`: names of those that are for this topic.
+ * `rateLimits`: names of those that are for this topic; `maxMessageBytes`: what its namespace says, 0 for nothing.
  */
-export function buildTopicRoute(topic: TopicRecord, rateLimits: readonly string[]): ResourceEntry {
+export function buildTopicRoute(
+  topic: TopicRecord,
+  rateLimits: readonly string[],
+  maxMessageBytes: number,
+): ResourceEntry {
   const name = qualifiedName(topic.namespace, topic.name);
   const clusters = topic.placement.map(clusterNameOf);
   const { groupSets, closed = [], groupsLeft = [] } = topic;
@@ -43,6 +47,7 @@ export function buildTopicRoute(topic: TopicRecord, rateLimits: readonly string[
       groupsLeave: groupsLeft.includes(broker),
     })),
     rateLimits: [...rateLimits],
+    maxMessageBytes,
     // A sidecar that does not know the sets would spread message groups over other brokers than the rest.
     requiredFeatures: groupSets === undefined && groupsLeft.length === 0 ? [] : ["group-sets"],
     state: clusters.length === 0 ? stateNumber.readOnly : stateNumber[topic.state],

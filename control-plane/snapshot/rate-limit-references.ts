@@ -25,6 +25,13 @@ export class RateLimitReferences {
     return limits === undefined ? none : limits.map(({ namespace, name }) => qualifiedName(namespace, name));
   }
 
+  /** Whether a topic (for sends) or a group (for receives) has a limit of its own that holds for all clients. */
+  hasOwn(kind: "topic" | "group", key: string): boolean {
+    const direction = kind === "topic" ? "send" : "receive";
+    const limits = this.#byOwner.get(ownerKey({ kind, key })) ?? [];
+    return limits.some((limit) => limit.direction === direction && limit.client === "");
+  }
+
   /** A limit is written (undefined: deleted). Returns the resources whose references changed. */
   set(key: string, limit: RateLimitRecord | undefined): readonly LimitOwner[] {
     const changed: LimitOwner[] = [];

@@ -3,6 +3,7 @@ import type { CatalogChange } from "../catalog/catalog-table.ts";
 import type { BrokerRecord } from "../resource/broker.ts";
 import { clusterNameOf } from "../resource/broker.ts";
 import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
+import { defaultLimitOf, limitName } from "../resource/default-limit.ts";
 import type { NamespaceRecord } from "../resource/namespace.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 import { buildListener, buildRouteConfiguration } from "./build-client-resource.ts";
@@ -30,6 +31,8 @@ export class SnapshotPublisher {
   readonly #namespaces: Map<string, NamespaceRecord>;
   readonly #isAlive: (brokerName: string) => boolean;
   readonly #limits = new RateLimitReferences();
+  /** Names of the default limits that are published, by kind and key of what they are for. */
+  readonly #defaults = new Map<string, string>();
 
   /** Publishes all that is in `catalog` now, and what changes from now on. `isAlive` tells a broker's lease. */
   constructor(catalog: Catalog, table: ResourceTable, isAlive: (brokerName: string) => boolean) {
@@ -69,8 +72,7 @@ export class SnapshotPublisher {
         this.#publishOwner(change);
         return;
       case "namespace":
-        put(this.#namespaces, change.key, change.record);
-        this.#publishOwner(change);
+        this.#changeNamespace(change.key, change.record);
         return;
       case "rateLimit":
         if (change.record === undefined) table.delete(ResourceType.RateLimit, change.key);
@@ -96,12 +98,12 @@ export class SnapshotPublisher {
 
   /** Encodes a topic, group or namespace with the limits that are for it. */
   #publishOwner({ kind, key }: LimitOwner): void {
-    const limits = this.#limits.of(kind, key);
+    const limits = this.#limitsOf({ kind, key });
     switch (kind) {
       case "topic": {
         const topic = this.#topics.get(key);
         if (topic === undefined) this.#table.delete(ResourceType.TopicRoute, key);
-        else this.#table.put(buildTopicRoute(topic, limits));
+        else this.#table.put(buildTopicRoute(topic, limits, this.#maxMessageBytes(topic.namespace)));
         return;
       }
       case "group": {
@@ -117,6 +119,41 @@ export class SnapshotPublisher {
         return;
       }
     }
+  }
+
+  /** What topics say of their namespace changes with it. */
+  #changeNamespace(name: string, record: NamespaceRecord | undefined): void {
+    const before = this.#namespaces.get(name);
+    put(this.#namespaces, name, record);
+    this.#publishOwner({ kind: "namespace", key: name });
+    if (before?.maxMessageBytes !== record?.maxMessageBytes || before?.topicSends !== record?.topicSends) {
+      for (const [key, topic] of this.#topics) if (topic.namespace === name) this.#publishOwner({ kind: "topic", key });
+    }
+    if (before?.groupReceives === record?.groupReceives) return;
+    for (const [key, group] of this.#groups) if (group.namespace === name) this.#publishOwner({ kind: "group", key });
+  }
+
+  /** Names of the limits of a resource; where it has none of its own, the default one of its namespace is there too. */
+  #limitsOf({ kind, key }: LimitOwner): readonly string[] {
+    const limits = this.#limits.of(kind, key);
+    if (kind === "namespace") return limits;
+    const record = kind === "topic" ? this.#topics.get(key) : this.#groups.get(key);
+    const namespace = record && this.#namespaces.get(record.namespace);
+    const isDue = record !== undefined && namespace !== undefined && !this.#limits.hasOwn(kind, key);
+    const limit = isDue ? defaultLimitOf(namespace, kind, record.name) : undefined;
+    const before = this.#defaults.get(`${kind} ${key}`);
+    if (limit === undefined) {
+      if (before !== undefined) this.#table.delete(ResourceType.RateLimit, before);
+      this.#defaults.delete(`${kind} ${key}`);
+      return limits;
+    }
+    this.#table.put(buildRateLimit(limit));
+    this.#defaults.set(`${kind} ${key}`, limitName(limit));
+    return [limitName(limit), ...limits];
+  }
+
+  #maxMessageBytes(namespace: string): number {
+    return this.#namespaces.get(namespace)?.maxMessageBytes ?? 0;
   }
 
   #publishBroker(broker: BrokerRecord): void {

@@ -24,6 +24,10 @@ export function refuseGroupName(name: string): Refusal | undefined {
 
 /** Undefined when this can be a namespace. */
 export function refuseNamespace(name: string): Refusal | undefined {
+  if (name.includes(conflictMark)) {
+    const text = `topic and group of one call are of two namespaces, ${printableName(name)}; a call is about one`;
+    return { code: Code.BadRequest, message: text };
+  }
   return refusal(Code.BadRequest, "namespace", name, namespaceProblem(name));
 }
 
@@ -33,6 +37,18 @@ export function refuseNamespace(name: string): Refusal | undefined {
  */
 export function effectiveNamespace(ofResource: string, ofHeader: string, fallback: string): string {
   return ofResource !== "" ? ofResource : ofHeader !== "" ? ofHeader : fallback;
+}
+
+/** Between two namespaces of one call; in no name. */
+const conflictMark = " and ";
+
+/**
+ * The one namespace of a call that names a topic and a group: either may leave it to the other. Where they contradict each other, a
+ * text that is no namespace; `refuseNamespace` says so.
+ */
+export function commonNamespace(ofOne: string, ofOther: string): string {
+  if (ofOne === "" || ofOther === "" || ofOne === ofOther) return ofOne === "" ? ofOther : ofOne;
+  return `${ofOne}${conflictMark}${ofOther}`;
 }
 
 /** "<namespace>/<topic>" → "<topic>": clients know topics by their plain name. */

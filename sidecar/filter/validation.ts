@@ -1,5 +1,6 @@
 import { Code } from "../../proto/code.ts";
 import { continueCall, type Filter, type FilterVerdict, type MeshCall } from "./filter.ts";
+import type { NamespaceBinding } from "./namespace-binding.ts";
 import { type Refusal, refuseGroupName, refuseNamespace, refuseTopicName } from "./resource-name.ts";
 
 /** What a call must name to be served. (A send names its topic in its messages; sidecar/listener/message-check.ts.) */
@@ -22,6 +23,11 @@ const namesGroup: ReadonlySet<string> = new Set([
 /** Names of clients, namespaces, topics and groups. What is inside a message is checked where the message is read. */
 export class ValidationFilter implements Filter {
   readonly name = "validation";
+  readonly #namespaces: NamespaceBinding;
+
+  constructor(namespaces: NamespaceBinding) {
+    this.#namespaces = namespaces;
+  }
 
   onCall(call: MeshCall): FilterVerdict {
     if (call.clientId === "") return clientIdRequired;
@@ -29,6 +35,8 @@ export class ValidationFilter implements Filter {
       const refusal = refuseTopicName(call.topic) ?? refuseNamespace(call.namespace);
       if (refusal !== undefined) return answer(refusal);
     }
+    const foreign = this.#namespaces.refuse(call.namespace);
+    if (foreign !== undefined) return answer(foreign);
     if (namesGroup.has(call.rpc) || call.group !== "") {
       const refusal = refuseGroupName(call.group);
       if (refusal !== undefined) return answer(refusal);

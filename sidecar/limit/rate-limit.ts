@@ -32,5 +32,7 @@ export function limitText(limit: RateLimit): string {
     ...(limit.client === "" ? [] : [`clients "${printableName(limit.client)}"`]),
   ];
   const where = scope.length === 0 ? "all" : scope.join(", ");
-  return `rate limit "${plain}" (${limit.direction}s of ${where} in namespace "${limit.namespace}")`;
+  // The name of a default limit is nobody's; docs/namespaces.md says where it is written.
+  const what = plain.startsWith("%") ? "the default rate limit" : `rate limit "${plain}"`;
+  return `${what} (${limit.direction}s of ${where} in namespace "${limit.namespace}")`;
 }

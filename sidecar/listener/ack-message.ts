@@ -4,6 +4,7 @@ import { readText } from "../../proto/codec/text.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
+import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { GroupRef, UpstreamResults } from "../upstream/upstream.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
@@ -69,7 +70,7 @@ export class AckMessageMethod implements GrpcMethod {
       malformed = error.message;
     }
     const { topic, group } = scan;
-    const namespace = group.namespace || topic.namespace;
+    const namespace = commonNamespace(group.namespace, topic.namespace);
     const call = this.#entry.open(server, "AckMessage", namespace, topic.name, group.name, end - start);
     const verdict = this.#entry.enter(call);
     if (verdict.kind === "answer") {

@@ -7,6 +7,7 @@ import {
 import type { Clock } from "../../proto/runtime/clock.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
+import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import { backoffMs } from "../route/backoff.ts";
 import type { GroupPolicy } from "../route/topic-route.ts";
@@ -62,7 +63,7 @@ export class ChangeInvisibleDurationMethod implements GrpcMethod {
       malformed = error.message;
     }
     const { topic, group } = reader;
-    const namespace = group.namespace || topic.namespace;
+    const namespace = commonNamespace(group.namespace, topic.namespace);
     const call = this.#entry.open(server, "ChangeInvisibleDuration", namespace, topic.name, group.name, end - start);
     const order: ChangeOrder = {
       receipt: reader.receiptHandle,

@@ -1,6 +1,7 @@
 import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
+import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
 import type { ClientSessions } from "./client-session.ts";
@@ -33,7 +34,7 @@ export function forwardToDeadLetterQueue(
     request,
     response,
     names: ({ group, topic }) => ({
-      namespace: group?.resourceNamespace || topic?.resourceNamespace || "",
+      namespace: commonNamespace(group?.resourceNamespace ?? "", topic?.resourceNamespace ?? ""),
       topic: topic?.name ?? "",
       group: group?.name ?? "",
     }),

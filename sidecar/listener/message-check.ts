@@ -59,6 +59,19 @@ export function refuseTypes(scan: SendMessageScan, topicTypes: number): Refusal 
   return undefined;
 }
 
+/** Checks the bodies of a send against what the topic's namespace allows; 0: it says nothing. */
+export function refuseSizes(scan: SendMessageScan, bytesMax: number, namespace: string): Refusal | undefined {
+  if (bytesMax === 0) return undefined;
+  for (let i = 0; i < scan.messageCount; i++) {
+    const message = scan.messages[i]!;
+    const bytes = message.bodyEnd - message.bodyStart;
+    if (bytes <= bytesMax) continue;
+    const text = `the body has ${bytes} bytes, namespace "${namespace}" allows ${bytesMax}`;
+    return refusal(Code.MessageBodyTooLarge, text);
+  }
+  return undefined;
+}
+
 /** A half message gets its queue with its commit, and is visible then or never. */
 function refuseTransaction(message: MessageScan): string | undefined {
   if (message.messageType !== MessageType.Transaction) return undefined;

@@ -1,5 +1,6 @@
 import type { Log } from "../../proto/runtime/log.ts";
 import type { MetricRegistry } from "../../proto/runtime/metric.ts";
+import type { NamespaceBinding } from "../filter/namespace-binding.ts";
 import type { Router } from "../filter/router.ts";
 import type { LaneMarks } from "../lane/lane-marks.ts";
 import type { LimitTable } from "../limit/limit-table.ts";
@@ -42,7 +43,7 @@ export interface MessagingServiceDeps {
   readonly consumers: LaneConsumers | undefined;
   readonly log: Log;
   readonly metrics: MetricRegistry;
-  readonly defaultNamespace: string;
+  readonly namespaces: NamespaceBinding;
   readonly defaultPolicy: (name: string) => GroupPolicy;
   /** Where this sidecar listens; asked for with each answer, because the port is known only after listening. */
   readonly own: () => OwnAddress;

@@ -3,6 +3,7 @@ import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
 import type { MeshCall } from "../filter/filter.ts";
+import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { UpstreamOffset } from "../upstream/upstream.ts";
@@ -95,7 +96,7 @@ export function updateOffset(
 
 function namesOf(queue: Queue, group: Group): CallNames {
   return {
-    namespace: queue?.topic?.resourceNamespace || group?.resourceNamespace || "",
+    namespace: commonNamespace(queue?.topic?.resourceNamespace ?? "", group?.resourceNamespace ?? ""),
     topic: queue?.topic?.name ?? "",
     group: group?.name ?? "",
   };

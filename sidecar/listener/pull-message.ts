@@ -6,7 +6,7 @@ import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { plainName } from "../filter/resource-name.ts";
+import { commonNamespace, plainName } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { LimitTable } from "../limit/limit-table.ts";
 import { paceReceive, settleReceive } from "../limit/receive-pace.ts";
@@ -70,7 +70,7 @@ export class PullMessageMethod implements GrpcMethod {
     const call = this.#entry.open(
       server,
       "PullMessage",
-      topic?.resourceNamespace || pull?.group?.resourceNamespace || "",
+      commonNamespace(topic?.resourceNamespace ?? "", pull?.group?.resourceNamespace ?? ""),
       topic?.name ?? "",
       pull?.group?.name ?? "",
       end - start,

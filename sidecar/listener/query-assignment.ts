@@ -2,6 +2,7 @@ import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
+import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import { assignmentsOf, endpointsToShow, type OwnAddress } from "../route/topic-route-view.ts";
 import type { UnaryService } from "./unary-method.ts";
@@ -28,7 +29,7 @@ export function queryAssignment(
     request,
     response,
     names: ({ topic, group }) => ({
-      namespace: topic?.resourceNamespace || group?.resourceNamespace || "",
+      namespace: commonNamespace(topic?.resourceNamespace ?? "", group?.resourceNamespace ?? ""),
       topic: topic?.name ?? "",
       group: group?.name ?? "",
     }),

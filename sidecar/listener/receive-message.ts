@@ -13,7 +13,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { plainName, type Refusal } from "../filter/resource-name.ts";
+import { commonNamespace, plainName, type Refusal } from "../filter/resource-name.ts";
 import type { ReceiveOrder, Router } from "../filter/router.ts";
 import type { LaneMarks } from "../lane/lane-marks.ts";
 import type { LimitTable } from "../limit/limit-table.ts";
@@ -121,7 +121,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
     const call = this.#entry.open(
       server,
       "ReceiveMessage",
-      reader.topic.namespace || reader.group.namespace,
+      commonNamespace(reader.topic.namespace, reader.group.namespace),
       reader.topic.name,
       reader.group.name,
       end - start,

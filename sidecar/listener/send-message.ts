@@ -13,7 +13,7 @@ import type { CallEntry } from "./call-entry.ts";
 import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
 import type { LiveProducers } from "./live-producers.ts";
 import { answerStatus } from "./local-answer.ts";
-import { copyMessageIds, namespaceOf, refuseSend, refuseTypes, topicOf } from "./message-check.ts";
+import { copyMessageIds, namespaceOf, refuseSend, refuseSizes, refuseTypes, topicOf } from "./message-check.ts";
 import { methodPath } from "./method-path.ts";
 
 /** A message of 4 MiB with its properties, and room for one that is a little too large to be told so. */
@@ -110,7 +110,8 @@ export class SendMessageMethod implements GrpcMethod {
   /** Sends what `#scan` holds. */
   #send(server: ServerCall, call: MeshCall, route: TopicRoute): void {
     const scan = this.#scan;
-    const refusal = refuseTypes(scan, route.ref.messageTypes);
+    const refusal =
+      refuseTypes(scan, route.ref.messageTypes) ?? refuseSizes(scan, route.maxMessageBytes, call.namespace);
     if (refusal !== undefined) {
       this.#refuse(server, call, refusal.code, refusal.message);
       return;

@@ -2,6 +2,7 @@ import { apache } from "#codec/rocketmq-v2";
 import { Code } from "../../proto/code.ts";
 import { GeneralCodec } from "../../proto/codec/general-codec.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
+import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import type { UpstreamLiteStart, UpstreamLiteSync } from "../upstream/upstream.ts";
 import type { UnaryService } from "./unary-method.ts";
@@ -27,7 +28,7 @@ export function syncLiteSubscription(
     request: new GeneralCodec(v2.SyncLiteSubscriptionRequest, "apache.rocketmq.v2.SyncLiteSubscriptionRequest"),
     response: new GeneralCodec(v2.SyncLiteSubscriptionResponse, "apache.rocketmq.v2.SyncLiteSubscriptionResponse"),
     names: ({ topic, group }) => ({
-      namespace: topic?.resourceNamespace || group?.resourceNamespace || "",
+      namespace: commonNamespace(topic?.resourceNamespace ?? "", group?.resourceNamespace ?? ""),
       topic: topic?.name ?? "",
       group: group?.name ?? "",
     }),

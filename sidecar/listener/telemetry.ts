@@ -5,7 +5,8 @@ import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
-import { effectiveNamespace } from "../filter/resource-name.ts";
+import type { NamespaceBinding } from "../filter/namespace-binding.ts";
+import { effectiveNamespace, type Refusal, refuseNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
 import { isFifoTopic } from "../route/route-match.ts";
 import type { GroupPolicy } from "../route/topic-route.ts";
@@ -48,7 +49,7 @@ export interface TelemetryDeps {
   readonly log: Log;
   readonly producers: LiveProducers;
   readonly consumers: LaneConsumers | undefined;
-  readonly defaultNamespace: string;
+  readonly namespaces: NamespaceBinding;
   /** Of a group about which the control plane says nothing. */
   readonly defaultPolicy: (name: string) => GroupPolicy;
 }
@@ -241,7 +242,7 @@ class TelemetryStream implements CommandStream {
   }
 
   #onSettings(session: ClientSession, settings: Settings): void {
-    const refusal = refuseSettings(settings);
+    const refusal = refuseSettings(settings) ?? this.#refuseNamespaces(settings);
     if (refusal !== undefined) {
       this.fail(refusal);
       return;
@@ -277,9 +278,27 @@ class TelemetryStream implements CommandStream {
 
   #qualified(resource: apache.rocketmq.v2.IResource | null | undefined): string {
     if ((resource?.name ?? "") === "") return "";
+    return qualifiedName(this.#namespaceOf(resource), resource?.name ?? "");
+  }
+
+  #namespaceOf(resource: apache.rocketmq.v2.IResource | null | undefined): string {
     const header = this.#server.header("x-mq-namespace") ?? "";
-    const namespace = effectiveNamespace(resource?.resourceNamespace ?? "", header, this.#deps.defaultNamespace);
-    return qualifiedName(namespace, resource?.name ?? "");
+    return effectiveNamespace(resource?.resourceNamespace ?? "", header, this.#deps.namespaces.fallback);
+  }
+
+  /** Undefined when all that a client declares is of namespaces that are served here. */
+  #refuseNamespaces(settings: Settings): Refusal | undefined {
+    const resources = [
+      ...(settings.publishing?.topics ?? []),
+      ...(settings.subscription?.subscriptions ?? []).map(({ topic }) => topic),
+      ...(settings.subscription == null ? [] : [settings.subscription.group]),
+    ];
+    for (const resource of resources) {
+      const namespace = this.#namespaceOf(resource);
+      const refusal = refuseNamespace(namespace) ?? this.#deps.namespaces.refuse(namespace);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
   }
 
   #reply(session: ClientSession, settings: Settings): void {

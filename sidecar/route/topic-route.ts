@@ -9,6 +9,8 @@ export interface TopicRoute {
   readonly writable: readonly RouteSegment[];
   /** Segments that hand out messages. */
   readonly readable: readonly RouteSegment[];
+  /** Longest body that its namespace lets it take; 0: no other than the v2 API's. */
+  readonly maxMessageBytes: number;
   /** Names of the rate limits that are for this topic. */
   readonly rateLimits: readonly string[];
   /** Of the writable ones, those that message groups are spread over, while they leave no segment; see `homesOfMessageGroup`. */

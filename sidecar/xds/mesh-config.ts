@@ -127,8 +127,7 @@ export class MeshConfig {
     this.#log = deps.log;
     this.#downSinceMs = deps.clock.monotonicMs();
     this.#all = [this.clusters, this.endpoints, this.rateLimits, this.groups, this.topics, this.namespaces];
-    const referring = [this.topics, this.groups, this.namespaces];
-    this.#limits = new ReferencedLimits(this.rateLimits, referring, sinks.limits);
+    this.#limits = new ReferencedLimits(this.rateLimits, [this.topics, this.groups, this.namespaces], sinks.limits);
     this.#limits.onDropped = (name) => {
       this.#lastKnownGood.remove(TypeUrl.RateLimit, name);
       this.onLimitDropped(name);
@@ -184,7 +183,7 @@ export class MeshConfig {
 
   wantTopic(name: string): void {
     this.#makeRoomForAbsent(this.topics);
-    this.#wantNamespaceOf(name);
+    this.wantNamespace(namespaceOf(name));
     const entry = this.topics.want(name, this.#clock.monotonicMs());
     if (entry.value !== undefined) this.#wantClustersOf(entry.value);
     this.ads.flushSoon();
@@ -192,21 +191,16 @@ export class MeshConfig {
 
   wantGroup(name: string): void {
     this.#makeRoomForAbsent(this.groups);
-    this.#wantNamespaceOf(name);
+    this.wantNamespace(namespaceOf(name));
     this.groups.want(name, this.#clock.monotonicMs());
     this.ads.flushSoon();
   }
 
+  /** What holds for a whole namespace must be known of every namespace that is used. */
   wantNamespace(name: string): void {
     this.#makeRoomForAbsent(this.namespaces);
     this.namespaces.want(name, this.#clock.monotonicMs());
     this.ads.flushSoon();
-  }
-
-  /** What holds for a whole namespace must be known of every namespace that is used. */
-  #wantNamespaceOf(name: string): void {
-    this.#makeRoomForAbsent(this.namespaces);
-    this.namespaces.want(name.slice(0, name.indexOf("/")), this.#clock.monotonicMs());
   }
 
   /** The broker group of a receipt. */
@@ -253,7 +247,8 @@ export class MeshConfig {
     this.#noteUses(nowMs);
     const isAnnounced = subscription === this.topics && (entry.value as TopicRoute).writable.length === 0;
     const isInUse = nowMs - entry.usedMs < recentUseMs && !isAnnounced;
-    if (!isInUse || this.#settings.removalGraceMs === 0 || this.#isObeyedAtOnce(subscription)) {
+    const isRule = subscription === this.namespaces || subscription === this.rateLimits;
+    if (!isInUse || this.#settings.removalGraceMs === 0 || isRule) {
       this.#obeyRemoval(subscription, entry.name, nowMs);
       return;
     }
@@ -269,10 +264,6 @@ export class MeshConfig {
       this.#obeyRemoval(subscription, entry.name, this.#clock.monotonicMs());
       this.#applySoon();
     });
-  }
-
-  #isObeyedAtOnce(subscription: TypeSubscription<unknown>): boolean {
-    return subscription === this.namespaces || subscription === this.rateLimits;
   }
 
   #obeyRemoval(subscription: TypeSubscription<unknown>, name: string, nowMs: number): void {
@@ -429,7 +420,7 @@ export class MeshConfig {
     this.#noteUses(nowMs);
     const namespaces = new Set([this.#settings.defaultNamespace]);
     for (const { entries } of [this.topics, this.groups]) {
-      for (const name of entries.keys()) namespaces.add(name.slice(0, name.indexOf("/")));
+      for (const name of entries.keys()) namespaces.add(namespaceOf(name));
     }
     for (const subscription of this.#all) {
       // Limits go with what names them.
@@ -500,4 +491,9 @@ function noteUses<T>(subscription: TypeSubscription<T>, inForce: Map<string, Pre
 function touch(subscription: TypeSubscription<unknown>, name: string, nowMs: number): void {
   const entry = subscription.entries.get(name);
   if (entry !== undefined) entry.usedMs = nowMs;
+}
+
+/** Of "<namespace>/<name>". */
+function namespaceOf(name: string): string {
+  return name.slice(0, name.indexOf("/"));
 }

@@ -50,6 +50,7 @@ export function decodeTopicRoute(name: string, bytes: Uint8Array): Decoded<Topic
       segments,
       writable,
       readable: segments.filter((segment) => segment.isReadable),
+      maxMessageBytes: message.maxMessageBytes,
       rateLimits: message.rateLimits,
       groupTakers: writable.filter(({ groupSet }) => groupSet === lowestSet),
       hasLeavingGroups: segments.some(({ isLeftByGroups }) => isLeftByGroups),

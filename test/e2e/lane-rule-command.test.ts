@@ -73,7 +73,10 @@ describe("the commands for lane rules", function () {
       assert.ok(text.includes(part), text);
     }
     assert.match(await popmesh(1, "describe", "lanerule", "nothing"), /popmesh get lanerules/);
-    assert.match(await popmesh(1, "describe", "queue", "nothing"), /choose topic, group, lanerule or ratelimit/);
+    assert.match(
+      await popmesh(1, "describe", "queue", "nothing"),
+      /choose topic, group, lanerule, ratelimit, rollout or namespace/,
+    );
   });
 
   it("take back what they printed", async () => {
@@ -118,6 +121,9 @@ describe("the commands for lane rules", function () {
     assert.match(await popmesh(1, "delete", "lanerule", "orders-canary"), /does not exist/);
     assert.match(await popmesh(0, "history", "lanerule", "orders-canary"), /^5 +\S+ +http:popmesh +deleted$/m);
     assert.match(await popmesh(0, "delete", "topic", "orders"), /topic "orders" deleted/);
-    assert.match(await popmesh(1, "delete", "broker", "a"), /choose topic, group, lanerule or ratelimit/);
+    assert.match(
+      await popmesh(1, "delete", "broker", "a"),
+      /choose topic, group, lanerule, ratelimit, rollout or namespace/,
+    );
   });
 });

@@ -23,6 +23,7 @@ export interface FakeTopic {
   readonly readable?: boolean;
   readonly writable?: boolean;
   readonly rateLimits?: readonly string[];
+  readonly maxMessageBytes?: number;
 }
 
 /**
@@ -150,6 +151,7 @@ export class FakeControlPlane {
         segment,
         state: topic.state ?? 1,
         rateLimits: [...(topic.rateLimits ?? [])],
+        maxMessageBytes: topic.maxMessageBytes ?? 0,
       }).finish(),
     );
   }

@@ -103,6 +103,13 @@ export class TestControlPlane {
     return this.#call(`Ensure${what}`, body, (bytes) => popmesh.v1.EnsureAnswer.decode(bytes));
   }
 
+  /** What a sidecar asks once a second: its shares of rate limits. */
+  share(demand: popmesh.v1.ILimitDemand[], sidecarId = "test"): Promise<popmesh.v1.ShareAnswer> {
+    this.#registry ??= new Client(`127.0.0.1:${this.xdsPort}`, credentials.createInsecure());
+    const body = popmesh.v1.ShareRequest.encode({ sidecarId, demand }).finish();
+    return unary(this.#registry, "/popmesh.v1.Limits/Share", body, (bytes) => popmesh.v1.ShareAnswer.decode(bytes));
+  }
+
   #call<A>(method: string, body: Uint8Array, decode: (bytes: Buffer) => A): Promise<A> {
     this.#registry ??= new Client(`127.0.0.1:${this.xdsPort}`, credentials.createInsecure());
     return unary(this.#registry, `/popmesh.v1.Registry/${method}`, body, decode);

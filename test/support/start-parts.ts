@@ -166,8 +166,8 @@ export class MeshParts {
     return { process, address: String(listen), admin: String(admin) };
   }
 
-  client(sidecar: SidecarProcess, clientId: string): RawV2Client {
-    const client = new RawV2Client(sidecar.address, clientId);
+  client(sidecar: SidecarProcess, clientId: string, headers: Readonly<Record<string, string>> = {}): RawV2Client {
+    const client = new RawV2Client(sidecar.address, clientId, headers);
     this.#clients.push(client);
     return client;
   }

@@ -156,7 +156,7 @@ export class FanOutMesh {
     const made = { namespace: "default", incarnation: 1, generation: 1, createdMs: 0, createdBy: "bench" };
     const placement = this.#placements[topic] ?? [];
     table.put(
-      buildTopicRoute({ ...topicDefaults, ...made, name: this.topicNames[topic] ?? "", placement, queues }, []),
+      buildTopicRoute({ ...topicDefaults, ...made, name: this.topicNames[topic] ?? "", placement, queues }, [], 0),
     );
   }
 

@@ -9,7 +9,7 @@ describe("settings of the sidecar", () => {
     assert.deepEqual(config.controlPlane, { host: "127.0.0.1", port: 18000 });
     assert.deepEqual(
       [config.dataDir, config.lane, config.namespace, config.tls],
-      ["./.popmesh/sidecar", "base", "default", "auto"],
+      ["./.popmesh/sidecar", "base", "", "auto"],
     );
   });
 
@@ -29,6 +29,7 @@ describe("settings of the sidecar", () => {
     for (const [argv, pattern] of [
       [["--lane", "Not A Lane"], /--lane: "Not A Lane" is no lane: its name/],
       [["--namespace", "a/b"], /--namespace: namespace "a\/b" has a character other than/],
+      [["--namespace", "red,b c"], /--namespace: namespace "b c" has a character other than/],
       [["--tls-key", "k.pem"], /--tls-certificate and --tls-key belong together/],
       [["--drain-serve", "30s"], /--drain-serve is longer than --drain-total/],
       [["--listen", "nowhere"], /--listen: "nowhere" is not an address/],

@@ -8,6 +8,7 @@ import { AdmissionFilter } from "../../../../sidecar/filter/admission.ts";
 import { DeadlineFilter, effectiveDeadlineMs } from "../../../../sidecar/filter/deadline.ts";
 import { continueCall, type Filter, type MeshCall } from "../../../../sidecar/filter/filter.ts";
 import { FilterChain } from "../../../../sidecar/filter/filter-chain.ts";
+import { NamespaceBinding } from "../../../../sidecar/filter/namespace-binding.ts";
 import { ValidationFilter } from "../../../../sidecar/filter/validation.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 
@@ -122,7 +123,7 @@ describe("deadline filter", () => {
 });
 
 describe("validation filter", () => {
-  const filter = new ValidationFilter();
+  const filter = new ValidationFilter(new NamespaceBinding(""));
   const receive = { rpc: "ReceiveMessage", group: "g" };
 
   it("wants a client id before anything else", () => {

@@ -81,10 +81,12 @@ describe("the keeper of shares", () => {
   it("goes on with the last share when nobody answers, and asks again every second", async () => {
     table.replace([limit("ns/a")], clock.monotonicMs());
     await settle();
+    answer = { shares: [{ name: "ns/a", messages: 0.52, bytes: 0 }], reportAfterMs: 1_000 };
+    await advance(1_000);
     answer = undefined;
     for (let i = 0; i < 3; i++) await advance(1_000);
-    assert.equal(shareOf("ns/a"), 0.5);
-    assert.equal(asked.length, 4);
+    assert.equal(shareOf("ns/a"), 0.52, "the last one, not the one on disk");
+    assert.equal(asked.length, 5);
   });
 
   it("takes the share of an earlier life where nobody answers from the start, else a tenth", async () => {

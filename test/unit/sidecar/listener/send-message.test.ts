@@ -38,6 +38,18 @@ describe("SendMessage", () => {
     assert.equal(mesh.upstream().sends.at(-1)?.messages.length, 3, "all messages of a request go in one send");
   });
 
+  it("takes no body that is longer than the topic's namespace allows", async () => {
+    mesh.plane.setTopic("default/short", { brokers: ["broker-a"], maxMessageBytes: 10 });
+    const client = mesh.client();
+    const send = async (...bodies: string[]) =>
+      (await client.call("SendMessage", { messages: bodies.map((body) => message("short", body)) })).status;
+    assert.equal((await send("0123456789"))?.code, Code.Ok);
+    const refused = await send("0123456789", "0123456789a");
+    assert.equal(refused?.code, Code.MessageBodyTooLarge);
+    assert.match(String(refused?.message), /the body has 11 bytes, namespace "default" allows 10/);
+    assert.equal(mesh.upstream().sends.filter(({ topic }) => topic === "default/short").length, 1);
+  });
+
   it("forwards the message byte for byte, stamped with the lane of the instance", async () => {
     const sent = message(
       "orders",

@@ -22,7 +22,7 @@ const routeOf = (...names: string[]): TopicRoute => {
   const segments = names.map(segment);
   const ref = { name: "default/t", incarnation: 1, messageTypes: 0, queueCount: 4 };
   const groups = { groupTakers: segments, hasLeavingGroups: false };
-  return { ref, segments, writable: segments, readable: segments, rateLimits: [], ...groups };
+  return { ref, segments, writable: segments, readable: segments, maxMessageBytes: 0, rateLimits: [], ...groups };
 };
 
 describe("route match", () => {
