@@ -157,7 +157,8 @@ function* findTwoHolders(history: History, slackMs: number): Generator<Violation
   for (const { group, id, fate } of history.perMessage()) {
     if (fate.deliveries.length < 2) continue;
     for (const { fromMs, untilMs, receipts, calledMs } of holdingsOf(fate, slackMs)) {
-      const other = fate.deliveries.find((b) => b.t0 >= fromMs && b.t1 <= untilMs && !receipts.has(b.receipt));
+      // What was given back in the very moment of the answer was not held any more for certain.
+      const other = fate.deliveries.find((b) => b.t0 >= fromMs && b.t1 < untilMs && !receipts.has(b.receipt));
       if (other === undefined || history.hasPowerCut(calledMs, other.t1)) continue;
       yield violation("C5", `${id}: ${group} handed it out in ${other.t0}..${other.t1}, held ${fromMs}..${untilMs}`);
     }
