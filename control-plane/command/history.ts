@@ -87,7 +87,8 @@ export function register(program: Command): void {
 
 function pathOf(kind: string, kinds: readonly string[], namespace: string, name: string): string {
   const path = kinds.includes(kind) ? resourcePath(kind, namespace, name) : undefined;
-  if (path === undefined) throw new CommandError(`that is done with ${kinds.join(" and ")} only, not with "${kind}"`);
+  if (path === undefined)
+    throw new CommandError(`no versions to use are kept of "${kind}"; choose ${kinds.join(" or ")}`);
   return path;
 }
 

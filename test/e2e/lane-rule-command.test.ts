@@ -47,7 +47,7 @@ describe("the commands for lane rules", function () {
     const path = file("wrong.yaml", rule(0.001).replace("lane: canary }", "lane: a/b }"));
     const output = await popmesh(1, "apply", "-f", path);
     assert.ok(output.includes(`${path}:7:17: spec.rules.0.when.lane: "a/b" may hold`), output);
-    assert.ok(output.includes(`${path}:8:9: spec.rules.1.percent: must be from 0.01 to 100`), output);
+    assert.ok(output.includes(`${path}:8:9: spec.rules.1.percent: must be from 0 to 100`), output);
   });
 
   it("show what a file would change, and change nothing", async () => {
