@@ -143,8 +143,13 @@ export class LaneFollower {
     const lanes = this.#lanesOf(subscription);
     this.#tables.subscriptions.laneChanges++;
     for (const lane of lanes.all()) {
-      if (named.includes(lane.lane)) lanes.setEnds(lane, undefined);
-      else if (!lane.isClosing) {
+      if (named.includes(lane.lane)) {
+        lanes.setEnds(lane, undefined);
+        continue;
+      }
+      // A rule may take back a lane that none of its clauses names. Once taken back, it stays so to its end.
+      if (rule?.rule.withdrawn?.includes(lane.lane)) lane.isWithdrawn = true;
+      if (!lane.isClosing) {
         const ends = topic.queues.map((queue) => this.#tables.queues.endOffset(queue));
         lanes.setEnds(lane, ends);
         // What waited for consumers of the lane, base decides from now on.

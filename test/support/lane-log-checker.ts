@@ -239,7 +239,7 @@ export class LaneLogChecker {
     }
     assert.equal(lane.isSpilled, type === RecordType.LaneResumed, `lane ${name} changes`);
     const rule = new LaneRuleSet(0, this.#rules).ruleFor(reader.name);
-    const isWithdrawn = !lane.isClosing && (rule?.rule.withdrawn?.includes(name) ?? false);
+    const isWithdrawn = rule?.rule.withdrawn?.includes(name) ?? false;
     const isHeld = !lane.isClosing && !isWithdrawn && rule?.rule.whenEmpty.action === "hold";
     assert.ok(type !== RecordType.LaneResumed || !isWithdrawn, `lane ${name} is resumed, and its rule takes it back`);
     assert.ok(type !== RecordType.LaneSpilled || !isHeld, `lane ${name} is spilled, and its rule holds it`);

@@ -28,6 +28,39 @@ describe("A lane that its rule takes back", () => {
     });
   }
 
+  for (const wasClosing of [false, true]) {
+    const when = wasClosing ? "while it is closing" : "and does not name any more";
+    it(`gives its consumers nothing where a rule takes it back ${when}`, () => {
+      const l = new LaneFixture();
+      l.pop();
+      l.rule(canary);
+      l.pop("canary");
+      for (const id of ["a", "b"]) l.send(id, "canary");
+      const [a] = l.pop("canary", { batch: 1, invisibleMs: 10_000 });
+      if (wasClosing) l.rule(byMark("blue"));
+      l.rule({ ...byMark("blue"), withdrawn: ["canary"] });
+      const before = l.events.length;
+      assert.equal(l.events.filter((each) => each.startsWith("canary")).at(-1), "canary spilled");
+      l.f.assertRebuilt(l.f.state.snapshot());
+      for (const image of [undefined, l.f.state.snapshot()]) {
+        assert.deepEqual(l.ids("canary"), []);
+        l.f.crash("kill", image);
+      }
+      l.f.advance();
+      // A rule that says nothing of it gives nothing back.
+      l.rule(byMark("blue"));
+      assert.deepEqual(l.ids("canary"), []);
+      assert.deepEqual(l.handle(), ["b"]);
+      l.f.pass(10_001);
+      assert.deepEqual(l.ids("canary"), []);
+      assert.deepEqual(l.handle(), [a!.id]);
+      assert.ok(!l.events.slice(before).includes("canary resumed"));
+      l.f.advance();
+      assert.equal(l.events.filter((each) => each.startsWith("canary")).at(-1), "canary closed");
+      l.f.assertRebuilt();
+    });
+  }
+
   it("lets those who hold a message settle it (L5)", () => {
     const l = new LaneFixture();
     l.pop();
