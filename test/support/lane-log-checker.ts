@@ -10,6 +10,7 @@ import { readDeadLetterRecord } from "../../broker-core/record/dead-letter-recor
 import { readShortText } from "../../broker-core/record/fixed-bytes.ts";
 import { readLaneEvent } from "../../broker-core/record/lane-event-record.ts";
 import { readLaneRuleRecord } from "../../broker-core/record/lane-rule-record.ts";
+import { readLanesSwitched } from "../../broker-core/record/lanes-switched-record.ts";
 import { readLogTrimmed } from "../../broker-core/record/log-trimmed-record.ts";
 import * as message from "../../broker-core/record/message-record.ts";
 import * as pop from "../../broker-core/record/pop-record.ts";
@@ -59,7 +60,8 @@ export class LaneLogChecker {
   begin = 0;
   /** The next record to be looked at is the first at this position or above. */
   next = 0;
-  readonly counts = { delivered: 0, standIns: 0, spilled: 0, resumed: 0, closed: 0, inTurn: 0, kept: 0 };
+  readonly counts = { delivered: 0, standIns: 0, spilled: 0, resumed: 0, closed: 0, inTurn: 0, kept: 0, switched: 0 };
+  #areOff = false;
 
   constructor(topicId: number, isOrdered: boolean, groups: ReadonlyMap<number, string>) {
     this.#topicId = topicId;
@@ -116,6 +118,12 @@ export class LaneLogChecker {
         this.#arrange(reader, offsets);
         break;
       }
+      case RecordType.LanesSwitched:
+        this.#areOff = readLanesSwitched(body, 0, body.length).isOff;
+        this.counts.switched++;
+        if (!this.#areOff) break;
+        for (const { lanes } of this.readers.values()) for (const lane of lanes.values()) lane.isSpilled = true;
+        break;
       case RecordType.LaneSpilled:
       case RecordType.LaneResumed:
       case RecordType.LaneClosed:
@@ -216,7 +224,8 @@ export class LaneLogChecker {
     const named = new LaneRuleSet(0, this.#rules).ruleFor(reader.name)?.lanes.slice(1) ?? [];
     for (const [name, lane] of reader.lanes) lane.isClosing = !named.includes(name);
     for (const name of named) {
-      if (!reader.lanes.has(name)) reader.lanes.set(name, { isSpilled: false, isClosing: false, starts: [...starts] });
+      if (!reader.lanes.has(name))
+        reader.lanes.set(name, { isSpilled: this.#areOff, isClosing: false, starts: [...starts] });
     }
   }
 
@@ -243,6 +252,7 @@ export class LaneLogChecker {
     const isHeld = !lane.isClosing && !isWithdrawn && rule?.rule.whenEmpty.action === "hold";
     assert.ok(type !== RecordType.LaneResumed || !isWithdrawn, `lane ${name} is resumed, and its rule takes it back`);
     assert.ok(type !== RecordType.LaneSpilled || !isHeld, `lane ${name} is spilled, and its rule holds it`);
+    assert.ok(type !== RecordType.LaneResumed || !this.#areOff, `lane ${name} is resumed while lanes are off`);
     lane.isSpilled = type === RecordType.LaneSpilled;
     this.counts[lane.isSpilled ? "spilled" : "resumed"]++;
   }
@@ -259,7 +269,9 @@ export class LaneLogChecker {
     const reader = this.readers.get(read.groupId);
     if (read.topicId !== this.#topicId || reader === undefined) return;
     const asked = readShortText(body, read.laneAt);
-    const consumer = reader.lanes.has(asked) ? asked : "base";
+    const taken = new LaneRuleSet(0, this.#rules).ruleFor(reader.name)?.rule.withdrawn ?? [];
+    const isOwn = reader.lanes.has(asked) && (!this.#areOff || taken.includes(asked));
+    const consumer = isOwn ? asked : "base";
     const from = read.ownerAt < 0 ? "base" : readShortText(body, read.ownerAt);
     this.counts.kept += read.keptCount;
     for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {

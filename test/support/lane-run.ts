@@ -44,7 +44,7 @@ const kinds = [
     "half",
     "forward",
   ],
-  ...["redrive", "reset", "widen", "there", "compare"],
+  ...["redrive", "reset", "widen", "there", "compare", "switch", "switch"],
 ] as const;
 
 export type LaneStep = readonly [kind: number, a: number, b: number];
@@ -170,6 +170,10 @@ export class LaneRun {
       case "gone":
       case "there":
         f.state.lanePresence(groupNames[a % 3]!, "ns/orders", lanes[b % 2]!, kind === "there", f.now);
+        break;
+      case "switch":
+        // Mostly on: what lanes do is what these histories are about.
+        void f.state.operate("lanes.switch", { state: a % 3 === 0 ? "off" : "on", by: "test" }, f.now);
         break;
       case "snapshot":
         this.#image = { bytes: f.state.snapshot(), position: f.state.appliedPosition };
