@@ -40,12 +40,13 @@ describe("looking up messages that were carried on", function () {
   it("finds them by id and key when their first segment is gone, waits and ends included", async () => {
     const disk = new SimulatedDisk();
     const clock = new ShiftedClock(Date.now(), "boot");
-    const broker = await SimulatedBroker.start(disk, new SeededRandomness(5), {
-      clock,
-      ...{ retentionBytes: 1024 * 1024, segmentSize: 256 * 1024, retentionAge: 0 },
-    });
-    const operator = new OperatorLink(broker.broker.port);
-    const { client } = broker;
+    const start = (retentionBytes: number) =>
+      SimulatedBroker.start(disk, new SeededRandomness(5), {
+        ...{ clock, retentionBytes, segmentSize: 256 * 1024, retentionAge: 0 },
+      });
+    let broker = await start(1024 * 1024);
+    let operator = new OperatorLink(broker.broker.port);
+    let { client } = broker;
     const sentMs = clock.wallMs();
     // It comes when the test says so: not before its segment is gone, however slow the machine is.
     const dueMs = Math.floor(sentMs) + hourMs;
@@ -80,6 +81,13 @@ describe("looking up messages that were carried on", function () {
       },
       40_000,
     );
+    // From here on nothing more is removed: what does not wait any more is carried no further, and would go with its segment.
+    operator.close();
+    await broker.stop();
+    disk.kill();
+    broker = await start(0);
+    operator = new OperatorLink(broker.broker.port);
+    client = broker.client;
     const waits = ["waiting", "stored, not visible yet"];
     for (const id of ["taken back", "committed", "rolled back"]) assert.deepEqual(await get(id), waits, id);
     assert.ok((await client.recall(timed, sent.recallHandles[1]!)).ok);
