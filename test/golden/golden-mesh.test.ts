@@ -26,7 +26,7 @@ for (const release of goldenReleases()) {
       unpackTree(golden.exported, join(directory, "export"));
       const mesh = await startMesh({ dataDirectory: join(directory, "mesh") });
       try {
-        assert.deepEqual(await declaredIn(mesh), golden.declared);
+        assert.deepEqual(whatOf(await declaredIn(mesh), golden.declared), golden.declared);
         await popmesh(mesh, "topic", "import", join(directory, "export"), "--topic", "copy");
         const again = await popmesh(mesh, "topic", "export", "copy", "--to", join(directory, "again"));
         assert.match(again, new RegExp(`digest ${golden.exportDigest}`));
@@ -49,4 +49,14 @@ for (const release of goldenReleases()) {
       }
     });
   });
+}
+
+/** Of what is told today, what the release told too: later ones may tell more of the same thing, and nothing less. */
+function whatOf(told: unknown, then: unknown): unknown {
+  if (Array.isArray(told) && Array.isArray(then)) return told.map((each, i) => whatOf(each, then[i]));
+  if (typeof told !== "object" || told === null || typeof then !== "object" || then === null) return told;
+  const known = Object.entries(then).filter(([name]) => name in told);
+  return Object.fromEntries(
+    known.map(([name, value]) => [name, whatOf((told as Record<string, unknown>)[name], value)]),
+  );
 }
