@@ -24,13 +24,15 @@ const scan = new MessageScan();
 export class DamageRepair {
   readonly #tables: BrokerTables;
   readonly #drop: (topic: Topic) => void;
+  readonly #onBegin: (subscription: Subscription) => void;
   /** Of the record at hand. */
   position = 0;
 
-  /** `drop` lets a topic go as its TopicDropped would. */
-  constructor(tables: BrokerTables, drop: (topic: Topic) => void) {
+  /** `drop` lets a topic go as its TopicDropped would; `onBegin` gives a group that seems to begin what else it has in the topic. */
+  constructor(tables: BrokerTables, drop: (topic: Topic) => void, onBegin: (subscription: Subscription) => void) {
     this.#tables = tables;
     this.#drop = drop;
+    this.#onBegin = onBegin;
   }
 
   /** A topic that an intact record names; undefined when a younger one has the name: then it is gone. */
@@ -102,6 +104,8 @@ export class DamageRepair {
     topic.queues.forEach((queue, queueId) => {
       subscription.cursors[queueId] = queues.beginOffset(queue);
     });
+    // Otherwise the base lane would pass by what is theirs.
+    this.#onBegin(subscription);
     return subscription;
   }
 

@@ -64,14 +64,14 @@ export class Dispatcher {
       (release, position, bytes, start, end) => this.#queues.released(release, position, bytes, start, end),
       (topicId, bytes, start, end) => this.#queues.topicOfMessage(topicId, bytes, start, end),
     );
-    this.#order = new GroupOrder(tables);
-    this.#leases = new LeaseFollower(tables, this.#order);
+    const order = (this.#order = new GroupOrder(tables));
+    const leases = (this.#leases = new LeaseFollower(tables, order));
     this.#lanes = new LaneFollower(tables, (subscription) => this.#repair.laneMissed(subscription));
-    this.#queues = new QueueFollower(tables, this.#order, this.#leases, (topic) => this.#unseen.topicDropped(topic));
+    this.#queues = new QueueFollower(tables, order, leases, this.#lanes, (topic) => this.#unseen.topicDropped(topic));
     this.#names = this.#queues.names;
-    this.#repair = new LeaseRepair(tables, this.#order, this.#leases);
-    this.#orderRepair = new OrderRepair(tables, this.#order, this.#leases, this.#queues, this.#repair);
-    this.#trimmer = new LogTrimmer(tables, this.#order, this.#leases, this.#orderRepair);
+    this.#repair = new LeaseRepair(tables, order, leases);
+    this.#orderRepair = new OrderRepair(tables, order, leases, this.#queues, this.#repair);
+    this.#trimmer = new LogTrimmer(tables, order, leases, this.#orderRepair);
   }
 
   /** What stood at these log positions is lost; records that follow may not go with the state, and are made to. */

@@ -6,8 +6,8 @@ const passedMax = 1_000_000;
  * their offsets, so it means nothing any more once the position is set anew or the subscription is gone (`Doubts.forget`).
  */
 export class QueueDoubt {
-  /** Lanes whose position was followed since the last lost part: hand-outs below it are accounted for. */
-  readonly followed = new Set<number>();
+  /** By lane: so many parts were lost when its position was last followed. Hand-outs in those, below it, are accounted for. */
+  readonly followed = new Map<number, number>();
   /**
    * Lost messages that are out: each locks a message group that nobody knows any more, so whatever is not handed out meanwhile may
    * wait for it.
@@ -93,13 +93,6 @@ export class Doubts {
   /** The order of message groups is known now. */
   endPartial(): void {
     for (const { outTo } of this.#bySubscription.values()) outTo.clear();
-  }
-
-  /** Another part is lost: hand-outs may be missing anew everywhere. */
-  lostMore(): void {
-    for (const { byQueue } of this.#bySubscription.values()) {
-      for (const { followed } of byQueue.values()) followed.clear();
-    }
   }
 
   /** The subscription is gone, or its position in a queue is set anew: nothing of what was open says anything of what follows. */

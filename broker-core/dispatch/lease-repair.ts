@@ -185,7 +185,7 @@ export class LeaseRepair {
   #notePassed(subscription: Subscription, queueId: number, end: number): void {
     const { leases, queues } = this.#tables;
     const doubt = this.#doubts.of(subscription.slot, queueId);
-    for (let offset = subscription.cursors[queueId]!; offset < end; offset++) {
+    for (let offset = this.#from(subscription, subscription, queueId); offset < end; offset++) {
       if (leases.find(subscription.slot, queueId, offset) !== none) continue;
       const isBase = subscription.ownerOf(queues, queueId, offset) === subscription;
       // In a message group that is locked it is counted, and waits.
@@ -321,6 +321,11 @@ export class LeaseRepair {
     return subscription.ownerOf(this.#tables.queues, queueId, offset).cursors[queueId]!;
   }
 
+  /** Where a lane has looked to. What lay before the queue's beginning went with the beginning of the log, whatever the position says. */
+  #from({ topic }: Subscription, { cursors }: LaneCursor, queueId: number): number {
+    return Math.max(cursors[queueId]!, this.#tables.queues.beginOffset(topic.queues[queueId]!));
+  }
+
   #raise({ cursors }: LaneCursor, queueId: number, end: number): void {
     cursors[queueId] = Math.max(cursors[queueId]!, end);
   }
@@ -328,7 +333,7 @@ export class LeaseRepair {
   #bringBackBelow(subscription: Subscription, owner: LaneCursor, queueId: number, end: number): void {
     const { leases, queues } = this.#tables;
     const ofUnknownRule = this.#doubts.at(subscription.slot, queueId)?.ofUnknownRule;
-    for (let offset = owner.cursors[queueId]!; offset < end; offset++) {
+    for (let offset = this.#from(subscription, owner, queueId); offset < end; offset++) {
       if (leases.find(subscription.slot, queueId, offset) !== none) continue;
       if (subscription.ownerOf(queues, queueId, offset) !== owner) continue;
       if (ofUnknownRule?.has(offset)) continue;
@@ -345,7 +350,7 @@ export class LeaseRepair {
     isAllInDoubt: boolean,
   ): void {
     const { locks, leases, queues } = this.#tables;
-    const begin = subscription.cursors[queueId]!;
+    const begin = this.#from(subscription, subscription, queueId);
     const ofUnknownRule = this.#doubts.at(subscription.slot, queueId)?.ofUnknownRule;
     // The youngest message that is out, by message group: those before it are settled.
     const outAt = new Map<number, number>();

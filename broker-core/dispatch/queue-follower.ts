@@ -10,6 +10,7 @@ import type { TopicView } from "../topic/topic-view.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import { DamageRepair } from "./damage-repair.ts";
 import type { GroupOrder } from "./group-order.ts";
+import type { LaneFollower } from "./lane-follower.ts";
 import type { LeaseFollower } from "./lease-follower.ts";
 import { type SendPartEntry, SendParts } from "./send-parts.ts";
 
@@ -24,12 +25,22 @@ export class QueueFollower {
   readonly names: DamageRepair;
 
   /** `onDrop` forgets what else there is of a topic that goes. */
-  constructor(tables: BrokerTables, order: GroupOrder, leases: LeaseFollower, onDrop: (topic: Topic) => void) {
+  constructor(
+    tables: BrokerTables,
+    order: GroupOrder,
+    leases: LeaseFollower,
+    lanes: LaneFollower,
+    onDrop: (topic: Topic) => void,
+  ) {
     this.#tables = tables;
     this.#order = order;
     this.#leases = leases;
     this.#onDrop = onDrop;
-    this.names = new DamageRepair(tables, (topic) => this.drop(topic));
+    this.names = new DamageRepair(
+      tables,
+      (topic) => this.drop(topic),
+      (subscription) => lanes.opened(subscription),
+    );
   }
 
   /** Another record than that of a message comes: a send of several that has not ended never was. */

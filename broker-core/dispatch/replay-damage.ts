@@ -24,7 +24,7 @@ interface LostStretch {
   count: number;
 }
 
-/** What the hand-outs since the last lost part say of it. */
+/** What the hand-outs since the last lost part say of it, and of those right before it of which none has said anything. */
 type LostHandOuts =
   /** None has come yet. */
   | "unknown"
@@ -50,18 +50,26 @@ export class ReplayDamage {
   /** By subscription and queue. */
   readonly doubts = new Doubts();
   #handOuts: LostHandOuts = "unknown";
+  /** Parts that are lost, all in all. */
+  #parts = 0;
+  /** Of the parts before those that `#handOuts` is about: there were hand-outs in this one, and in none behind it. */
+  #missingThrough = 0;
 
   lost(from: number, to: number): void {
     this.#ranges.push({ from, to });
     this.isOpen = true;
+    // That nothing is missing of the next part says nothing of this one.
+    if (this.#handOuts === "some") this.#missingThrough = this.#parts;
+    this.#parts++;
     this.#handOuts = "unknown";
-    this.doubts.lostMore();
   }
 
   /** `nextGroupId`: above those of all groups. */
   close(nextGroupId: number): void {
     this.isOpen = false;
     this.groupsBelow = nextGroupId;
+    this.#handOuts = "unknown";
+    this.#missingThrough = 0;
     this.doubts.clear();
   }
 
@@ -99,14 +107,15 @@ export class ReplayDamage {
     // Lanes share the positions of a topic that keeps order.
     const lane = ordered ? 0 : laneNumber;
     const { followed } = this.doubts.of(subscriptionSlot, queueId);
-    if (followed.has(lane)) return false;
-    followed.add(lane);
-    return ordered || this.#handOuts !== "none";
+    const followedThrough = followed.get(lane) ?? 0;
+    if (followedThrough === this.#parts) return false;
+    followed.set(lane, this.#parts);
+    return ordered || this.#handOuts !== "none" || followedThrough < this.#missingThrough;
   }
 
   /** Also of `queueId` of a subscription whose position was just set. */
   follow(subscriptionSlot: number, queueId: number, laneNumber = 0): void {
-    if (this.isOpen) this.doubts.of(subscriptionSlot, queueId).followed.add(laneNumber);
+    if (this.isOpen) this.doubts.of(subscriptionSlot, queueId).followed.set(laneNumber, this.#parts);
   }
 
   countLost(topicId: number, topic: string, queueId: number, offset: number): void {

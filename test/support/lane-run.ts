@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { ChangeKind } from "../../broker-core/broker-port.ts";
-import type { RecordType } from "../../broker-core/commit-log/log.ts";
+import { RecordType } from "../../broker-core/commit-log/log.ts";
 import { hashBytes } from "../../broker-core/consume-queue/text-hash.ts";
+import { readDeadLetterRecord } from "../../broker-core/record/dead-letter-record.ts";
 import { TrimReason } from "../../broker-core/record/log-trimmed-record.ts";
+import * as pop from "../../broker-core/record/pop-record.ts";
 import { BrokerFixture, messageBytes } from "./broker-fixture.ts";
 import { LaneLogChecker } from "./lane-log-checker.ts";
 
@@ -10,6 +12,8 @@ const lanes = ["canary", "blue"] as const;
 const marks = ["", "", "canary", "canary", "blue", "gone"] as const;
 const groupNames = ["ns/all", "ns/red", "ns/late"] as const;
 const tags = ["red", "blue"] as const;
+/** Attempts that "ns/red" makes before a message is dead; the others make them without end. */
+const redAttemptsMax = 3;
 
 /** Kinds of steps, the frequent ones several times. */
 const kinds = [
@@ -79,7 +83,7 @@ export class LaneRun {
   constructor(isOrdered: boolean) {
     this.f = new BrokerFixture({ groupStart: "beginning" });
     this.topicId = this.f.topic("ns/orders", { messageTypes: isOrdered ? 0b11111 : 0b11011, queueCount: 2 });
-    this.groups = groupNames.map((name) => this.f.group(name, { attemptsMax: name === "ns/red" ? 3 : 0 }));
+    this.groups = groupNames.map((name) => this.f.group(name, { attemptsMax: name === "ns/red" ? redAttemptsMax : 0 }));
     const names = new Map(this.groups.map((id, i) => [id, groupNames[i]!]));
     this.checker = new LaneLogChecker(this.topicId, isOrdered, names);
     const red = Buffer.from("red");
@@ -252,9 +256,13 @@ export class LaneRun {
     return f.lost.size;
   }
 
-  /** As `drain`, where the log does not say everything any more: whatever it does not say to be settled comes. */
+  /**
+   * As `drain`, where the log does not say everything any more: whatever it does not say to be settled comes, or dies when it says that
+   * the last attempt is out.
+   */
   drainAfterDamage(): void {
     const { f } = this;
+    const lastAttempts = this.#lastAttempts();
     const left = new Map(this.groups.map((groupId) => [groupId, this.checker.unsettled(groupId)] as const));
     const came = new Set<string>();
     for (const group of ["", ...groupNames]) {
@@ -278,6 +286,7 @@ export class LaneRun {
       }
     }
     f.sync();
+    for (const each of this.#deadSinceDamage()) if (lastAttempts.has(each)) came.add(each);
     for (const [groupId, messages] of left) {
       // A group whose opening is lost may not have come before.
       if (this.checker.readers.get(groupId) === undefined) continue;
@@ -296,6 +305,36 @@ export class LaneRun {
       assert.deepEqual([figures.ready, figures.blocked, figures.inFlight], [0, 0, 0], figures.group);
     }
     f.assertRebuilt();
+  }
+
+  /** "<group> <queue>/<offset>" of what "ns/red" was handed for the last time, by the records that are left. */
+  #lastAttempts(): Set<string> {
+    const { f } = this;
+    const found = new Set<string>();
+    const read = pop.popReadBlank();
+    for (const { type, position, body } of f.log.records(f.state.logBegin)) {
+      if (type !== RecordType.Pop || f.lost.has(position)) continue;
+      pop.readPopRecord(body, 0, body.length, read);
+      if (read.topicId !== this.topicId || read.groupId !== this.groups[1]) continue;
+      for (let i = 0, at = read.deliveriesAt; i < read.deliveryCount; i++, at += pop.popDeliveryBytes) {
+        const message = `${read.groupId} ${pop.popEntryQueueId(body, at)}/${pop.popEntryOffset(body, at)}`;
+        // Redriven ones begin anew.
+        if (pop.popDeliveryAttempt(body, at) >= redAttemptsMax) found.add(message);
+        else found.delete(message);
+      }
+    }
+    return found;
+  }
+
+  /** The same of what died since the broker started on what is left. */
+  #deadSinceDamage(): string[] {
+    const dead: string[] = [];
+    for (const { type, body } of this.f.log.records(this.f.knownFrom)) {
+      if (type !== RecordType.DeadLetter) continue;
+      const { groupId, topicId, queueId, offset } = readDeadLetterRecord(body, 0, body.length);
+      if (topicId === this.topicId) dead.push(`${groupId} ${queueId}/${offset}`);
+    }
+    return dead;
   }
 
   get #types(): number {

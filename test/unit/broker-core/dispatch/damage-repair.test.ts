@@ -54,6 +54,70 @@ describe("a start on a log with lost records", () => {
     assert.deepEqual(ids(), ["m2", "m3"]);
   });
 
+  it("looks for a lost hand-out until its group goes on, also when no hand-out is in a part that is lost later", () => {
+    const { f, g } = fixture();
+    const t = f.topic("ns/unordered", { messageTypes: 0b11011 });
+    const other = f.group("ns/other");
+    f.sendMany(t, 1);
+    f.receive(t, g);
+    const [first] = f.receive(t, other);
+    f.ack(other, first!.receipt);
+    f.sendMany(t, 1);
+    f.receive(t, other);
+    f.receive(t, g);
+    // Of the ack's part, the next hand-out says that it held none.
+    lose(f, [RecordType.Pop, 0], [RecordType.Ack, 0]);
+    f.pass(11_000);
+    assert.equal(f.receive(t, g).length, 2);
+  });
+
+  it("leaves lanes what is theirs, where it is lost that their group began to read", () => {
+    const { f, t, g } = fixture();
+    const order = { topic: "ns/orders", group: "", name: "rule" };
+    const rule = { clauses: [{ to: "canary", lane: "canary" }], whenEmpty: { action: "hold" } };
+    f.operate("lane.rule", { ...order, number: 1, rule });
+    for (const [id, laneMark] of [
+      ["a", "canary"],
+      ["b", ""],
+    ] as const) {
+      const sent = f.state.send({ topicId: t, laneMark, bornHost: "h", messages: [messageBytes({ id })] }, f.now);
+      assert.ok(sent.ok);
+    }
+    f.sync();
+    const got = f.receive(t, g).map(({ id }) => id);
+    assert.deepEqual(got, ["b"]);
+    f.operate("lane.rule", { ...order, number: 2, rule });
+    lose(f, [RecordType.CursorOpened, 0]);
+    assert.deepEqual(
+      f.receive(t, g, { lane: "canary" }).map(({ id }) => id),
+      ["a"],
+    );
+  });
+
+  it("looks for nothing that a lane was handed before the log began where it does", () => {
+    const { f, g } = fixture();
+    const t = f.topic("ns/unordered", { messageTypes: 0b11011 });
+    const rule = { clauses: [{ to: "canary", lane: "canary" }], whenEmpty: { action: "hold" } };
+    f.operate("lane.rule", { topic: "ns/unordered", group: "", name: "rule", number: 1, rule });
+    f.receive(t, g);
+    const messages = [messageBytes({ id: "a" })];
+    assert.ok(f.state.send({ topicId: t, laneMark: "canary", bornHost: "h", messages }, f.now).ok);
+    f.sync();
+    const begin = f.state.appliedPosition;
+    f.base = f.state.baseImage(begin);
+    f.send(t, { id: "b" });
+    f.receive(t, g);
+    f.receive(t, g, { lane: "canary" });
+    f.state.trimLog(begin, TrimReason.Age, f.now);
+    f.sync();
+    f.log.removeBelow(begin);
+    lose(f, [RecordType.Pop, 0]);
+    assert.deepEqual(
+      f.receive(t, g).map(({ id }) => id),
+      ["b"],
+    );
+  });
+
   it("counts a send of several as whole that it cuts in two, and serves what is left of it", () => {
     const { f, t, ids } = fixture();
     const messages = ["a", "b", "c"].map((id) => messageBytes({ id }));
