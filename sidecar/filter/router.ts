@@ -76,6 +76,7 @@ export class Router {
   readonly #clock: Clock;
   readonly #retries: Counter;
   readonly #handedBack: Counter;
+  /** Of receives that name no broker of their topic. */
   #turn = 0;
 
   constructor(
@@ -208,7 +209,7 @@ export class Router {
     order: ReceiveOrder,
     done: (answer: UpstreamReceiveAnswer) => void,
   ): () => void {
-    const segment = readableSegment(route, order.brokerName, this.#turn++);
+    const segment = readableSegment(route, order.brokerName, () => this.#turn++);
     if (segment === undefined) {
       done(refused(Code.Forbidden, `topic ${route.ref.name} has no readable queue now`));
       return () => {};

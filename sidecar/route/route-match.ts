@@ -72,14 +72,19 @@ function effectiveMessageTypes(bits: number): number {
 
 /**
  * The segment a receive reads from: the broker that the client names, where the topic lies there, else any, in turn. Clients
- * hold on to old routes, so an unknown broker name is no reason to refuse.
+ * hold on to old routes, so an unknown broker name is no reason to refuse. A turn is taken (`nextTurn`) where it is used and nowhere
+ * else: a client that asks for a broker that has gone and one that is there by turns would always get the same one.
  */
-export function readableSegment(route: TopicRoute, brokerName: string, turn: number): RouteSegment | undefined {
+export function readableSegment(
+  route: TopicRoute,
+  brokerName: string,
+  nextTurn: () => number,
+): RouteSegment | undefined {
   const readable = route.readable;
   if (readable.length <= 1) return readable[0];
   if (brokerName !== "") {
     const named = readable.find((segment) => segment.brokerName === brokerName);
     if (named !== undefined) return named;
   }
-  return readable[turn % readable.length];
+  return readable[nextTurn() % readable.length];
 }

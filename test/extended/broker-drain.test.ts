@@ -6,11 +6,11 @@ import { popmeshCommand } from "../support/start-mesh.ts";
 import { MeshParts, type SidecarProcess } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-/** Consumers of the official SDK look up their route every 30 s: only then they receive from a broker that was added. */
-const routeRefreshMs = 45_000;
+/** Consumers of the official SDK look up their route every 30 s, and only then receive from a broker that was added: three of these. */
+const routeRefreshMs = 100_000;
 
 describe("a mesh of several brokers under load of the official SDK", function () {
-  this.timeout(180_000);
+  this.timeout(400_000);
 
   it("adds a broker, drains another, and lets it go: nothing lost, nothing acked comes again, message groups in order", async () => {
     const parts = await MeshParts.start({ name: "broker-a" });
