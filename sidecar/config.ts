@@ -16,13 +16,18 @@ import {
 import { namesIn } from "./filter/namespace-binding.ts";
 import { refuseNamespace } from "./filter/resource-name.ts";
 import { baseLane } from "./lane/lane.ts";
+import { laneLabel, laneOfLabels } from "./lane/lane-label.ts";
 
 const table = {
   listen: address("where applications connect", "127.0.0.1:8081"),
   admin: address("admin port", "127.0.0.1:15000"),
   controlPlane: address("xDS port of the control plane", "127.0.0.1:18000"),
   dataDir: text("directory for the last good configuration and the certificate", "./.popmesh/sidecar"),
-  lane: text("lane of the application behind this sidecar; also POPMESH_LANE", baseLane),
+  lane: text(
+    "lane of the application behind this sidecar; also POPMESH_LANE; empty: that of its labels, else base",
+    "",
+  ),
+  labels: text(`labels of the workload, name=value with commas: ${laneLabel} names its lane; also POPMESH_LABELS`, ""),
   namespace: text(
     "namespaces of the applications, with commas; others are refused, the first is that of clients that name none; empty: any, and default",
     "",
@@ -49,10 +54,17 @@ export type { HostAndPort };
 
 /** Reads flags, environment (`POPMESH_SIDECAR_*`) and config file. Throws `SettingsError` naming every mistake. */
 export function readSidecarConfig(argv: readonly string[], environment = process.env): SidecarConfig {
-  const config = readSettings("sidecar", table, { argv, environment: withLane(environment) });
+  const given = readSettings("sidecar", table, { argv, environment: withShortNames(environment) });
   const mistakes: string[] = [];
+  const labelled = laneOfLabels(given.labels);
+  if ("problem" in labelled) mistakes.push(`--labels: ${labelled.problem}`);
+  const ofLabels = "problem" in labelled ? undefined : labelled.lane;
+  const config = Object.freeze({ ...given, lane: given.lane || ofLabels || baseLane });
   const laneProblem = laneNameProblem(config.lane);
-  if (laneProblem !== undefined) mistakes.push(`--lane: "${config.lane}" is no lane: its name ${laneProblem}`);
+  if (laneProblem !== undefined) {
+    const source = given.lane === "" ? `--labels: ${laneLabel}` : "--lane:";
+    mistakes.push(`${source} "${config.lane}" is no lane: its name ${laneProblem}`);
+  }
   for (const namespace of namesIn(config.namespace)) {
     const refusal = refuseNamespace(namespace);
     if (refusal !== undefined) mistakes.push(`--namespace: ${refusal.message}`);
@@ -65,10 +77,14 @@ export function readSidecarConfig(argv: readonly string[], environment = process
   return config;
 }
 
-/** A deployment sets one short variable per workload; the sidecar's own one is the more particular of the two. */
-function withLane(environment: typeof process.env): typeof process.env {
-  const { POPMESH_LANE: lane, POPMESH_SIDECAR_LANE: own } = environment;
-  return lane === undefined || own !== undefined ? environment : { ...environment, POPMESH_SIDECAR_LANE: lane };
+/** A deployment sets short variables per workload; the sidecar's own ones are the more particular. */
+function withShortNames(environment: typeof process.env): typeof process.env {
+  const { POPMESH_LANE: lane, POPMESH_LABELS: labels } = environment;
+  return {
+    ...(lane === undefined ? {} : { POPMESH_SIDECAR_LANE: lane }),
+    ...(labels === undefined ? {} : { POPMESH_SIDECAR_LABELS: labels }),
+    ...environment,
+  };
 }
 
 /** The settings as text for `--help`. */

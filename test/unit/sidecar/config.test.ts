@@ -19,6 +19,15 @@ describe("settings of the sidecar", () => {
     assert.deepEqual([config.lane, config.namespace], ["blue", "team"]);
   });
 
+  it("takes the lane from a label of the workload where nothing else names one", () => {
+    const labels = "app=billing, popmesh.io/lane=canary";
+    assert.equal(readSidecarConfig(["--labels", labels], {}).lane, "canary");
+    assert.equal(readSidecarConfig([], { POPMESH_LABELS: labels }).lane, "canary");
+    assert.equal(readSidecarConfig(["--lane", "blue"], { POPMESH_LABELS: labels }).lane, "blue");
+    assert.equal(readSidecarConfig([], { POPMESH_LANE: "green", POPMESH_LABELS: labels }).lane, "green");
+    assert.equal(readSidecarConfig([], { POPMESH_LABELS: "app=billing,track=" }).lane, "base");
+  });
+
   it("takes the lane of the workload from POPMESH_LANE, unless it is told its own", () => {
     assert.equal(readSidecarConfig([], { POPMESH_LANE: "canary" }).lane, "canary");
     assert.equal(readSidecarConfig([], { POPMESH_LANE: "canary", POPMESH_SIDECAR_LANE: "blue" }).lane, "blue");
@@ -28,6 +37,9 @@ describe("settings of the sidecar", () => {
   it("names every mistake and where it was made", () => {
     for (const [argv, pattern] of [
       [["--lane", "Not A Lane"], /--lane: "Not A Lane" is no lane: its name/],
+      [["--labels", "popmesh.io/lane=Not A Lane"], /--labels: popmesh.io\/lane "Not A Lane" is no lane: its name/],
+      [["--labels", "app=billing,canary"], /--labels: "canary" is no label; write name=value/],
+      [["--labels", "app=a,app=b"], /--labels: label app is there twice/],
       [["--namespace", "a/b"], /--namespace: namespace "a\/b" has a character other than/],
       [["--namespace", "red,b c"], /--namespace: namespace "b c" has a character other than/],
       [["--tls-key", "k.pem"], /--tls-certificate and --tls-key belong together/],
