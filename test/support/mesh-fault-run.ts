@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { checkHistory, type HistoryReport } from "./history-checker.ts";
 import { HistoryLoad } from "./history-load.ts";
@@ -64,6 +65,7 @@ export function meshFaultSummary({ faults, sent, sentInFaults, seconds, drainMs,
 class MeshFaultRun {
   readonly #randomness: SeededRandomness;
   readonly #faults: Record<string, number> = {};
+  #kindsLeft: string[] = [];
   readonly #disk: SmallDisk | undefined;
   #parts: MeshParts | undefined;
   #sidecars: SidecarProcess[] = [];
@@ -166,8 +168,9 @@ class MeshFaultRun {
         disk.free();
       };
     }
-    const names = Object.keys(kinds);
-    const name = names[Math.floor(this.#randomness.fraction() * names.length)]!;
+    // Each kind once before any comes again: a run of some faults must not be one of three kinds by chance.
+    if (this.#kindsLeft.length === 0) this.#kindsLeft = Object.keys(kinds);
+    const [name = ""] = this.#kindsLeft.splice(randomIndex(this.#randomness, this.#kindsLeft.length), 1);
     this.#faults[name] = (this.#faults[name] ?? 0) + 1;
     await kinds[name]!();
   }
