@@ -316,6 +316,8 @@ function drain(
   const got: Got[] = [];
   const { filter } = group;
   const { timed } = truth;
+  // What waits by the base image and whose record is lost comes out without content, and so into the dead letters, where it is seen.
+  const emptyMax = timed.filter(({ messageId }) => !left.hasTimed(messageId)).length;
   for (let round = 0, idle = 0; idle < 2; round++) {
     assert.ok(round < 500, `${group.name} never comes to an end`);
     // Leases of before end, and so do those that are left to end here.
@@ -324,7 +326,7 @@ function drain(
     real.sync();
     const answer = real.answers.get(ticket);
     assert.ok(answer?.kind === "batch", answer?.kind === "refused" ? answer.message : "not answered");
-    assert.equal(answer.damagedCount, 0, `${group.name} was given a message that is lost`);
+    assert.ok(answer.damagedCount <= emptyMax, `${group.name} was given a message that is lost`);
     const keys = answer.got.map(({ group: key }) => key).filter((key) => key !== "");
     assert.equal(new Set(keys).size, keys.length, `several of a message group are out at ${group.name} (B7)`);
     got.push(...answer.got);
