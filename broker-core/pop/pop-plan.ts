@@ -1,14 +1,10 @@
 import type { LogReader } from "../commit-log/log.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
-import { EntryFlag } from "../consume-queue/index-entry.ts";
-import { entryMatches, type ReadCount } from "../filter/entry-filter.ts";
+import type { ReadCount } from "../filter/entry-filter.ts";
 import type { MessageFilter } from "../filter/message-filter.ts";
-import { isPriorityTopic } from "../topic/topic.ts";
 import type { GroupLockTable } from "./group-locks.ts";
 import type { LaneCursor } from "./lane-cursor.ts";
-import { type LeaseTable, none } from "./lease-table.ts";
-import { orderHash } from "./order-hash.ts";
-import type { ReadyHeap } from "./ready-heap.ts";
+import type { LeaseTable } from "./lease-table.ts";
 import type { Subscription } from "./subscription.ts";
 import type { SubscriptionLanes } from "./subscription-lanes.ts";
 
@@ -22,18 +18,16 @@ export const scanReadsMax = 128;
 export const scanReadBytesMax = 1024 * 1024;
 /** Messages of a filtered scan that are read ahead: some turns of it. */
 export const scanAheadMax = 4 * scanReadsMax;
-/** Redeliveries, or message groups whose turn it is, looked at in one go; those that do not match the filter count too. */
-const heapVisitsMax = 256;
-/** A batch that has something goes on its way when it has met so many messages of locked groups. */
-const blockedWithBatchMax = 2_048;
+/** Messages kept for their own lane's consumers by one pop. */
+export const keptMax = 256;
 
-/** Messages kept for their own lane's consumers by one pop, and in all of a lane. */
-const keptMax = 256;
-const keptInLaneMax = 20_000;
-/** Rows of message groups of one subscription: with so many of them the scan stops until some are settled. */
-export const lockRowsMax = 1_000_000;
-/** Entries of other lanes that a scan passes before it writes down how far it has looked. */
-const unwrittenMax = 4_096;
+/** What a plan reads. */
+export interface PopView {
+  readonly queues: ConsumeQueueTable;
+  readonly leases: LeaseTable;
+  readonly locks: GroupLockTable;
+  readonly log: LogReader;
+}
 
 /** What the plan at hand is made of. */
 class Turn {
@@ -53,7 +47,7 @@ export class PopPlan implements ReadCount {
   readonly turn = new Turn();
   /** Tells plans apart; see `GroupLockTable.freedBy`. */
   number = 0;
-  /** Deliveries. `leases`: slot of the redelivery, or `none` for a first hand-out. */
+  /** Deliveries. */
   count = 0;
   readonly queueIds = new Uint16Array(batchMax);
   readonly offsets = new Float64Array(batchMax);
@@ -166,315 +160,4 @@ export class PopPlan implements ReadCount {
     this.passOffsets[this.passCount] = offset;
     this.passedCounts[this.passCount++] = count;
   }
-}
-
-/** What a plan reads. */
-export interface PopView {
-  readonly queues: ConsumeQueueTable;
-  readonly leases: LeaseTable;
-  readonly locks: GroupLockTable;
-  readonly log: LogReader;
-}
-
-/**
- * Decides what one receive gets: redeliveries first, oldest message first; then the next messages of message groups whose turn
- * it is; then new messages, queue by queue from where the last pop left off. Of a message group of a topic that keeps order
- * it takes one message, and none while another is out. All of it is of the lane `lane`. `isStandIn`: it is for a consumer of the
- * base lane, while that lane is spilled. Changes nothing but `plan` and hints.
- */
-export function planPop(
-  view: PopView,
-  subscription: Subscription,
-  lane: LaneCursor,
-  isStandIn: boolean,
-  filter: MessageFilter,
-  batch: number,
-  bytesMax: number,
-  inFlightMax: number,
-  plan: PopPlan,
-): void {
-  plan.clear();
-  if (lane.isWithdrawn && !isStandIn) return;
-  const room = Math.min(batch, batchMax, inFlightMax - lane.inFlight);
-  if (room <= 0) {
-    plan.isAtLimit = true;
-    return;
-  }
-  const { lanes } = subscription;
-  const { turn } = plan;
-  turn.view = view;
-  turn.subscription = subscription;
-  turn.lane = lane;
-  turn.isStandIn = isStandIn;
-  turn.lanes = lanes;
-  turn.filter = filter;
-  turn.room = room;
-  turn.bytesMax = bytesMax;
-  if (lane.ready.heapCount > 0 && !planRedeliveries(plan)) return;
-  if (lanes !== undefined && lanes.unplaced.count > 0) placeGroups(plan, lanes);
-  if (lane.unlocked.heapCount > 0 && !planUnlocked(plan)) return;
-  const { queues, isOrdered } = subscription.topic;
-  // All lanes share the positions there, and the scan for the base lane finds what is next for the spilled one.
-  if (isStandIn && isOrdered) return;
-  const isByPriority = isPriorityTopic(subscription.topic.messageTypes);
-  for (let i = 0; i < queues.length && plan.count < room; i++) {
-    const queueId = isByPriority ? queues.length - 1 - i : (lane.nextQueue + i) % queues.length;
-    if (!planQueue(plan, queueId)) return;
-  }
-}
-
-/** Walks a heap from its oldest row without changing it. One walk at a time. */
-class HeapWalk {
-  /** Places that may hold the next oldest row: each visit takes one and adds at most two. */
-  readonly #frontier = new Uint32Array(heapVisitsMax + 1);
-  #open = 0;
-  #visits = 0;
-
-  begin(heap: ReadyHeap): void {
-    this.#frontier[0] = 0;
-    this.#open = Math.min(heap.heapCount, 1);
-    this.#visits = 0;
-  }
-
-  /** The walk has ended before the heap did. */
-  get isCut(): boolean {
-    return this.#open > 0 && this.#visits > heapVisitsMax;
-  }
-
-  /** The next row; `none` at the end, or after `heapVisitsMax`. */
-  next(heap: ReadyHeap, position: Float64Array): number {
-    if (this.#open === 0 || this.#visits++ === heapVisitsMax) return none;
-    const frontier = this.#frontier;
-    let oldest = 0;
-    for (let i = 1; i < this.#open; i++) {
-      if (position[heap.at(frontier[i]!)]! < position[heap.at(frontier[oldest]!)]!) oldest = i;
-    }
-    const place = frontier[oldest]!;
-    frontier[oldest] = frontier[--this.#open]!;
-    if (2 * place + 1 < heap.heapCount) frontier[this.#open++] = 2 * place + 1;
-    if (2 * place + 2 < heap.heapCount) frontier[this.#open++] = 2 * place + 2;
-    return heap.at(place);
-  }
-}
-
-const walk = new HeapWalk();
-
-/** Messages back from a lease, oldest first. False when the batch has no room for bytes any more or the budget is used up. */
-function planRedeliveries(plan: PopPlan): boolean {
-  const { view, subscription, lane, filter, room, bytesMax } = plan.turn;
-  const { leases, queues } = view;
-  const { ready } = lane;
-  const { attemptsMax } = subscription.group.policy;
-  walk.begin(ready);
-  while (plan.count < room) {
-    if (plan.isScanOver) {
-      plan.isUnfinished = true;
-      return false;
-    }
-    const slot = walk.next(ready, leases.position);
-    if (slot === none) break;
-    const attempt = leases.attempt[slot]!;
-    if (attemptsMax > 0 && attempt >= attemptsMax) {
-      plan.exhausted.push(slot);
-      continue;
-    }
-    const queueId = leases.queueId[slot]!;
-    const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
-    if (!matches(view, filter, entry, plan)) {
-      if (!passesBack(plan, slot)) plan.mismatched.push(slot);
-      continue;
-    }
-    if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) return false;
-    plan.add(queueId, leases.offset[slot]!, Math.min(attempt + 1, attemptMax), queues.bytes(entry), 0);
-  }
-  if (walk.isCut) plan.isUnfinished = true;
-  return true;
-}
-
-/**
- * Settles a message that came back and does not match any more, where it would block its message group for ever, or nobody will ever
- * come that wants it. False: it stays.
- */
-function passesBack(plan: PopPlan, slot: number): boolean {
-  const { view, lane, isStandIn, lanes } = plan.turn;
-  const { leases, locks } = view;
-  const isClosing = lane.laneNumber !== 0 && lanes?.byName(lane.lane)?.isClosing === true;
-  if (isStandIn && !isClosing) return false;
-  const row = leases.lock[slot]!;
-  if (row === none && !isClosing) return false;
-  plan.pass(leases.queueId[slot]!, leases.offset[slot]!, 1);
-  if (row !== none && locks.skippedCount[row] === 0 && locks.queuedHead[row] === none) locks.freedBy[row] = plan.number;
-  return true;
-}
-
-/** Attempts are stored in 16 bits; a group without a limit counts no further. */
-const attemptMax = 65_535;
-
-/**
- * Of each message group that was unlocked and left messages behind, the next one that matches; the group that has waited
- * longest first. False when the batch or the budget is used up.
- */
-function planUnlocked(plan: PopPlan): boolean {
-  const { view, lane, room } = plan.turn;
-  walk.begin(lane.unlocked);
-  while (plan.count < room) {
-    const row = walk.next(lane.unlocked, view.locks.position);
-    if (row === none) break;
-    if (!planGroup(plan, row)) return false;
-  }
-  return true;
-}
-
-/** Looks the messages of one group up, from the first that was passed by. False when the batch or the budget is used up. */
-function planGroup(plan: PopPlan, row: number): boolean {
-  const { view, subscription, lane, isStandIn, lanes, filter, bytesMax } = plan.turn;
-  const { queues, locks } = view;
-  const queueId = locks.queueId[row]!;
-  const groupHash = locks.groupHash[row]!;
-  const queue = subscription.topic.queues[queueId]!;
-  const end = subscription.cursors[queueId]!;
-  const isKept = isStandIn && lanes?.byName(lane.lane)?.isClosing === false;
-  let left = locks.skippedCount[row]!;
-  let passed = 0;
-  let lastPassed = 0;
-  let goesOn = true;
-  for (let offset = locks.searchedTo[row]!; left > 0; offset++) {
-    if (offset >= end)
-      throw new Error(`${subscription.topic.name}, queue ${queueId}: a message group lost ${left} messages`);
-    if (plan.isScanOver) {
-      plan.isUnfinished = true;
-      goesOn = false;
-      break;
-    }
-    plan.scans++;
-    const entry = queues.entry(queue, offset);
-    if (orderHash(queues, subscription, entry, offset) !== groupHash) {
-      if (passed === 0) locks.searchedTo[row] = offset + 1;
-      continue;
-    }
-    // Passed ones were this lane's; the next one may be another's turn.
-    if (lanes !== undefined && passed > 0 && lanes.owner(queues.lane(entry), queueId, offset) !== lane) break;
-    if (matches(view, filter, entry, plan)) {
-      if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) goesOn = false;
-      else plan.add(queueId, offset, 1, queues.bytes(entry), 0);
-      break;
-    }
-    if (isKept) {
-      plan.unwanted.push(row);
-      break;
-    }
-    left--;
-    passed++;
-    lastPassed = offset;
-  }
-  if (passed > 0) plan.pass(queueId, lastPassed, passed);
-  if (left === 0) locks.freedBy[row] = plan.number;
-  return goesOn;
-}
-
-/** Looks up which lane the next message of each message group is of whose turn has come, and puts the group into that lane's heap. */
-function placeGroups(plan: PopPlan, lanes: SubscriptionLanes): void {
-  const { view, subscription, lane } = plan.turn;
-  const { queues, locks } = view;
-  const { unplaced } = lanes;
-  while (unplaced.heapCount > 0) {
-    const row = unplaced.at(0);
-    const queueId = locks.queueId[row]!;
-    const queue = subscription.topic.queues[queueId]!;
-    const end = subscription.cursors[queueId]!;
-    for (let offset = locks.searchedTo[row]!; ; offset++) {
-      if (offset >= end)
-        throw new Error(`${subscription.topic.name}, queue ${queueId}: a message group lost its next message`);
-      if (plan.isScanOver) {
-        plan.isUnfinished = true;
-        return;
-      }
-      plan.scans++;
-      const entry = queues.entry(queue, offset);
-      locks.searchedTo[row] = offset;
-      if (orderHash(queues, subscription, entry, offset) !== locks.groupHash[row]) continue;
-      const owner = lanes.owner(queues.lane(entry), queueId, offset);
-      unplaced.remove(row);
-      locks.owner[row] = owner.laneNumber;
-      owner.unlocked.push(row);
-      if (owner !== lane) plan.hasPlaced = true;
-      break;
-    }
-  }
-}
-
-/** Scans one queue from the lane's position. False when the batch or the budget is used up. */
-function planQueue(plan: PopPlan, queueId: number): boolean {
-  const { view, subscription, lane, isStandIn, lanes, filter, room, bytesMax } = plan.turn;
-  const { queues } = view;
-  const { isOrdered } = subscription.topic;
-  const queue = subscription.topic.queues[queueId]!;
-  const begin = lane.cursors[queueId]!;
-  const end = queues.visibleEnd(queue);
-  const isKept = isStandIn && lanes?.byName(lane.lane)?.isClosing === false;
-  let offset = lanes === undefined ? begin : Math.max(lane.scanFrom(queueId), queues.beginOffset(queue));
-  let isOwn = lanes === undefined || isOrdered || lanes.closingCount > 0;
-  let goesOn = true;
-  while (offset < end && plan.count < room) {
-    if (plan.isScanOver) {
-      plan.isUnfinished = true;
-      goesOn = false;
-      break;
-    }
-    plan.scans++;
-    const entry = queues.entry(queue, offset);
-    const groupHash = isOrdered ? orderHash(queues, subscription, entry, offset) : 0;
-    if (groupHash !== 0 && isLocked(plan, queueId, groupHash)) {
-      if (++plan.blocked > blockedWithBatchMax && plan.count > 0) {
-        goesOn = false;
-        break;
-      }
-    } else if (lanes !== undefined && lanes.owner(queues.lane(entry), queueId, offset) !== lane) {
-      if (isOrdered) {
-        if (subscription.lockCount + plan.left.size >= lockRowsMax) break;
-        plan.left.add(queueId * 0x1_0000_0000 + groupHash);
-        plan.hasPlaced = true;
-      }
-    } else if (matches(view, filter, entry, plan)) {
-      if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) {
-        goesOn = false;
-        break;
-      }
-      plan.add(queueId, offset, 1, queues.bytes(entry), isOrdered ? queues.groupHash(entry) : 0);
-      isOwn = true;
-    } else if (!isKept || (queues.flags(entry) & EntryFlag.Lost) !== 0) isOwn = true;
-    else {
-      if (lane.ready.count + plan.keptCount >= keptInLaneMax) break;
-      if (plan.keptCount === keptMax) {
-        plan.isUnfinished = true;
-        goesOn = false;
-        break;
-      }
-      plan.keep(queueId, offset);
-      isOwn = true;
-    }
-    offset++;
-  }
-  if (offset <= begin) return goesOn;
-  if (isOwn || offset - begin >= unwrittenMax) plan.moveCursor(queueId, offset);
-  else (lane.seenTo ??= [])[queueId] = offset;
-  return goesOn;
-}
-
-/** Whether a message of this group is out or in this batch, or waits behind one: then the next one is passed by. */
-function isLocked(plan: PopPlan, queueId: number, groupHash: number): boolean {
-  const { view, subscription } = plan.turn;
-  for (let i = 0; i < plan.count; i++) {
-    if (plan.locking[i] === groupHash && plan.queueIds[i] === queueId) return true;
-  }
-  if (plan.left.size > 0 && plan.left.has(queueId * 0x1_0000_0000 + groupHash)) return true;
-  if (subscription.lockCount === 0) return false;
-  const { locks } = view;
-  const row = locks.find(subscription.slot, queueId, groupHash);
-  return row !== none && locks.freedBy[row] !== plan.number;
-}
-
-function matches(view: PopView, filter: MessageFilter, entry: number, plan: PopPlan): boolean {
-  if ((view.queues.flags(entry) & EntryFlag.Lost) !== 0) return false;
-  return filter.isAll || entryMatches(view.queues, view.log, filter, entry, plan);
 }

@@ -10,19 +10,17 @@ import { disagreement, FilterAgreement } from "../filter/filter-agreement.ts";
 import { MessageFilters } from "../filter/message-filter.ts";
 import type { LaneKeeper } from "../lane/lane-keeper.ts";
 import { isLiteParent } from "../lite/lite-name.ts";
-import { DeadLetterReason } from "../record/dead-letter-record.ts";
 import { cutText } from "../record/fixed-bytes.ts";
 import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
-import { attemptKey } from "./attempt-key.ts";
-import { LeasedHandOut } from "./hand-out.ts";
 import type { LaneCursor } from "./lane-cursor.ts";
-import { LeaseState, none } from "./lease-table.ts";
+import { none } from "./lease-table.ts";
 import { firstPlaces, nextPlaces, placesCount } from "./next-places.ts";
-import { batchMax, PopPlan, type PopView, planPop } from "./pop-plan.ts";
+import { batchMax } from "./pop-plan.ts";
+import { Popper } from "./popper.ts";
 import { laneBytesMax, type ReceiptSealer } from "./receipt.ts";
 import { invisibleMsMax } from "./settler.ts";
 import type { Subscription } from "./subscription.ts";
-import type { SubscriptionLane, SubscriptionLanes } from "./subscription-lanes.ts";
+import type { SubscriptionLane } from "./subscription-lanes.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { type PopRequest, WaiterTable } from "./waiter-table.ts";
 
@@ -54,13 +52,10 @@ const slicesWithoutWait = 4;
 export class Receiver {
   readonly #tables: BrokerTables;
   readonly #journal: Journal;
-  readonly #burier: Burier;
   readonly #sink: ReceiveSink;
   readonly #options: ReceiverOptions;
   readonly #filters = new MessageFilters();
-  readonly #view: PopView;
-  readonly #plan = new PopPlan();
-  readonly #handOut: LeasedHandOut;
+  readonly #popper: Popper;
   readonly #waiters = new WaiterTable();
   #lite: LiteReceives | undefined;
   /** Ends of the waits, by waiter. */
@@ -68,7 +63,6 @@ export class Receiver {
   /** Subscriptions whose scan ended at its budget with calls waiting. */
   #scanning: { readonly subscription: Subscription; readonly lane: LaneCursor }[] = [];
   #keeper: LaneKeeper | undefined;
-  readonly #wake: (subscription: Subscription) => void;
 
   constructor(
     tables: BrokerTables,
@@ -80,14 +74,11 @@ export class Receiver {
     options: ReceiverOptions,
     wake: (subscription: Subscription) => void,
   ) {
-    this.#wake = wake;
     this.#tables = tables;
     this.#journal = journal;
-    this.#burier = burier;
     this.#sink = sink;
     this.#options = options;
-    this.#view = { queues: tables.queues, leases: tables.leases, locks: tables.locks, log };
-    this.#handOut = new LeasedHandOut(tables, log, sealer);
+    this.#popper = new Popper(tables, log, journal, burier, sealer, options.inFlightMaxDefault, wake);
     this.#waitTimers = new TimerWheel(tables.clock.startMonotonicMs);
   }
 
@@ -170,9 +161,9 @@ export class Receiver {
       const slot = lane.waitHead;
       const request = this.#waiters.request(slot);
       // The oldest call has looked at all that is visible, or at one slice of it: then the next turn goes on.
-      if (!this.#tryAnswer(subscription, lane, request, now)) break;
+      if (!this.#popper.tryFill(subscription, lane, request, now)) break;
       this.#unpark(slot, now);
-      this.#sink.receiveAnswered(request.ticket, this.#handOut);
+      this.#sink.receiveAnswered(request.ticket, this.#popper.handOut);
     }
     this.#goOnIfUnfinished(subscription, lane);
   }
@@ -244,7 +235,7 @@ export class Receiver {
   }
 
   inFlightMax(subscription: Subscription): number {
-    return subscription.group.policy.inflightMax || this.#options.inFlightMaxDefault;
+    return this.#popper.inFlightMax(subscription);
   }
 
   #serveNewcomer(topic: Topic, call: ReceiveCall, request: PopRequest, now: Now): number {
@@ -254,14 +245,14 @@ export class Receiver {
     const objection = this.#agree(subscription, lane, request, now);
     if (objection !== undefined) return this.#refuse(request.ticket, Code.IllegalFilterExpression, objection);
     for (let slice = 0; slice < slicesWithoutWait; slice++) {
-      if (this.#tryAnswer(subscription, lane, request, now)) {
+      if (this.#popper.tryFill(subscription, lane, request, now)) {
         this.#goOnIfUnfinished(subscription, lane);
-        this.#sink.receiveAnswered(request.ticket, this.#handOut);
+        this.#sink.receiveAnswered(request.ticket, this.#popper.handOut);
         return answered;
       }
-      if (!this.#plan.isUnfinished || call.waitMs > 0) break;
+      if (!this.#popper.isUnfinished || call.waitMs > 0) break;
     }
-    if (this.#plan.isAtLimit) {
+    if (this.#popper.isAtLimit) {
       const limit = this.inFlightMax(subscription);
       const text = `group ${subscription.group.name} has ${limit} messages of ${topic.name} in flight, its limit`;
       return this.#refuse(request.ticket, Code.TooManyRequests, `${text}: acknowledge some, or raise its inflight max`);
@@ -281,9 +272,9 @@ export class Receiver {
 
   /** Answers a call with what the subscription has for it; false: nothing now, and the call is still to be answered. */
   tryAnswer(subscription: Subscription, request: PopRequest, now: Now): boolean {
-    if (!this.#tryAnswer(subscription, subscription, request, now)) return false;
+    if (!this.#popper.tryFill(subscription, subscription, request, now)) return false;
     this.#goOnIfUnfinished(subscription, subscription);
-    this.#sink.receiveAnswered(request.ticket, this.#handOut);
+    this.#sink.receiveAnswered(request.ticket, this.#popper.handOut);
     return true;
   }
 
@@ -345,111 +336,15 @@ export class Receiver {
 
   /** There may be more for the calls that wait: the next turn looks. */
   #goOnIfUnfinished(subscription: Subscription, lane: LaneCursor): void {
-    if (!this.#plan.isUnfinished || lane.waitHead === none || lane.isScanning) return;
+    if (!this.#popper.isUnfinished || lane.waitHead === none || lane.isScanning) return;
     lane.isScanning = true;
     this.#scanning.push({ subscription, lane });
   }
 
-  /** Fills the hand-out: with what this attempt was already given, or with a new pop. False: nothing for it now. */
-  #tryAnswer(subscription: Subscription, lane: LaneCursor, request: PopRequest, now: Now): boolean {
-    if (this.#repeat(subscription, request, now)) return true;
-    const { lanes } = subscription;
-    if (lanes === undefined || lane !== subscription || lanes.spilledCount === 0) {
-      return this.#pop(subscription, lane, false, request, now);
-    }
-    return this.#popInTurn(subscription, lanes, request, now);
-  }
-
-  /** Base consumers take turns between what is theirs and the lanes that are spilled (L4). */
-  #popInTurn(subscription: Subscription, lanes: SubscriptionLanes, request: PopRequest, now: Now): boolean {
-    const open: LaneCursor[] = [subscription];
-    for (const lane of lanes.all()) if (lane.isSpilled) open.push(lane);
-    let isUnfinished = false;
-    let isAtLimit = true;
-    for (let tried = 0; tried < open.length; tried++) {
-      const lane = open[(lanes.turn + tried) % open.length]!;
-      const isFound = this.#pop(subscription, lane, lane !== subscription, request, now);
-      // Where order is kept, base's scan finds what is next for the others: they are looked at again.
-      isUnfinished ||= this.#plan.isUnfinished || (this.#plan.hasPlaced && tried > 0);
-      isAtLimit &&= this.#plan.isAtLimit;
-      if (!isFound) continue;
-      lanes.turn = (lanes.turn + tried + 1) % open.length;
-      this.#plan.isUnfinished = isUnfinished;
-      return true;
-    }
-    this.#plan.isUnfinished = isUnfinished;
-    this.#plan.isAtLimit = isAtLimit;
-    return false;
-  }
-
   /**
-   * The same attempt gets the same batch and leases while they last, without a record and without a count (requirement 7).
-   * An empty answer left no lease, so it does not use the right up.
+   * Where a group begins that is new to a topic: as this broker is set. But a dead-letter topic is read from its beginning: whoever
+   * looks at it wants what is there. And so is one whose position may be lost with a damaged part of the log.
    */
-  #repeat(subscription: Subscription, request: PopRequest, now: Now): boolean {
-    const { leases, holders } = this.#tables;
-    const key = attemptKey(subscription.group.id, subscription.topic.id, request.clientId, request.attemptId);
-    if (key === 0) return false;
-    const handOut = this.#handOut;
-    handOut.begin(subscription, this.#journal.lastPosition, 0, request.lane);
-    for (let slot = leases.firstOfAttempt(key); slot !== none && !handOut.isFull; slot = leases.nextOfAttempt(slot)) {
-      if (leases.state[slot] !== LeaseState.InFlight || leases.endMs[slot]! <= now.monotonicMs) continue;
-      if (leases.subscription[slot] !== subscription.slot) continue;
-      if (holders.text(leases.holder[slot]!) !== request.clientId) continue;
-      handOut.add(slot);
-      if (leases.copies[slot]! < 255) leases.copies[slot]!++;
-      handOut.invisibleMs = leases.invisibleMs[slot]!;
-    }
-    if (handOut.count === 0) return false;
-    this.#plan.clear();
-    handOut.sort();
-    return true;
-  }
-
-  /** `isStandIn`: for a consumer of the base lane, of a lane that is spilled. */
-  #pop(subscription: Subscription, lane: LaneCursor, isStandIn: boolean, request: PopRequest, now: Now): boolean {
-    const plan = this.#plan;
-    this.#planPop(subscription, lane, isStandIn, request);
-    while (plan.exhausted.length > 0) {
-      for (const slot of plan.exhausted) {
-        this.#burier.bury(subscription, slot, DeadLetterReason.AttemptsExhausted, now);
-      }
-      this.#planPop(subscription, lane, isStandIn, request);
-    }
-    // Somebody of another lane may have a turn now.
-    if (plan.hasPlaced) this.#wake(subscription);
-    if (plan.count + plan.cursorCount + plan.passCount + plan.keptCount === 0) return false;
-    const position = this.#journal.pop(subscription, lane, request, plan, now);
-    // What was passed may have unlocked a message group.
-    if (plan.passCount > 0) plan.isUnfinished = true;
-    lane.nextQueue = (lane.nextQueue + 1) % subscription.topic.queues.length;
-    if (plan.count === 0) return false;
-    this.#handOut.begin(subscription, position, request.invisibleMs, request.lane);
-    for (let i = 0; i < plan.count; i++) {
-      this.#handOut.add(this.#tables.leases.find(subscription.slot, plan.queueIds[i]!, plan.offsets[i]!));
-    }
-    return true;
-  }
-
-  #planPop(
-    subscription: Subscription,
-    lane: LaneCursor,
-    isStandIn: boolean,
-    { filter, batch, bytesMax }: PopRequest,
-  ): void {
-    const inFlightMax = this.inFlightMax(subscription);
-    planPop(this.#view, subscription, lane, isStandIn, filter, batch, bytesMax, inFlightMax, this.#plan);
-    // However many there are, they do not stand before those that match.
-    for (const slot of this.#plan.mismatched) lane.ready.setAside(slot);
-    for (const row of this.#plan.unwanted) lane.unlocked.setAside(row);
-  }
-
-  /**
-   * A group reads a topic for the first time. It starts at the end, as RocketMQ does: only what comes from now on. What is
-   * stored but not yet visible belongs to that. A dead-letter topic is read from its beginning: whoever looks at it wants
-   * what is there. And so is one whose position may be lost with a damaged part of the log.
-   */
-  /** Where a group begins that is new to a topic. */
   #readsFromBeginning(topic: Topic, groupId: number): boolean {
     const mayHaveRead = groupId < this.#tables.damage.groupsBelow;
     const group = this.#tables.groups.byId(groupId);
@@ -458,6 +353,7 @@ export class Receiver {
     return isAsSet || isDeadLetterTopic(topic.name) || mayHaveRead;
   }
 
+  /** A group reads a topic for the first time. At the end: what is stored but not yet visible comes, too. */
   #openCursor(topic: Topic, groupId: number, now: Now): Subscription {
     const { queues } = this.#tables;
     const group = this.#tables.groups.byId(groupId);
@@ -488,8 +384,8 @@ export class Receiver {
   }
 
   #answerEmpty(ticket: number, lane: string): void {
-    this.#handOut.begin(undefined, -1, 0, lane);
-    this.#sink.receiveAnswered(ticket, this.#handOut);
+    this.#popper.handOut.begin(undefined, -1, 0, lane);
+    this.#sink.receiveAnswered(ticket, this.#popper.handOut);
   }
 
   #refuse(ticket: number, code: Code, message: string): number {
