@@ -46,16 +46,10 @@ import {
 import { LaneKeeper } from "./lane/lane-keeper.ts";
 import { isLiteParent, liteTopicName } from "./lite/lite-name.ts";
 import { LiteReceiver } from "./lite/lite-receiver.ts";
-import { brokerDrain } from "./operation/broker-drain.ts";
-import { deadLetterOperations } from "./operation/dead-letters.ts";
-import { describeGroup } from "./operation/describe-group.ts";
-import { groupAdoption } from "./operation/group-adoption.ts";
-import { groupReset } from "./operation/group-reset.ts";
-import { laneOperations } from "./operation/lane-operations.ts";
+import { brokerOperations } from "./operation/broker-operations.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
 import { subscriptionFigures } from "./operation/subscription-figures.ts";
 import { topicFigures } from "./operation/topic-figures.ts";
-import { topicTransfer } from "./operation/topic-transfer.ts";
 import { LeaseEnds } from "./pop/lease-ends.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
@@ -186,18 +180,12 @@ export class BrokerState implements BrokerPort {
     this.#lite = new LiteReceiver(this.#tables, log, this.#journal, this.#opener, this.#receiver, sink);
     this.#receiver.lite = this.#lite;
     this.#puller = new Puller(this.#tables, log, this.#journal, this.#receiver);
-    const openTopic = (opening: TopicOpening, now: Now): Opened => this.openTopic(opening, now);
     this.#operations = new Operations([
-      describeGroup(this.#tables, log, (of) => this.#receiver.inFlightMax(of)),
-      groupReset(this.#tables, log, this.#journal, wake),
-      groupAdoption(this.#tables, this.#journal),
-      brokerDrain(this.#tables, this.#journal),
-      ...laneOperations(this.#tables, log, this.#journal, {
-        ...{ openTopic, keeper: this.#keeper, receives: this.#receiver },
+      ...brokerOperations(this.#tables, log, this.#journal, {
+        ...{ sender: this.#sender, keeper: this.#keeper, receives: this.#receiver, wake },
+        openTopic: (opening, now) => this.openTopic(opening, now),
         inFlightMax: (of) => this.#receiver.inFlightMax(of),
       }),
-      ...deadLetterOperations(this.#tables, log, this.#journal, wake),
-      ...topicTransfer(this.#tables, log, this.#sender, openTopic),
       ...(options.lookUps?.(this.#tables) ?? []),
     ]);
   }
