@@ -2,16 +2,13 @@ import { popmesh } from "#codec/popmesh-v1";
 import { Code } from "../../../proto/code.ts";
 import { sendRequestBytesMax } from "../../../proto/codec/frame-body.ts";
 import { FrameKind, frameBytesMax, frameHeaderBytes } from "../../../proto/frame/frame.ts";
-import type { Clock } from "../../../proto/runtime/clock.ts";
 import type {
-  FailureReach,
   LaneConsumer,
   OrphanedTransaction,
   Upstream,
   UpstreamAck,
   UpstreamChange,
   UpstreamDone,
-  UpstreamFailure,
   UpstreamLiteSync,
   UpstreamOffset,
   UpstreamOffsetAnswer,
@@ -27,134 +24,78 @@ import type {
   UpstreamTransactionEnd,
 } from "../upstream.ts";
 import { Announcer } from "./announcer.ts";
-import { type AnyAnswer, failure, nothingReceived, readAnswer } from "./answer-reader.ts";
-import type { BrokerConnection } from "./broker-connection.ts";
-import { CallState, CallTable } from "./call-table.ts";
-import { Connector, type ConnectorEvents, type ConnectorOptions } from "./connector.ts";
-import { DeadlineWatch } from "./deadline-watch.ts";
-import { deadlineTickMs } from "./deadline-wheel.ts";
-import { type AnyOpening, forgetUnknownName, isOpening, NameOpener, type NamesOf, readOpening } from "./name-opener.ts";
-import { type BrokerCoreLimits, PendingCalls } from "./pending-calls.ts";
-import { type EncodedRequest, giveBackCredit, noRoom, withinTime, writeRequest } from "./request-frame.ts";
-import { type WaitQueue, WaitQueues } from "./wait-queue.ts";
-
-export interface BrokerCoreUpstreamOptions extends ConnectorOptions {
-  readonly limits: BrokerCoreLimits;
-}
-
-/** A call that finds no connection waits this long for one, if its deadline allows; then it fails fast. */
-export const unconnectedWaitMsMax = 3_000;
-/** For the driver's own hand-backs. */
-const handBackMsMax = 10_000;
+import { failure } from "./answer-reader.ts";
+import { BrokerCalls, type BrokerCallsOptions, type Done } from "./broker-calls.ts";
 
 const bodyBytesMax = frameBytesMax - frameHeaderBytes;
 
-type Done<Answer> = (answer: Answer) => void;
-type AnyDone = Done<AnyAnswer>;
-
 /**
- * The upstream port over frames (docs/upstream-port.md): one connection to one broker of ours. A call is a slot of
- * `CallTable`; it waits (for a connection, an opened name, a window), is sent, and is answered once. What the caller gave
- * up but the broker has not answered keeps its slot and its credit, so that both sides count the same.
+ * The upstream port over frames (docs/upstream-port.md): one connection to one broker of ours. What a call goes through is in
+ * `BrokerCalls`.
  */
 export class BrokerCoreUpstream implements Upstream {
   readonly brokerName: string;
-  readonly #limits: BrokerCoreLimits;
-  readonly #clock: Clock;
-  readonly #connector: Connector;
-  readonly #calls: CallTable;
-  readonly #deadlines: DeadlineWatch;
-  readonly #names: NameOpener;
+  readonly #calls: BrokerCalls;
   readonly #announcer: Announcer;
   onOrphan: ((orphan: OrphanedTransaction) => void) | undefined;
-  readonly #queues: WaitQueues;
-  #openRequests = 0;
-  /** Calls in state Waiting, and the bytes of their copies. */
-  readonly #pending: PendingCalls;
-  #isClosing = false;
-  #whenEmpty: (() => void) | undefined;
 
-  constructor(options: BrokerCoreUpstreamOptions) {
-    const { clock } = options;
+  constructor(options: BrokerCallsOptions) {
     this.brokerName = options.brokerName;
-    this.#limits = options.limits;
-    this.#clock = clock;
-    this.#pending = new PendingCalls(options.limits);
-    this.#announcer = new Announcer(clock, options.hello.lane);
-    const deadlines = new DeadlineWatch(clock, (slot) => this.#expired(slot));
-    this.#deadlines = deadlines;
-    this.#calls = new CallTable((capacity) => deadlines.grow(capacity));
-    this.#names = new NameOpener(this.#calls, {
-      onResolved: (correlation) => {
-        const slot = this.#waitingSlot(correlation);
-        if (slot >= 0) this.#route(slot);
-      },
-      onRefused: (correlation, answer) => {
-        const slot = this.#waitingSlot(correlation);
-        if (slot >= 0) this.#finish(slot, answer);
-      },
-    });
-    this.#queues = new WaitQueues((correlation) => this.#waitingSlot(correlation) >= 0);
-    const events: ConnectorEvents = {
-      onReady: (connection) => this.#ready(connection),
-      onUnready: (why) => this.#unready(why),
-      onLost: (connection, reason) => this.#lost(connection, reason),
-      onRoom: (connection) => this.#pump(connection),
+    const announcer = (this.#announcer = new Announcer(options.clock, options.hello.lane));
+    this.#calls = new BrokerCalls(options, {
+      onConnected: (connection) => announcer.connected(connection),
+      onDisconnected: () => announcer.disconnected(),
       onOrphan: (orphan) => this.onOrphan?.(orphan),
-      onAnswer: (connection, kind, status, correlation, bytes, start, end) =>
-        this.#answered(connection, kind, status, correlation, bytes, start, end),
-    };
-    this.#connector = new Connector(options, events);
-    this.#connector.start();
+    });
   }
 
   get openRequestCount(): number {
-    return this.#openRequests;
+    return this.#calls.openRequestCount;
   }
 
   get isReady(): boolean {
-    return this.#connector.current !== undefined;
+    return this.#calls.isReady;
   }
 
   /** Why there is no connection; undefined while there is one. */
   get trouble(): string | undefined {
-    return this.isReady ? undefined : this.#connector.trouble;
+    return this.#calls.trouble;
   }
 
   send(request: UpstreamSend, deadlineMs: number, done: Done<UpstreamSendAnswer>): void {
     const bytesMax = sendRequestBytesMax(request.laneMark, request.bornHost, request.messages);
     if (bytesMax > bodyBytesMax) {
       const message = `a send of over ${bodyBytesMax} bytes does not fit into a frame; send fewer messages at once`;
-      this.#failLater(done, failure(Code.MessageBodyTooLarge, message, "refused"));
+      this.#calls.answerLater(done, failure(Code.MessageBodyTooLarge, message, "refused"));
       return;
     }
-    this.#begin(FrameKind.Send, request, bytesMax, deadlineMs, done);
+    this.#calls.begin(FrameKind.Send, request, bytesMax, deadlineMs, done);
   }
 
   receive(request: UpstreamReceive, deadlineMs: number, done: Done<UpstreamReceiveAnswer>): () => void {
-    const correlation = this.#begin(FrameKind.Receive, request, 0, deadlineMs, done);
-    return () => this.#giveUp(correlation);
+    const correlation = this.#calls.begin(FrameKind.Receive, request, 0, deadlineMs, done);
+    return () => this.#calls.giveUp(correlation);
   }
 
   ack(request: UpstreamAck, deadlineMs: number, done: Done<UpstreamResults>): void {
-    this.#begin(FrameKind.Ack, request, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.Ack, request, 0, deadlineMs, done);
   }
 
   deadLetter(request: UpstreamAck, deadlineMs: number, done: Done<UpstreamResults>): void {
-    this.#begin(FrameKind.DeadLetter, request, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.DeadLetter, request, 0, deadlineMs, done);
   }
 
   change(request: UpstreamChange, deadlineMs: number, done: Done<UpstreamResults>): void {
-    this.#begin(FrameKind.Change, request, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.Change, request, 0, deadlineMs, done);
   }
 
   endTransaction(request: UpstreamTransactionEnd, deadlineMs: number, done: Done<UpstreamDone>): void {
     const body = popmesh.v1.EndTransactionRequest.encode(request).finish();
-    this.#begin(FrameKind.EndTransaction, { body }, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.EndTransaction, { body }, 0, deadlineMs, done);
   }
 
   recall(request: UpstreamRecall, deadlineMs: number, done: Done<UpstreamRecalled>): void {
-    this.#begin(FrameKind.Recall, request, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.Recall, request, 0, deadlineMs, done);
   }
 
   announceProducer(topic: string, isLive: boolean): void {
@@ -166,334 +107,18 @@ export class BrokerCoreUpstream implements Upstream {
   }
 
   syncLite(request: UpstreamLiteSync, deadlineMs: number, done: Done<UpstreamDone>): void {
-    this.#begin(FrameKind.LiteSync, request, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.LiteSync, request, 0, deadlineMs, done);
   }
 
   pull(request: UpstreamPull, deadlineMs: number, done: Done<UpstreamPullAnswer>): void {
-    this.#begin(FrameKind.Pull, request, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.Pull, request, 0, deadlineMs, done);
   }
 
   offset(request: UpstreamOffset, deadlineMs: number, done: Done<UpstreamOffsetAnswer>): void {
-    this.#begin(FrameKind.Offset, request, 0, deadlineMs, done);
+    this.#calls.begin(FrameKind.Offset, request, 0, deadlineMs, done);
   }
 
-  async close(graceMs: number): Promise<void> {
-    this.#isClosing = true;
-    this.#connector.stopConnecting();
-    for (const slot of this.#calls.slotsWhere((at) => this.#calls.kinds[at] === FrameKind.Receive)) {
-      this.#giveUp(this.#calls.correlation(slot));
-    }
-    if (this.#connector.current === undefined) this.#failWaiting("the sidecar leaves this broker");
-    if (this.#calls.count > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = this.#clock.after(graceMs, resolve);
-        this.#whenEmpty = () => {
-          timer.cancel();
-          resolve();
-        };
-      });
-    }
-    this.#connector.destroy("the sidecar leaves this broker");
-    this.#failWaiting("the sidecar leaves this broker");
-    this.#deadlines.stop();
+  close(graceMs: number): Promise<void> {
+    return this.#calls.close(graceMs);
   }
-
-  // ---- A call begins ----
-
-  /** Returns the call's correlation id, 0 when it was refused (its callback follows). */
-  #begin(kind: number, request: object, bytesMax: number, deadlineMs: number, done: unknown): number {
-    const refusal = this.#refusal(kind, bytesMax, deadlineMs);
-    const slot = refusal === undefined ? this.#calls.open(kind, request, deadlineMs, done) : -1;
-    if (slot < 0) {
-      this.#failLater(done as Done<UpstreamFailure>, refusal ?? this.#tooMany("calls"));
-      return 0;
-    }
-    this.#calls.requestBytes[slot] = bytesMax;
-    if (kind !== FrameKind.Receive) this.#openRequests++;
-    const connection = this.#connector.current;
-    if (connection !== undefined && this.#queues.of(kind).isEmpty && this.#trySend(connection, slot)) {
-      this.#deadlines.arm(slot, deadlineMs);
-    } else {
-      this.#wait(slot, kind);
-    }
-    return this.#calls.correlation(slot);
-  }
-
-  #refusal(kind: number, bytesMax: number, deadlineMs: number): UpstreamFailure | undefined {
-    if (deadlineMs - this.#clock.monotonicMs() <= deadlineTickMs) {
-      return failure(Code.ProxyTimeout, `no time is left to ask broker ${this.brokerName}`, "not-sent");
-    }
-    if (this.#isClosing && (kind === FrameKind.Send || kind === FrameKind.Receive)) {
-      const message = `broker ${this.brokerName} left the configuration; ask another one`;
-      return failure(Code.InternalServerError, message, "not-sent");
-    }
-    const excess = this.#pending.excess(kind, bytesMax);
-    return excess === undefined ? undefined : this.#tooMany(excess);
-  }
-
-  #tooMany(what: string): UpstreamFailure {
-    const message = `too many ${what} wait for broker ${this.brokerName} already; slow down and try again`;
-    return failure(Code.TooManyRequests, message, "not-sent");
-  }
-
-  /** A callback is never called from inside the call that took it. */
-  #failLater(done: Done<UpstreamFailure>, answer: UpstreamFailure): void {
-    this.#clock.atTurnEnd(() => done(answer));
-  }
-
-  #wait(slot: number, kind: number): void {
-    const calls = this.#calls;
-    calls.states[slot] = CallState.Waiting;
-    this.#pending.enter(kind, calls.requestBytes[slot]!);
-    if (kind === FrameKind.Send) {
-      // The caller's views end with its call.
-      const request = calls.requests[slot] as UpstreamSend;
-      calls.requests[slot] = { ...request, messages: request.messages.map((message) => Buffer.from(message)) };
-    }
-    this.#armWaiting(slot);
-    this.#route(slot);
-  }
-
-  /** Without a connection a call fails sooner than its deadline says: elsewhere it might succeed. */
-  #armWaiting(slot: number): void {
-    const deadlineMs = this.#calls.deadlinesMs[slot]!;
-    const isConnected = this.#connector.current !== undefined;
-    const patienceEndMs = isConnected ? deadlineMs : this.#clock.monotonicMs() + unconnectedWaitMsMax;
-    this.#deadlines.arm(slot, Math.min(deadlineMs, patienceEndMs));
-  }
-
-  /** The slot of a call that waits, or -1. */
-  #waitingSlot(correlation: number): number {
-    const slot = this.#calls.slotOf(correlation);
-    return slot >= 0 && this.#calls.states[slot] === CallState.Waiting ? slot : -1;
-  }
-
-  // ---- From waiting to the wire ----
-
-  /** Sends a waiting call, or puts it where it will be found: behind the opening of a name, or into its queue. */
-  #route(slot: number): void {
-    const connection = this.#connector.current;
-    const queue = this.#queues.of(this.#calls.kinds[slot]!);
-    if (connection !== undefined) {
-      const opening = this.#names.missing(connection, this.#calls.requests[slot] as NamesOf);
-      if (opening !== undefined) {
-        opening.waiting.push(this.#calls.correlation(slot));
-        return;
-      }
-      if (queue.isEmpty && this.#trySend(connection, slot)) return;
-    }
-    queue.add(this.#calls.correlation(slot), this.#pending.count);
-  }
-
-  /** Sends what waits while there is room; a call whose names are not opened steps aside. */
-  #pump(connection: BrokerConnection): void {
-    if (connection !== this.#connector.current || this.#pending.count === 0) return;
-    for (const queue of this.#queues.inOrder) this.#pumpQueue(connection, queue);
-  }
-
-  #pumpQueue(connection: BrokerConnection, queue: WaitQueue): void {
-    for (let correlation = queue.first(); correlation !== undefined; correlation = queue.first()) {
-      const slot = this.#waitingSlot(correlation);
-      const opening = this.#names.missing(connection, this.#calls.requests[slot] as NamesOf);
-      if (opening !== undefined) opening.waiting.push(correlation);
-      else if (!this.#trySend(connection, slot)) return;
-      queue.shift();
-    }
-  }
-
-  /** False when there is no room or a name is missing; nothing has happened then. */
-  #trySend(connection: BrokerConnection, slot: number): boolean {
-    const calls = this.#calls;
-    const kind = calls.kinds[slot]!;
-    if (kind === FrameKind.Receive && calls.states[slot] === CallState.Waiting) {
-      const leftMs = calls.deadlinesMs[slot]! - this.#clock.monotonicMs();
-      calls.requests[slot] = withinTime(calls.requests[slot] as UpstreamReceive, leftMs);
-    }
-    const request = calls.requests[slot] as UpstreamSend & UpstreamReceive & EncodedRequest;
-    const { topic, group } = request as NamesOf;
-    if (topic !== undefined && !isOpen(connection.topics.find(topic))) return false;
-    if (group !== undefined && !isOpen(connection.groups.find(group))) return false;
-    const position = writeRequest(
-      connection,
-      kind,
-      calls.correlation(slot),
-      request,
-      calls.requestBytes[slot]!,
-      this.#limits.sendsInFlightMax,
-    );
-    if (position === noRoom) return false;
-    // The messages are in the frame; only the names are wanted again.
-    if (kind === FrameKind.Send) calls.requests[slot] = { topic: request.topic };
-    if (calls.states[slot] === CallState.Waiting) {
-      this.#pending.leave(kind, calls.requestBytes[slot]!);
-      this.#deadlines.arm(slot, calls.deadlinesMs[slot]!);
-    }
-    calls.states[slot] = CallState.Sent;
-    calls.connections[slot] = connection;
-    calls.positions[slot] = position;
-    return true;
-  }
-
-  // ---- A call ends ----
-
-  #answered(
-    connection: BrokerConnection,
-    kind: number,
-    status: number,
-    correlation: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    const calls = this.#calls;
-    const slot = calls.slotOf(correlation);
-    // Answered twice, or by a broker that invents: nothing of ours.
-    if (slot < 0 || calls.connections[slot] !== connection || calls.kinds[slot] !== kind) return;
-    // Read before anything is changed: bytes that are no answer end the connection, and the call with it.
-    const request = calls.requests[slot];
-    const hasCaller = calls.states[slot] === CallState.Sent;
-    if (isOpening(kind)) {
-      const outcome = readOpening(kind, status, bytes, start, end);
-      giveBackCredit(connection, kind, 0);
-      this.#closeSlot(slot);
-      this.#names.answered(connection, kind, request as AnyOpening, outcome);
-    } else {
-      const answer = readAnswer(kind, status, bytes, start, end);
-      const done = calls.dones[slot] as AnyDone;
-      giveBackCredit(connection, kind, calls.requestBytes[slot]!);
-      if (hasCaller) this.#settled(slot);
-      this.#closeSlot(slot);
-      if (status !== Code.Ok) forgetUnknownName(connection, status, request as NamesOf);
-      if (hasCaller) done(answer);
-      else if (kind === FrameKind.Receive) this.#handBack(request as UpstreamReceive, answer);
-    }
-    this.#pump(connection);
-  }
-
-  /** What a receive was given after its caller had gone; other late answers say nothing of use. */
-  #handBack(request: UpstreamReceive, answer: UpstreamReceiveAnswer): void {
-    if (!answer.ok || answer.deliveries.length === 0) return;
-    const changes = answer.deliveries.map(({ receipt }) => ({ receipt, kind: "hand-back" as const, invisibleMs: 0 }));
-    this.change({ group: request.group, changes }, this.#clock.monotonicMs() + handBackMsMax, doNothing);
-  }
-
-  /** The caller's part is over. */
-  #settled(slot: number): void {
-    this.#deadlines.disarm(slot);
-    if (this.#calls.kinds[slot] !== FrameKind.Receive) this.#openRequests--;
-  }
-
-  #closeSlot(slot: number): void {
-    this.#calls.close(slot);
-    if (this.#calls.count === 0) this.#whenEmpty?.();
-  }
-
-  /** Answers a call that waits: nothing of it was sent. */
-  #finish(slot: number, answer: UpstreamFailure | UpstreamReceiveAnswer): void {
-    const done = this.#calls.dones[slot] as Done<typeof answer>;
-    this.#pending.leave(this.#calls.kinds[slot]!, this.#calls.requestBytes[slot]!);
-    this.#settled(slot);
-    this.#closeSlot(slot);
-    done(answer);
-  }
-
-  /** Answers a call whose frame was sent; the broker's own answer is still to come. */
-  #abandon(slot: number, answer: UpstreamFailure | UpstreamReceiveAnswer): void {
-    const calls = this.#calls;
-    const done = calls.dones[slot] as Done<typeof answer>;
-    this.#settled(slot);
-    calls.dones[slot] = undefined;
-    calls.states[slot] = CallState.Abandoned;
-    const connection = calls.connections[slot]!;
-    if (calls.kinds[slot] === FrameKind.Receive) {
-      connection.frames.writer.write(FrameKind.Cancel, 0, calls.correlation(slot), nothing);
-    }
-    done(answer);
-  }
-
-  #giveUp(correlation: number): void {
-    const slot = this.#calls.slotOf(correlation);
-    if (slot < 0 || this.#calls.states[slot] === CallState.Abandoned) return;
-    this.#clock.atTurnEnd(() => {
-      const slotThen = this.#calls.slotOf(correlation);
-      if (slotThen < 0) return;
-      if (this.#calls.states[slotThen] === CallState.Waiting) this.#finish(slotThen, nothingReceived);
-      else if (this.#calls.states[slotThen] === CallState.Sent) this.#abandon(slotThen, nothingReceived);
-    });
-  }
-
-  // ---- Deadlines ----
-
-  #expired(slot: number): void {
-    const calls = this.#calls;
-    const isLate = this.#clock.monotonicMs() >= calls.deadlinesMs[slot]! - 2 * deadlineTickMs;
-    if (calls.states[slot] === CallState.Waiting) {
-      const why = this.trouble ?? "all its windows are taken";
-      const message = `broker ${this.brokerName} could not be asked in time: ${why}`;
-      if (calls.kinds[slot] === FrameKind.Receive && isLate && this.isReady) this.#finish(slot, nothingReceived);
-      else this.#finish(slot, failure(isLate ? Code.ProxyTimeout : Code.InternalServerError, message, "not-sent"));
-      return;
-    }
-    const message = `broker ${this.brokerName} did not answer before the deadline`;
-    this.#abandon(slot, failure(Code.ProxyTimeout, message, "unknown"));
-  }
-
-  // ---- The connection comes and goes ----
-
-  #ready(connection: BrokerConnection): void {
-    this.#announcer.connected(connection);
-    for (const slot of this.#waitingSlots()) this.#deadlines.arm(slot, this.#calls.deadlinesMs[slot]!);
-    this.#pump(connection);
-  }
-
-  #unready(why: "broken" | "going away"): void {
-    this.#announcer.disconnected();
-    if (why === "broken") this.#failWaiting(this.#connector.trouble);
-    else for (const slot of this.#waitingSlots()) this.#armWaiting(slot);
-  }
-
-  #waitingSlots(): number[] {
-    return this.#calls.slotsWhere((slot) => this.#calls.states[slot] === CallState.Waiting);
-  }
-
-  /** Another broker may still take them in the same call. */
-  #failWaiting(reason: string): void {
-    const answer = failure(
-      Code.InternalServerError,
-      `no connection to broker ${this.brokerName}: ${reason}`,
-      "not-sent",
-    );
-    for (const slot of this.#calls.slotsWhere((at) => this.#calls.states[at] === CallState.Waiting))
-      this.#finish(slot, answer);
-  }
-
-  #lost(connection: BrokerConnection, reason: string): void {
-    const calls = this.#calls;
-    const { handedPosition } = connection.frames.writer;
-    for (const slot of calls.slotsWhere((at) => calls.connections[at] === connection)) {
-      const state = calls.states[slot];
-      const kind = calls.kinds[slot]!;
-      if (isOpening(kind)) {
-        const opening = calls.requests[slot] as AnyOpening;
-        this.#closeSlot(slot);
-        this.#names.lost(opening);
-        continue;
-      }
-      const done = state === CallState.Sent ? (calls.dones[slot] as Done<UpstreamFailure>) : undefined;
-      const reach: FailureReach = calls.positions[slot]! >= handedPosition ? "not-sent" : "unknown";
-      if (done !== undefined) this.#settled(slot);
-      this.#closeSlot(slot);
-      const message = `the connection to broker ${this.brokerName} broke before it answered: ${reason}`;
-      done?.(failure(Code.InternalServerError, message, reach));
-    }
-    this.#names.drainQueue();
-  }
-}
-
-const nothing = new Uint8Array(0);
-
-function doNothing(): void {}
-
-function isOpen(opening: { readonly id: number } | undefined): boolean {
-  return opening !== undefined && opening.id >= 0;
 }
