@@ -14,6 +14,14 @@ export function effectiveDeadlineMs(nowMs: number, clientDeadlineMs: number, fal
   return Math.min(clientDeadlineMs, nowMs + deadlineMsMax);
 }
 
+/** Taken off a deadline when a broker is asked, so that the answer still reaches the client. */
+export const answerReserveMs = 50;
+
+/** Whether a broker may be asked once more for `call` and answer in time. */
+export function hasTimeFor(call: MeshCall, clock: Clock): boolean {
+  return clock.monotonicMs() + 2 * answerReserveMs < call.deadlineMs;
+}
+
 /** Answers calls that have no time left, before anything is done for them: after a stall there may be many. */
 export class DeadlineFilter implements Filter {
   readonly name = "deadline";

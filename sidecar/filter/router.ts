@@ -2,12 +2,11 @@ import { Code } from "../../proto/code.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
-import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
+import type { ClusterManager } from "../cluster/cluster-manager.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
 import { receivingLaneOf } from "../lane/lane.ts";
 import { BroadcastInstances } from "../route/broadcast-instance.ts";
 import type { ConfigurationOnDemand, Found } from "../route/configuration-on-demand.ts";
-import { homesOfMessageGroup, segmentOfMessageGroup } from "../route/message-group-placement.ts";
 import { readableSegment } from "../route/route-match.ts";
 import type { RouteTable } from "../route/route-table.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
@@ -30,18 +29,11 @@ import type {
   UpstreamSendAnswer,
   UpstreamTransactionEnd,
 } from "../upstream/upstream.ts";
+import { answerReserveMs, hasTimeFor } from "./deadline.ts";
 import type { MeshCall } from "./filter.ts";
 import { ReceiveRun } from "./receive-run.ts";
-
-/** A send as it leaves the listener. The views in `messages` are valid until `send` returns. */
-export interface SendOrder {
-  readonly messages: readonly Uint8Array[];
-  /** "" for none. */
-  readonly messageGroup: string;
-  readonly bornHost: string;
-  /** Lane that all of them are marked with. */
-  readonly laneMark: string;
-}
+import { refused } from "./refused.ts";
+import { SendAttempts, type SendOrder } from "./send-attempts.ts";
 
 /** A receive as it leaves the listener. */
 export interface ReceiveOrder {
@@ -56,15 +48,11 @@ export interface ReceiveOrder {
   readonly bytesMax: number;
 }
 
-/** Taken off a deadline so that the answer still reaches the client. */
-const answerReserveMs = 50;
-
 /**
  * The last stage of the chain: route → lane → cluster → upstream. All waiting happens here and below. It answers every call
  * once, by callback, before its deadline.
  *
- * Retries (S2): a send goes to another broker only if the first provably took nothing, once, within the retry budget; never
- * after a timeout. Acks and changes that may be repeated are asked once more of the same broker.
+ * Retries (S2): acks and changes that may be repeated are asked once more of the same broker; for sends see `SendAttempts`.
  */
 export class Router {
   readonly #routes: RouteTable;
@@ -74,6 +62,7 @@ export class Router {
   readonly #lanes: { readonly isOff: boolean } | undefined;
   readonly #instances = new BroadcastInstances();
   readonly #clock: Clock;
+  readonly #sends: SendAttempts;
   readonly #retries: Counter;
   readonly #handedBack: Counter;
   /** Of receives that name no broker of their topic. */
@@ -98,6 +87,7 @@ export class Router {
     this.#lanes = stages.lanes;
     this.#clock = clock;
     this.#retries = metrics.counter("popmesh_sidecar_retries_total", "Attempts beyond the first of a call.");
+    this.#sends = new SendAttempts(stages.clusters, clock, this.#retries);
     this.#handedBack = metrics.counter(
       "popmesh_sidecar_handed_back_total",
       "Messages that were popped, could not be delivered and were given back.",
@@ -147,58 +137,7 @@ export class Router {
   }
 
   send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
-    call.lane = order.laneMark;
-    if (route.hasLeavingGroups && order.messageGroup !== "" && route.writable.length > 0) {
-      this.#sendToHome(call, route, order, done);
-      return;
-    }
-    const clusterNames = writableClusters(route, order.messageGroup);
-    const endpoint = this.#clusters.pickForSend(clusterNames);
-    if (endpoint === undefined) {
-      done(clusterNames.length === 0 ? notWritable(route) : noBroker(route));
-      return;
-    }
-    this.#clusters.retryBudget.beginCall();
-    // The views die when this returns; a second attempt, which only several brokers allow, needs the bytes.
-    const isRetryable = clusterNames.length > 1;
-    const kept = isRetryable ? { ...order, messages: order.messages.map((view) => Buffer.from(view)) } : order;
-    this.#sendTo(endpoint, call, route, kept, (answer) => {
-      if (answer.ok || !wasNotTaken(answer) || !isRetryable || !this.#hasTime(call)) {
-        this.#clusters.retryBudget.endCall();
-        done(answer);
-        return;
-      }
-      const other = this.#clusters.pickForSend(clusterNames, endpoint);
-      if (other === undefined || !this.#clusters.retryBudget.tryRetry()) {
-        this.#clusters.retryBudget.endCall();
-        done(answer);
-        return;
-      }
-      this.#retries.add();
-      this.#sendTo(other, call, route, kept, (second) => {
-        this.#clusters.retryBudget.endRetry();
-        this.#clusters.retryBudget.endCall();
-        done(second);
-      });
-    });
-  }
-
-  /** To the broker that has the message group, while it may be leaving one: whoever does not take it any more says so. */
-  #sendToHome(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
-    const homes = homesOfMessageGroup(route, order.messageGroup);
-    const kept = { ...order, messages: order.messages.map((view) => Buffer.from(view)) };
-    const ask = (at: number): void => {
-      const endpoint = homes[at] && this.#clusters.pickForSend([homes[at].cluster]);
-      if (endpoint === undefined) {
-        done(noBroker(route));
-        return;
-      }
-      this.#sendTo(endpoint, call, route, kept, (answer) => {
-        if (answer.ok || answer.reach !== "moved" || at + 1 >= homes.length || !this.#hasTime(call)) done(answer);
-        else ask(at + 1);
-      });
-    };
-    ask(0);
+    this.#sends.send(call, route, order, done);
   }
 
   /** Returns a function that gives the wait up; the callback is called all the same. */
@@ -297,7 +236,12 @@ export class Router {
   ): void {
     this.#withBroker(call, brokerName, done, (endpoint, finish) => {
       ask(endpoint.upstream, call.deadlineMs - answerReserveMs, (answer) => {
-        if (answer.ok || answer.reach === "refused" || answer.code === Code.ProxyTimeout || !this.#hasTime(call)) {
+        if (
+          answer.ok ||
+          answer.reach === "refused" ||
+          answer.code === Code.ProxyTimeout ||
+          !hasTimeFor(call, this.#clock)
+        ) {
           finish(answer);
           return;
         }
@@ -319,7 +263,7 @@ export class Router {
           !answer.ok &&
           (answer.reach === "not-sent" || (isRepeatable && answer.reach === "unknown")) &&
           answer.code !== Code.ProxyTimeout &&
-          this.#hasTime(call);
+          hasTimeFor(call, this.#clock);
         if (!mayRepeat) {
           finish(answer);
           return;
@@ -393,25 +337,6 @@ export class Router {
     else endpoint.upstream.change(request, deadlineMs, done);
   }
 
-  #sendTo(
-    endpoint: Endpoint,
-    call: MeshCall,
-    route: TopicRoute,
-    order: SendOrder,
-    done: (answer: UpstreamSendAnswer) => void,
-  ): void {
-    call.cluster = endpoint.cluster;
-    call.attempts++;
-    endpoint.upstream.send(
-      { topic: route.ref, laneMark: call.lane, bornHost: order.bornHost, messages: order.messages },
-      call.deadlineMs - answerReserveMs,
-      (answer) => {
-        this.#clusters.reportSend(endpoint, outcomeOf(answer));
-        done(answer);
-      },
-    );
-  }
-
   #withBroker<Answer extends { readonly ok: true }>(
     call: MeshCall,
     brokerName: string,
@@ -436,49 +361,6 @@ export class Router {
       act(late, done);
     });
   }
-
-  #hasTime(call: MeshCall): boolean {
-    return this.#clock.monotonicMs() + 2 * answerReserveMs < call.deadlineMs;
-  }
-}
-
-/** Cluster names by route, made once per route version. */
-const writableNames = new WeakMap<TopicRoute, readonly string[]>();
-
-function writableClusters(route: TopicRoute, messageGroup: string): readonly string[] {
-  if (messageGroup !== "" && route.writable.length > 1) {
-    const segment = segmentOfMessageGroup(route.groupTakers, messageGroup);
-    return segment === undefined ? [] : [segment.cluster];
-  }
-  let names = writableNames.get(route);
-  if (names === undefined) {
-    names = route.writable.map((segment) => segment.cluster);
-    writableNames.set(route, names);
-  }
-  return names;
-}
-
-/** Provably nothing was taken: another broker may be tried. */
-function wasNotTaken({ reach }: UpstreamFailure): boolean {
-  return reach === "not-sent" || reach === "moved";
-}
-
-function refused(code: Code, message: string): UpstreamFailure {
-  return { ok: false, code, message, reach: "refused" };
-}
-
-function notWritable(route: TopicRoute): UpstreamFailure {
-  return refused(Code.Forbidden, `topic ${route.ref.name} has no writable queue now`);
-}
-
-function noBroker(route: TopicRoute): UpstreamFailure {
-  const names = route.writable.map((segment) => segment.brokerName).join(", ");
-  return {
-    ok: false,
-    code: Code.InternalServerError,
-    message: `no broker of topic ${route.ref.name} takes sends now (brokers: ${names}); nothing was sent`,
-    reach: "not-sent",
-  };
 }
 
 function noSuchBroker(brokerName: string): UpstreamFailure {

@@ -1,0 +1,149 @@
+import { Code } from "../../proto/code.ts";
+import type { Clock } from "../../proto/runtime/clock.ts";
+import type { Counter } from "../../proto/runtime/metric.ts";
+import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
+import type { Endpoint } from "../cluster/endpoint.ts";
+import { homesOfMessageGroup, segmentOfMessageGroup } from "../route/message-group-placement.ts";
+import type { TopicRoute } from "../route/topic-route.ts";
+import type { UpstreamFailure, UpstreamSendAnswer } from "../upstream/upstream.ts";
+import { answerReserveMs, hasTimeFor } from "./deadline.ts";
+import type { MeshCall } from "./filter.ts";
+import { refused } from "./refused.ts";
+
+/** A send as it leaves the listener. The views in `messages` are valid until `send` returns. */
+export interface SendOrder {
+  readonly messages: readonly Uint8Array[];
+  /** "" for none. */
+  readonly messageGroup: string;
+  readonly bornHost: string;
+  /** Lane that all of them are marked with. */
+  readonly laneMark: string;
+}
+
+/**
+ * Sends a batch to a broker of its topic's route. It goes to another one only if the first provably took nothing, once, within
+ * the retry budget; never after a timeout (S2).
+ */
+export class SendAttempts {
+  readonly #clusters: ClusterManager;
+  readonly #clock: Clock;
+  readonly #retries: Counter;
+
+  /** `retries` counts attempts beyond the first. */
+  constructor(clusters: ClusterManager, clock: Clock, retries: Counter) {
+    this.#clusters = clusters;
+    this.#clock = clock;
+    this.#retries = retries;
+  }
+
+  /** `done` is called once, before the deadline of the call. */
+  send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
+    call.lane = order.laneMark;
+    if (route.hasLeavingGroups && order.messageGroup !== "" && route.writable.length > 0) {
+      this.#sendToHome(call, route, order, done);
+      return;
+    }
+    const clusterNames = writableClusters(route, order.messageGroup);
+    const endpoint = this.#clusters.pickForSend(clusterNames);
+    if (endpoint === undefined) {
+      done(clusterNames.length === 0 ? notWritable(route) : noBroker(route));
+      return;
+    }
+    this.#clusters.retryBudget.beginCall();
+    // The views die when this returns; a second attempt, which only several brokers allow, needs the bytes.
+    const isRetryable = clusterNames.length > 1;
+    const kept = isRetryable ? { ...order, messages: order.messages.map((view) => Buffer.from(view)) } : order;
+    this.#sendTo(endpoint, call, route, kept, (answer) => {
+      if (answer.ok || !wasNotTaken(answer) || !isRetryable || !hasTimeFor(call, this.#clock)) {
+        this.#clusters.retryBudget.endCall();
+        done(answer);
+        return;
+      }
+      const other = this.#clusters.pickForSend(clusterNames, endpoint);
+      if (other === undefined || !this.#clusters.retryBudget.tryRetry()) {
+        this.#clusters.retryBudget.endCall();
+        done(answer);
+        return;
+      }
+      this.#retries.add();
+      this.#sendTo(other, call, route, kept, (second) => {
+        this.#clusters.retryBudget.endRetry();
+        this.#clusters.retryBudget.endCall();
+        done(second);
+      });
+    });
+  }
+
+  /** To the broker that has the message group, while it may be leaving one: whoever does not take it any more says so. */
+  #sendToHome(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
+    const homes = homesOfMessageGroup(route, order.messageGroup);
+    const kept = { ...order, messages: order.messages.map((view) => Buffer.from(view)) };
+    const ask = (at: number): void => {
+      const endpoint = homes[at] && this.#clusters.pickForSend([homes[at].cluster]);
+      if (endpoint === undefined) {
+        done(noBroker(route));
+        return;
+      }
+      this.#sendTo(endpoint, call, route, kept, (answer) => {
+        if (answer.ok || answer.reach !== "moved" || at + 1 >= homes.length || !hasTimeFor(call, this.#clock))
+          done(answer);
+        else ask(at + 1);
+      });
+    };
+    ask(0);
+  }
+
+  #sendTo(
+    endpoint: Endpoint,
+    call: MeshCall,
+    route: TopicRoute,
+    order: SendOrder,
+    done: (answer: UpstreamSendAnswer) => void,
+  ): void {
+    call.cluster = endpoint.cluster;
+    call.attempts++;
+    endpoint.upstream.send(
+      { topic: route.ref, laneMark: call.lane, bornHost: order.bornHost, messages: order.messages },
+      call.deadlineMs - answerReserveMs,
+      (answer) => {
+        this.#clusters.reportSend(endpoint, outcomeOf(answer));
+        done(answer);
+      },
+    );
+  }
+}
+
+/** Cluster names by route, made once per route version. */
+const writableNames = new WeakMap<TopicRoute, readonly string[]>();
+
+function writableClusters(route: TopicRoute, messageGroup: string): readonly string[] {
+  if (messageGroup !== "" && route.writable.length > 1) {
+    const segment = segmentOfMessageGroup(route.groupTakers, messageGroup);
+    return segment === undefined ? [] : [segment.cluster];
+  }
+  let names = writableNames.get(route);
+  if (names === undefined) {
+    names = route.writable.map((segment) => segment.cluster);
+    writableNames.set(route, names);
+  }
+  return names;
+}
+
+/** Provably nothing was taken: another broker may be tried. */
+function wasNotTaken({ reach }: UpstreamFailure): boolean {
+  return reach === "not-sent" || reach === "moved";
+}
+
+function notWritable(route: TopicRoute): UpstreamFailure {
+  return refused(Code.Forbidden, `topic ${route.ref.name} has no writable queue now`);
+}
+
+function noBroker(route: TopicRoute): UpstreamFailure {
+  const names = route.writable.map((segment) => segment.brokerName).join(", ");
+  return {
+    ok: false,
+    code: Code.InternalServerError,
+    message: `no broker of topic ${route.ref.name} takes sends now (brokers: ${names}); nothing was sent`,
+    reach: "not-sent",
+  };
+}
