@@ -1,11 +1,6 @@
 import { Code } from "../../proto/code.ts";
-import { DeliveredMessage } from "../../proto/codec/delivered-message.ts";
-import { MessageScan, scanMessage } from "../../proto/codec/message-scan.ts";
-import {
-  ReceiveMessageReader,
-  receiveTimestampBytes,
-  writeReceiveTimestamp,
-} from "../../proto/codec/receive-message.ts";
+import type { MessageScan } from "../../proto/codec/message-scan.ts";
+import { ReceiveMessageReader } from "../../proto/codec/receive-message.ts";
 import { receiptBrokerName } from "../../proto/receipt-handle.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
@@ -13,7 +8,7 @@ import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { MeshCall } from "../filter/filter.ts";
-import { commonNamespace, plainName, type Refusal } from "../filter/resource-name.ts";
+import { commonNamespace, type Refusal } from "../filter/resource-name.ts";
 import type { ReceiveOrder, Router } from "../filter/router.ts";
 import type { LaneMarks } from "../lane/lane-marks.ts";
 import type { LimitTable } from "../limit/limit-table.ts";
@@ -22,12 +17,13 @@ import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type { Delivery, UpstreamReceiveAnswer } from "../upstream/upstream.ts";
 import type { AutoRenewal } from "./auto-renewal.ts";
 import type { CallEntry } from "./call-entry.ts";
-import type { ClientSession, OpenPoll } from "./client-session.ts";
-import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
+import type { ClientSession } from "./client-session.ts";
+import type { GrpcMethod, ServerCall } from "./http2/grpc-method.ts";
 import type { LaneConsumers } from "./lane-consumers.ts";
-import { tooManyRequestsDelayMs, writeStatus } from "./local-answer.ts";
+import { tooManyRequestsDelayMs } from "./local-answer.ts";
 import { methodPath } from "./method-path.ts";
 import { batchOf, invisibleMsOf, longPollMsMax, pollMsOf, refuseFilter } from "./receive-check.ts";
+import { type PollOwner, ReceivePoll, writeEmpty } from "./receive-poll.ts";
 import type { StallWatch } from "./stall-watch.ts";
 
 const requestBytesMax = 64 * 1024;
@@ -50,9 +46,6 @@ const refusedFilterDelayMs = 1_000;
 /** Patience for handing back what could not be delivered; after that the invisible time ends it. */
 const handBackPatienceMs = 1_000;
 
-const scan = new MessageScan();
-const delivered = new DeliveredMessage();
-
 export interface ReceiveDeps {
   readonly entry: CallEntry;
   readonly router: Router;
@@ -70,7 +63,7 @@ export interface ReceiveDeps {
  * ReceiveMessage: a stream of status, messages, delivery timestamp. It ends as soon as there is something, or with
  * MESSAGE_NOT_FOUND before the caller's deadline. What was popped but could not be written goes back to the broker.
  */
-export class ReceiveMessageMethod implements GrpcMethod {
+export class ReceiveMessageMethod implements GrpcMethod, PollOwner {
   readonly path = methodPath("ReceiveMessage");
   readonly kind = "server-streaming";
   readonly requestBytesMax = requestBytesMax;
@@ -84,7 +77,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #reader = new ReceiveMessageReader();
-  readonly #open = new Set<Poll>();
+  readonly #open = new Set<ReceivePoll>();
   readonly #deliveredMessages: Counter;
 
   constructor(deps: ReceiveDeps) {
@@ -136,7 +129,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
     }
     const session = this.#entry.session(call);
     const order = malformed === "" ? this.#orderOf(call, session, requestedPollMs) : badRequest(malformed);
-    const poll = new Poll(this, server, call, session, reader.autoRenew);
+    const poll = new ReceivePoll(this, server, call, session, reader.autoRenew);
     if ("code" in order) {
       poll.finish(order.code, order.message);
       return;
@@ -148,7 +141,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   }
 
   onCancel(server: ServerCall): void {
-    (server.context as Poll | undefined)?.end();
+    (server.context as ReceivePoll | undefined)?.end();
   }
 
   /** Reads the request in the reader; says why not where it cannot be served. */
@@ -173,7 +166,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   }
 
   /** Finds group and topic, then polls. */
-  #resolve(poll: Poll, order: ReceiveOrder): void {
+  #resolve(poll: ReceivePoll, order: ReceiveOrder): void {
     const { call } = poll;
     const topicName = qualifiedName(call.namespace, call.topic);
     this.#router.topic(topicName, call.deadlineMs, (route) => {
@@ -187,7 +180,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
     });
   }
 
-  #poll(poll: Poll, order: ReceiveOrder, route: TopicRoute, group: GroupPolicy): void {
+  #poll(poll: ReceivePoll, order: ReceiveOrder, route: TopicRoute, group: GroupPolicy): void {
     const { call, server } = poll;
     if (!server.isOpen) {
       poll.finish(Code.RequestTimeout, "");
@@ -215,7 +208,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   }
 
   /** Nothing may be popped yet. Looks again after `ms`; a poll whose time is over meanwhile is answered empty. */
-  #waitForPace(poll: Poll, order: ReceiveOrder, route: TopicRoute, group: GroupPolicy, ms: number): void {
+  #waitForPace(poll: ReceivePoll, order: ReceiveOrder, route: TopicRoute, group: GroupPolicy, ms: number): void {
     const isOver = poll.isEnding || order.waitMs <= ms;
     const timer = this.#clock.after(isOver ? order.waitMs : ms, () => {
       poll.cancel = undefined;
@@ -231,7 +224,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
 
   /** `settle` is told what is about to be delivered, in any case. */
   #ask(
-    poll: Poll,
+    poll: ReceivePoll,
     order: ReceiveOrder,
     route: TopicRoute,
     group: GroupPolicy,
@@ -251,7 +244,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   }
 
   /** Returns what is being delivered. */
-  #onAnswer(poll: Poll, answer: UpstreamReceiveAnswer, issuedMs: number): readonly Delivery[] {
+  #onAnswer(poll: ReceivePoll, answer: UpstreamReceiveAnswer, issuedMs: number): readonly Delivery[] {
     poll.isAnswered = true;
     if (!answer.ok) {
       const delayMs = answer.code === Code.IllegalFilterExpression ? refusedFilterDelayMs : 0;
@@ -276,7 +269,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   }
 
   /** A message that the Node.js SDK cannot take is delivered alone, so that it does not spoil the others. */
-  #forNodeJs(poll: Poll, deliveries: readonly Delivery[]): readonly Delivery[] {
+  #forNodeJs(poll: ReceivePoll, deliveries: readonly Delivery[]): readonly Delivery[] {
     if (!poll.session.isNodeJs) return deliveries;
     const isTooLarge = (delivery: Delivery) => delivery.message.length + 1024 > nodeJsResponseBytesMax;
     const large = deliveries.filter(isTooLarge);
@@ -291,7 +284,7 @@ export class ReceiveMessageMethod implements GrpcMethod {
   }
 
   /** Popped, but the client will not see it: visible at once for others, and the attempt does not count. */
-  handBack(poll: Poll, deliveries: readonly Delivery[]): void {
+  handBack(poll: ReceivePoll, deliveries: readonly Delivery[]): void {
     const { group } = poll;
     const brokerName = receiptBrokerName(deliveries[0]?.receipt ?? "");
     if (group === undefined || brokerName === undefined) return;
@@ -306,10 +299,9 @@ export class ReceiveMessageMethod implements GrpcMethod {
     });
   }
 
-  /** A message has left for the client; it is the one in `scan`. */
-  noteDelivered(poll: Poll, delivery: Delivery): void {
+  noteDelivered(poll: ReceivePoll, delivery: Delivery, message: MessageScan): void {
     this.#deliveredMessages.add();
-    this.#lanes.noteDelivered(scan, delivery.lane);
+    this.#lanes.noteDelivered(message, delivery.lane);
     if (!poll.autoRenew || poll.group === undefined) return;
     const brokerName = receiptBrokerName(delivery.receipt);
     if (brokerName === undefined) return;
@@ -317,20 +309,19 @@ export class ReceiveMessageMethod implements GrpcMethod {
     this.#renewal.hold(poll.session, { receipt, brokerName, group: poll.group.ref, attempt });
   }
 
-  noteFinished(poll: Poll, code: Code): void {
+  noteFinished(poll: ReceivePoll, code: Code): void {
     this.#open.delete(poll);
     poll.session.polls.delete(poll);
     this.#entry.leave(poll.call, code);
   }
 
-  noteUnreadable(poll: Poll, delivery: Delivery, error: unknown): void {
+  noteUnreadable(poll: ReceivePoll, delivery: Delivery, error: unknown): void {
     this.#log.error(
       { err: error, topic: poll.call.topic, receipt: delivery.receipt, offset: delivery.offset },
       "a stored message cannot be read; it is not delivered and counts as an attempt",
     );
   }
 
-  /** Ends a stream in which nothing was delivered: a status, the delivery timestamp. */
   answerEmpty(server: ServerCall, call: MeshCall, code: Code, message: string, delayMs = 0): void {
     const waitMs = code === Code.TooManyRequests ? tooManyRequestsDelayMs : delayMs;
     const leftMs = Math.max(0, call.deadlineMs - this.#clock.monotonicMs() - 100);
@@ -338,134 +329,6 @@ export class ReceiveMessageMethod implements GrpcMethod {
     if (waitMs === 0) answer();
     else this.#clock.after(Math.min(waitMs, leftMs), answer);
   }
-}
-
-/** One receive on its way: waiting, then delivering, then finished. */
-class Poll implements OpenPoll {
-  readonly server: ServerCall;
-  readonly call: MeshCall;
-  readonly session: ClientSession;
-  readonly autoRenew: boolean;
-  readonly #method: ReceiveMessageMethod;
-  group: GroupPolicy | undefined;
-  invisibleMs = 0;
-  cancel: (() => void) | undefined;
-  isAnswered = false;
-  isEnding = false;
-  isFinished = false;
-  #deliveries: readonly Delivery[] = [];
-  #nextIndex = 0;
-  #deliveryStartedMs = 0;
-
-  constructor(
-    method: ReceiveMessageMethod,
-    server: ServerCall,
-    call: MeshCall,
-    session: ClientSession,
-    autoRenew: boolean,
-  ) {
-    this.#method = method;
-    this.server = server;
-    this.call = call;
-    this.session = session;
-    this.autoRenew = autoRenew;
-  }
-
-  /**
-   * The client is gone, says goodbye, or this sidecar drains. A waiting broker is told; what it has given already and the
-   * client has not been sent goes back.
-   */
-  end(): void {
-    if (this.isFinished) return;
-    this.isEnding = true;
-    if (this.#deliveries.length > 0) {
-      this.#giveBackRest();
-      this.finish(Code.Ok, "");
-    } else if (this.cancel !== undefined) this.cancel();
-  }
-
-  deliver(deliveries: readonly Delivery[], wallMs: number): void {
-    this.#deliveries = deliveries;
-    this.#deliveryStartedMs = wallMs;
-    writeStatus(this.server, Code.Ok, "OK");
-    this.#writeRest();
-  }
-
-  /** Writes as much as the client takes; goes on when it takes more. */
-  #writeRest(): void {
-    const { server } = this;
-    while (this.#nextIndex < this.#deliveries.length) {
-      if (!server.isOpen) {
-        this.#giveBackRest();
-        this.finish(Code.RequestTimeout, "");
-        return;
-      }
-      const delivery = this.#deliveries[this.#nextIndex++]!;
-      const hasRoom = this.#write(delivery);
-      if (!hasRoom && this.#nextIndex < this.#deliveries.length) {
-        server.onWritable = () => this.#writeRest();
-        return;
-      }
-    }
-    this.finish(Code.Ok, "");
-  }
-
-  #write(delivery: Delivery): boolean {
-    try {
-      scanMessage(delivery.message, 0, delivery.message.length, scan);
-    } catch (error) {
-      this.#method.noteUnreadable(this, delivery, error);
-      return true;
-    }
-    delivered.receiptHandle = delivery.receipt;
-    delivered.queueId = delivery.queueId;
-    delivered.queueOffset = delivery.offset;
-    delivered.storeMs = delivery.storeMs;
-    delivered.storeHost = receiptBrokerName(delivery.receipt) ?? "";
-    delivered.deliveryAttempt = delivery.attempt;
-    delivered.invisibleMs = this.invisibleMs;
-    delivered.bornHost = delivery.bornHost;
-    delivered.deadLetterTopic = delivery.deadLetter === undefined ? "" : plainName(delivery.deadLetter.topic);
-    delivered.deadLetterMessageId = delivery.deadLetter?.messageId ?? "";
-    delivered.mirrorOf = delivery.mirrorOf === "" ? "" : plainName(delivery.mirrorOf);
-    const hasRoom = this.server.sendWith(delivered.measure(scan), writeDelivered);
-    this.#method.noteDelivered(this, delivery);
-    return hasRoom;
-  }
-
-  #giveBackRest(): void {
-    const rest = this.#deliveries.slice(this.#nextIndex);
-    this.#nextIndex = this.#deliveries.length;
-    if (rest.length > 0) this.#method.handBack(this, rest);
-  }
-
-  /** Ends the stream: with a status where nothing was delivered, with the delivery timestamp in any case. */
-  finish(code: Code, message: string, delayMs = 0): void {
-    if (this.isFinished) return;
-    this.isFinished = true;
-    this.server.onWritable = undefined;
-    const isHeard = this.server.isOpen;
-    if (isHeard) {
-      if (this.#deliveries.length === 0) this.#method.answerEmpty(this.server, this.call, code, message, delayMs);
-      else writeEnd(this.server, this.#deliveryStartedMs);
-    }
-    this.#method.noteFinished(this, isHeard ? code : Code.RequestTimeout);
-  }
-}
-
-const writeDelivered = (into: Buffer, at: number): void => {
-  delivered.write(into, at);
-};
-
-function writeEmpty(server: ServerCall, code: Code, message: string, wallMs: number): void {
-  if (!server.isOpen) return;
-  writeStatus(server, code, message);
-  writeEnd(server, wallMs);
-}
-
-function writeEnd(server: ServerCall, wallMs: number): void {
-  server.sendWith(receiveTimestampBytes(wallMs), (into, at) => writeReceiveTimestamp(into, at, wallMs));
-  server.finish(GrpcStatus.Ok);
 }
 
 function badRequest(message: string): Refusal {
