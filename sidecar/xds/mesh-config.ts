@@ -7,9 +7,10 @@ import type { ClusterManager } from "../cluster/cluster-manager.ts";
 import { clusterNameOf, type EndpointSnapshot } from "../cluster/cluster-snapshot.ts";
 import type { LimitTable } from "../limit/limit-table.ts";
 import type { RateLimit } from "../limit/rate-limit.ts";
-import { absent, type Lookup, type Present, type RouteTable } from "../route/route-table.ts";
+import type { RouteTable } from "../route/route-table.ts";
 import type { GroupPolicy, NamespacePolicy, TopicRoute } from "../route/topic-route.ts";
 import { type ClusterDefinition, decodeCluster, decodeEndpoints } from "./cluster-resource.ts";
+import { ConfigInForce } from "./config-in-force.ts";
 import { type AdsNode, DeltaAdsClient } from "./delta-ads-client.ts";
 import { decodeGroupPolicy } from "./group-policy-resource.ts";
 import type { LastKnownGood } from "./last-known-good.ts";
@@ -30,8 +31,6 @@ export interface MeshConfigSettings {
 
 /** Traffic within this time makes a removal suspicious. */
 const recentUseMs = 5 * 60_000;
-/** A route waits this long for the clusters it refers to before it comes into force with those that are known. */
-const closureMsMax = 2_000;
 /** "Does not exist" is believed this long after the stream is gone. */
 const absentTrustedMs = 30_000;
 /** After a start from disk, requests wait this long for the control plane before they are served what was on disk. */
@@ -68,17 +67,11 @@ export class MeshConfig {
   readonly ads: DeltaAdsClient;
   readonly #all: readonly TypeSubscription<unknown>[];
   readonly #settings: MeshConfigSettings;
-  readonly #routes: RouteTable;
-  readonly #manager: ClusterManager;
   readonly #limits: ReferencedLimits;
   readonly #lastKnownGood: LastKnownGood;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Routes in force: a new version replaces the old one when all it refers to is known. */
-  readonly #routesInForce = new Map<string, Present<TopicRoute>>();
-  readonly #groupsInForce = new Map<string, Present<GroupPolicy>>();
-  readonly #namespacesInForce = new Map<string, Present<NamespacePolicy>>();
-  readonly #endpointsInForce = new Map<string, readonly EndpointSnapshot[]>();
+  readonly #inForce: ConfigInForce;
   /** Removed by the control plane, still in force until then. By type and name. */
   readonly #condemned = new Map<
     string,
@@ -120,12 +113,13 @@ export class MeshConfig {
     },
   ) {
     this.#settings = settings;
-    this.#routes = sinks.routes;
-    this.#manager = sinks.clusters;
     this.#lastKnownGood = sinks.lastKnownGood;
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#downSinceMs = deps.clock.monotonicMs();
+    this.#inForce = new ConfigInForce(this, sinks.routes, sinks.clusters, (ms) =>
+      this.#clock.after(ms, () => this.#applySoon()),
+    );
     this.#all = [this.clusters, this.endpoints, this.rateLimits, this.groups, this.topics, this.namespaces];
     this.#limits = new ReferencedLimits(this.rateLimits, [this.topics, this.groups, this.namespaces], sinks.limits);
     this.#limits.onDropped = (name) => {
@@ -212,17 +206,12 @@ export class MeshConfig {
 
   /** Whether the control plane has said all there is to say about a cluster. */
   isClusterKnown(name: string): boolean {
-    const cluster = this.clusters.entries.get(name);
-    if (cluster === undefined || cluster.state === "requested") return false;
-    if (cluster.value === undefined) return true;
-    const endpoints = this.endpoints.entries.get(name);
-    return endpoints !== undefined && endpoints.state !== "requested";
+    return this.#inForce.isClusterKnown(name);
   }
 
   /** The route although not all of its clusters are known; for callers who cannot wait any longer. */
   partialTopic(name: string): TopicRoute | undefined {
-    const route = this.topics.entries.get(name)?.value;
-    return route?.segments.some((segment) => this.#manager.home(segment.cluster) !== undefined) ? route : undefined;
+    return this.#inForce.partialTopic(name);
   }
 
   #onReceived(typeUrl: string, received: Received<unknown>): void {
@@ -331,85 +320,22 @@ export class MeshConfig {
   #apply(): void {
     if (!this.#isPublished && !this.ads.isUp) return;
     const nowMs = this.#clock.monotonicMs();
-    this.#applyClusters();
+    this.#inForce.applyClusters();
     if (this.#limits.apply(nowMs)) this.ads.flushSoon();
-    const policiesBefore = new Map([...this.#groupsInForce].map(([name, { value }]) => [name, value]));
-    this.#routes.replace({
-      topics: this.#lookups(this.topics, this.#routesInForce, nowMs, (route, entry) => {
-        if (route.segments.every((segment) => this.isClusterKnown(segment.cluster))) return true;
-        const waitedMs = nowMs - entry.answeredMs;
-        if (waitedMs >= closureMsMax) return this.partialTopic(entry.name) !== undefined;
-        this.#clock.after(Math.ceil(closureMsMax - waitedMs), () => this.#applySoon());
-        return false;
-      }),
-      groups: this.#lookups(this.groups, this.#groupsInForce, nowMs, () => true),
-      namespaces: this.#lookups(this.namespaces, this.#namespacesInForce, nowMs, () => true),
-    });
-    const changedGroups = new Set<string>();
-    for (const [name, { value }] of this.#groupsInForce) {
-      if (policiesBefore.has(name) && policiesBefore.get(name) !== value) changedGroups.add(name);
-    }
-    this.onApplied(changedGroups);
-  }
-
-  #lookups<T>(
-    subscription: TypeSubscription<T>,
-    inForce: Map<string, Present<T>>,
-    nowMs: number,
-    isReady: (value: T, entry: ResourceEntry<T>) => boolean,
-  ): ReadonlyMap<string, Lookup<T>> {
-    const lookups = new Map<string, Lookup<T>>();
     const isAbsentTrusted = this.ads.isUp || nowMs - this.#downSinceMs < absentTrustedMs;
-    for (const entry of subscription.entries.values()) {
-      let present = inForce.get(entry.name);
-      if (entry.value === undefined) {
-        inForce.delete(entry.name);
-        if (entry.state === "absent" && isAbsentTrusted) lookups.set(entry.name, absent);
-        if (entry.state === "error") lookups.set(entry.name, { kind: "refused", reason: entry.reason });
-        continue;
-      }
-      if (present?.value !== entry.value && isReady(entry.value, entry)) {
-        present = { kind: "present", value: entry.value, wasUsed: present?.wasUsed ?? false };
-        inForce.set(entry.name, present);
-      }
-      if (present !== undefined) lookups.set(entry.name, present);
-    }
-    for (const name of inForce.keys()) if (!subscription.entries.has(name)) inForce.delete(name);
-    return lookups;
-  }
-
-  #applyClusters(): void {
-    for (const [name, entry] of this.endpoints.entries) {
-      const cluster = this.clusters.entries.get(name);
-      if (entry.value === undefined || (cluster?.value === undefined && cluster?.state === "absent")) continue;
-      const before = this.#endpointsInForce.get(name);
-      if (before === entry.value) continue;
-      // A lapsed lease does not take away a broker that answers: the connection knows better.
-      if (entry.value.length === 0 && this.#manager.home(name)?.upstream.isReady === true) continue;
-      this.#endpointsInForce.set(name, entry.value);
-      this.#manager.apply({ name, endpoints: entry.value });
-    }
-    for (const name of this.#endpointsInForce.keys()) {
-      const isKnown = this.endpoints.entries.get(name)?.value !== undefined;
-      const isGone = this.clusters.entries.get(name)?.value === undefined;
-      if (isKnown && !isGone) continue;
-      if (this.#manager.home(name)?.upstream.isReady === true && this.clusters.entries.has(name)) continue;
-      this.#endpointsInForce.delete(name);
-      this.#manager.remove(name);
-    }
+    this.onApplied(this.#inForce.applyRoutes(nowMs, isAbsentTrusted));
   }
 
   /** Moves the marks that look-ups left in the snapshot into the entries. */
   #noteUses(nowMs: number): void {
-    noteUses(this.topics, this.#routesInForce, nowMs);
-    noteUses(this.groups, this.#groupsInForce, nowMs);
+    this.#inForce.noteUses(nowMs);
     const pinned = this.pinned();
-    for (const name of pinned.topics) touch(this.topics, name, nowMs);
-    for (const name of pinned.groups) touch(this.groups, name, nowMs);
+    for (const name of pinned.topics) this.topics.touch(name, nowMs);
+    for (const name of pinned.groups) this.groups.touch(name, nowMs);
     for (const entry of this.topics.entries.values()) {
       for (const segment of entry.value?.segments ?? []) {
-        touch(this.clusters, segment.cluster, nowMs);
-        touch(this.endpoints, segment.cluster, nowMs);
+        this.clusters.touch(segment.cluster, nowMs);
+        this.endpoints.touch(segment.cluster, nowMs);
       }
     }
   }
@@ -478,19 +404,6 @@ export class MeshConfig {
       metrics.gaugeOf("popmesh_sidecar_xds_resources", "Names of interest.", () => subscription.entries.size, { type });
     }
   }
-}
-
-function noteUses<T>(subscription: TypeSubscription<T>, inForce: Map<string, Present<T>>, nowMs: number): void {
-  for (const [name, present] of inForce) {
-    if (!present.wasUsed) continue;
-    present.wasUsed = false;
-    touch(subscription, name, nowMs);
-  }
-}
-
-function touch(subscription: TypeSubscription<unknown>, name: string, nowMs: number): void {
-  const entry = subscription.entries.get(name);
-  if (entry !== undefined) entry.usedMs = nowMs;
 }
 
 /** Of "<namespace>/<name>". */

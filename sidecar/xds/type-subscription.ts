@@ -123,6 +123,12 @@ export class TypeSubscription<T> {
     return entry;
   }
 
+  /** The name was used just now; nothing where it is of no interest. */
+  touch(name: string, nowMs: number): void {
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) entry.usedMs = nowMs;
+  }
+
   /** Ends interest; what was known is forgotten. */
   drop(name: string): void {
     if (!this.#entries.delete(name)) return;
