@@ -22,6 +22,7 @@ import { addOperationRoutes } from "./operation-routes.ts";
 import { addRateLimitRoutes } from "./rate-limit-routes.ts";
 import { addRolloutRoutes } from "./rollout-routes.ts";
 import { adminOf, sidecarView } from "./sidecar-view.ts";
+import { addVersionRoutes } from "./version-routes.ts";
 
 /** Longest body: a file with some ten thousand topics, or a page of messages to import. */
 const bodyBytesMax = 12 * 1024 * 1024;
@@ -100,6 +101,7 @@ export class ApiServer {
     );
     addNamespaceRoutes(server, catalog, laneContext);
     addRateLimitRoutes(server, catalog, options.limitStandings);
+    addVersionRoutes(server, catalog, laneContext);
   }
 
   listen(at: HostAndPort): Promise<number> {

@@ -56,7 +56,11 @@ export function applyManifests(
   });
 }
 
-function warningsOf(draft: CatalogDraft, { kind, namespace, name }: Applied): string[] {
+/** What of a resource that is in force may not be what was meant. */
+export function warningsOf(
+  draft: CatalogDraft,
+  { kind, namespace, name }: Pick<Applied, "kind" | "namespace" | "name">,
+): string[] {
   const key = qualifiedName(namespace, name);
   switch (kind) {
     case "LaneRule": {

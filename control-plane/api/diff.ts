@@ -6,7 +6,7 @@ import { type Applied, applyManifests } from "./apply.ts";
 import { laneRuleSpecView } from "./lane-view.ts";
 import { rateLimitSpecView } from "./rate-limit-view.ts";
 import { rolloutSpecView } from "./rollout-view.ts";
-import { groupView, namespaceView, topicView } from "./view.ts";
+import { groupView, namespaceSpecView, topicView } from "./view.ts";
 
 /** What applying a manifest would do. */
 export interface Difference extends Applied {
@@ -43,7 +43,7 @@ function specIn(draft: CatalogDraft, { kind, namespace, name }: Pick<Manifest, "
     }
     case "Namespace": {
       const record = draft.get("namespace", name);
-      return record === undefined ? null : namespaceView(record).spec;
+      return record === undefined ? null : namespaceSpecView(record);
     }
     case "LaneRule": {
       const rule = draft.get("laneRule", key);

@@ -1,8 +1,9 @@
 import type { LaneClause } from "../../proto/lane/lane-rule.ts";
 import type { LaneRuleStanding } from "../operation/lane-publisher.ts";
 import type { LanePublication } from "../resource/lane-publication.ts";
-import type { LaneRuleRecord, LaneRuleSpec, LaneVersion } from "../resource/lane-rule.ts";
+import type { LaneRuleRecord, LaneRuleSpec } from "../resource/lane-rule.ts";
 import { manifestApiVersion } from "../resource/manifest-version.ts";
+import type { ResourceVersion } from "../resource/resource-version.ts";
 import { durationText, isoTime, type ResourceView } from "./view.ts";
 
 /** `standings`: how it stands at the brokers that hold its topic. */
@@ -10,7 +11,7 @@ export function laneRuleView(
   rule: LaneRuleRecord,
   standings: readonly LaneRuleStanding[],
   publication?: LanePublication,
-  latest?: LaneVersion,
+  latest?: ResourceVersion<LaneRuleSpec>,
 ): ResourceView {
   const { namespace, name, generation, createdMs, createdBy, changedMs, changedBy } = rule;
   return {
@@ -61,19 +62,6 @@ export function laneRuleSpecView({
         : { action: whenEmpty.action },
     ...(withdrawn === undefined ? {} : { withdrawn }),
     ...(mirror === undefined ? {} : { mirror }),
-  };
-}
-
-/** A version as the history tells it; `spec` is null where the rule was deleted. */
-export function laneVersionView({ generation, atMs, by, action, contentOf, reason, spec }: LaneVersion): object {
-  return {
-    generation,
-    at: isoTime(atMs),
-    by,
-    action,
-    ...(contentOf === undefined ? {} : { contentOf }),
-    ...(reason === undefined ? {} : { reason }),
-    spec: spec === undefined ? null : laneRuleSpecView(spec),
   };
 }
 

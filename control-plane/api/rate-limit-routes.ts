@@ -1,11 +1,11 @@
 import { qualifiedName } from "../../proto/resource-name.ts";
 import { type AdminAnswer, type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
 import type { Catalog } from "../catalog/catalog.ts";
-import { rateLimitVersions, removeRateLimit } from "../catalog/declare-rate-limit.ts";
+import { removeRateLimit } from "../catalog/declare-rate-limit.ts";
 import type { LimitStanding } from "../limit/limit-shares.ts";
 import type { RateLimitRecord } from "../resource/rate-limit.ts";
 import { askedBy, keyOf, ofNamespace } from "./api-request.ts";
-import { rateLimitVersionView, rateLimitView } from "./rate-limit-view.ts";
+import { rateLimitView } from "./rate-limit-view.ts";
 
 /** The part of the HTTP API that is about rate limits (docs/rate-limits.md). They are written by `POST /v1/apply`. */
 export function addRateLimitRoutes(
@@ -28,10 +28,6 @@ export function addRateLimitRoutes(
     const key = keyOf(request.parameters);
     const removed = await catalog.change(askedBy(request), (draft) => removeRateLimit(draft, key));
     return removed ? jsonAnswer(200, { deleted: `ratelimit ${key}` }) : absent(request.parameters);
-  });
-  server.route("GET", `${base}/:name/history`, ({ parameters }) => {
-    const versions = rateLimitVersions(tables, keyOf(parameters));
-    return versions.length === 0 ? absent(parameters) : jsonAnswer(200, { items: versions.map(rateLimitVersionView) });
   });
 }
 

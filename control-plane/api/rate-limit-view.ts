@@ -1,11 +1,6 @@
 import type { LimitStanding } from "../limit/limit-shares.ts";
 import { manifestApiVersion } from "../resource/manifest-version.ts";
-import {
-  limitScopeText,
-  type RateLimitRecord,
-  type RateLimitSpec,
-  type RateLimitVersion,
-} from "../resource/rate-limit.ts";
+import { limitScopeText, type RateLimitRecord, type RateLimitSpec } from "../resource/rate-limit.ts";
 import { isoTime, type ResourceView, ratesView } from "./view.ts";
 
 /** A limit as a manifest that can be applied again, and what each sidecar may be using of it. */
@@ -38,9 +33,4 @@ export function rateLimitSpecView(spec: RateLimitSpec): ResourceView["spec"] {
     direction,
     ...ratesView(spec),
   };
-}
-
-/** A version as the history tells it; `spec` is null where the limit was deleted. */
-export function rateLimitVersionView({ generation, atMs, by, action, spec }: RateLimitVersion): object {
-  return { generation, at: isoTime(atMs), by, action, spec: spec === undefined ? null : rateLimitSpecView(spec) };
 }

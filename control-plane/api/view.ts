@@ -4,7 +4,7 @@ import type { BrokerRecord } from "../resource/broker.ts";
 import { type Backoff, type ConsumerGroupRecord, consumerGroupDefaults } from "../resource/consumer-group.ts";
 import { sizeText } from "../resource/manifest-size.ts";
 import { manifestApiVersion } from "../resource/manifest-version.ts";
-import { type DefaultLimit, type NamespaceRecord, namespaceSpecOf } from "../resource/namespace.ts";
+import { type DefaultLimit, type NamespaceRecord, type NamespaceSpec, namespaceSpecOf } from "../resource/namespace.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 
 /** What the API answers: a manifest that could be applied again, and a status that only the control plane writes. */
@@ -47,10 +47,21 @@ export function groupView(group: ConsumerGroupRecord): ResourceView {
   };
 }
 
-/** `usage`: what it holds of what its quotas count; left out where only the spec is of interest. */
-export function namespaceView(namespace: NamespaceRecord, usage?: NamespaceUsage): ResourceView {
+/** `usage`: what it holds of what its quotas count. */
+export function namespaceView(namespace: NamespaceRecord, usage: NamespaceUsage): ResourceView {
+  return {
+    apiVersion: manifestApiVersion,
+    kind: "Namespace",
+    metadata: { name: namespace.name },
+    spec: namespaceSpecView(namespace),
+    status: { generation: namespace.generation, holds: usage },
+  };
+}
+
+/** A spec as people write it. */
+export function namespaceSpecView(spec: NamespaceSpec): ResourceView["spec"] {
   const { autoCreateTopics, autoCreateGroups, topicsMax, groupsMax, queuesMax, maxMessageBytes, ...defaults } =
-    namespaceSpecOf(namespace);
+    namespaceSpecOf(spec);
   const { topicSends, groupReceives } = defaults;
   const defaultLimits = {
     ...(topicSends === null ? {} : { topicSends: ratesView(topicSends) }),
@@ -62,17 +73,11 @@ export function namespaceView(namespace: NamespaceRecord, usage?: NamespaceUsage
     ...(queuesMax === 0 ? {} : { queues: queuesMax }),
   };
   return {
-    apiVersion: manifestApiVersion,
-    kind: "Namespace",
-    metadata: { name: namespace.name },
-    spec: {
-      autoCreateTopics,
-      autoCreateGroups,
-      ...(Object.keys(quotas).length === 0 ? {} : { quotas }),
-      ...(maxMessageBytes === 0 ? {} : { maxMessageSize: sizeText(maxMessageBytes) }),
-      ...(Object.keys(defaultLimits).length === 0 ? {} : { defaultLimits }),
-    },
-    status: { generation: namespace.generation, ...(usage === undefined ? {} : { holds: usage }) },
+    autoCreateTopics,
+    autoCreateGroups,
+    ...(Object.keys(quotas).length === 0 ? {} : { quotas }),
+    ...(maxMessageBytes === 0 ? {} : { maxMessageSize: sizeText(maxMessageBytes) }),
+    ...(Object.keys(defaultLimits).length === 0 ? {} : { defaultLimits }),
   };
 }
 

@@ -1,9 +1,10 @@
 import type { BrokerRecord } from "../resource/broker.ts";
 import type { ConsumerGroupRecord } from "../resource/consumer-group.ts";
 import type { LanePublication } from "../resource/lane-publication.ts";
-import type { LaneRuleRecord, LaneVersion } from "../resource/lane-rule.ts";
-import type { NamespaceRecord } from "../resource/namespace.ts";
-import type { RateLimitRecord, RateLimitVersion } from "../resource/rate-limit.ts";
+import type { LaneRuleRecord, LaneRuleSpec } from "../resource/lane-rule.ts";
+import type { NamespaceRecord, NamespaceSpec } from "../resource/namespace.ts";
+import type { RateLimitRecord, RateLimitSpec } from "../resource/rate-limit.ts";
+import type { ResourceVersion } from "../resource/resource-version.ts";
 import type { RolloutRecord, RolloutState } from "../resource/rollout.ts";
 import type { TopicRecord } from "../resource/topic.ts";
 
@@ -16,6 +17,8 @@ export interface NameCounter {
 /** What the control plane keeps, by kind. */
 export interface RecordByKind {
   readonly namespace: NamespaceRecord;
+  /** Key: `versionKey`. Versions of a namespace outlive it. */
+  readonly namespaceVersion: ResourceVersion<NamespaceSpec>;
   /** Key: "<namespace>/<topic>". */
   readonly topic: TopicRecord;
   /** Key: "<namespace>/<group>". */
@@ -23,14 +26,14 @@ export interface RecordByKind {
   readonly broker: BrokerRecord;
   /** Key: "<namespace>/<rule>". */
   readonly laneRule: LaneRuleRecord;
-  /** Key: `laneVersionKey`. Versions of a rule outlive it. */
-  readonly laneVersion: LaneVersion;
+  /** Key: `versionKey`. Versions of a rule outlive it. */
+  readonly laneVersion: ResourceVersion<LaneRuleSpec>;
   /** Key: that of the rule. Of a version that is not everywhere yet. */
   readonly lanePublication: LanePublication;
   /** Key: "<namespace>/<limit>". */
   readonly rateLimit: RateLimitRecord;
-  /** Key: `rateLimitVersionKey`. Versions of a limit outlive it. */
-  readonly rateLimitVersion: RateLimitVersion;
+  /** Key: `versionKey`. Versions of a limit outlive it. */
+  readonly rateLimitVersion: ResourceVersion<RateLimitSpec>;
   /** Key: "<namespace>/<rollout>". */
   readonly rollout: RolloutRecord;
   /** Key: that of the rollout. Where it is. */
@@ -42,6 +45,7 @@ export type RecordKind = keyof RecordByKind;
 
 export const recordKinds = [
   "namespace",
+  "namespaceVersion",
   "topic",
   "group",
   "broker",
@@ -57,6 +61,7 @@ export const recordKinds = [
 
 /** Kinds that are bookkeeping: nobody declared them. */
 const unnamedKinds: readonly RecordKind[] = [
+  "namespaceVersion",
   "laneVersion",
   "lanePublication",
   "rateLimitVersion",
@@ -92,6 +97,7 @@ export interface AuditLine {
 export function emptyTables(): CatalogTables {
   return {
     namespace: new Map(),
+    namespaceVersion: new Map(),
     topic: new Map(),
     group: new Map(),
     broker: new Map(),

@@ -2,17 +2,23 @@ import { qualifiedName } from "../../proto/resource-name.ts";
 import {
   type LaneRuleRecord,
   type LaneRuleSpec,
-  type LaneVersion,
   laneRuleCounts,
   laneRuleSpecOf,
   laneTargetKey,
-  laneVersionKey,
 } from "../resource/lane-rule.ts";
 import type { NamespaceSpec } from "../resource/namespace.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
-import type { ReadonlyCatalogTables } from "./catalog-table.ts";
-import { countUp, type Declared, declareNamespace, tooMany } from "./declare.ts";
+import { type Declared, declareNamespace, tooMany } from "./declare.ts";
 import { beginPublication } from "./publish-lane-rule.ts";
+import {
+  actionOf,
+  countVersion,
+  keepVersion,
+  type Rollback,
+  type VersionNumbers,
+  type VersionOf,
+  versionsOf,
+} from "./resource-versions.ts";
 
 /** What a declaration of lane rules needs to know beside the draft. */
 export interface LaneRuleContext {
@@ -27,48 +33,34 @@ export interface LaneRuleContext {
 /** The spec is taken as a whole. Topic and group of a rule are fixed for its life: messages of them were decided by it. */
 export function declareLaneRule(
   draft: CatalogDraft,
-  said: { readonly namespace: string; readonly name: string; readonly spec: LaneRuleSpec },
+  { namespace, name, spec }: { readonly namespace: string; readonly name: string; readonly spec: LaneRuleSpec },
   context: LaneRuleContext,
+  rollback?: Rollback,
 ): Declared<LaneRuleRecord> {
-  return writeRule(draft, said, context);
-}
-
-/** What became of the wish to go back. */
-export type RolledBack =
-  | Declared<LaneRuleRecord>
-  /** There never was such a rule, or there is no such version; why, in words. */
-  | { readonly outcome: "absent"; readonly reason: string };
-
-/**
- * Gives a rule the content of an earlier version, as a new version; a deleted rule exists again then. `to` left out: the
- * newest version with another content than now.
- */
-export function rollBackLaneRule(
-  draft: CatalogDraft,
-  namespace: string,
-  name: string,
-  to: number | undefined,
-  context: LaneRuleContext,
-): RolledBack {
   const key = qualifiedName(namespace, name);
-  const versions = laneVersions(draft, key);
-  if (versions.length === 0) return { outcome: "absent", reason: "has no versions: there never was such a rule" };
   const existing = draft.get("laneRule", key);
-  const target =
-    to === undefined
-      ? versions.find(({ spec }) => spec !== undefined && (existing === undefined || !isSameSpec(spec, existing)))
-      : versions.find(({ generation }) => generation === to);
-  if (target === undefined) {
-    const kept = versions.map(({ generation }) => generation).join(", ");
-    const reason =
-      to === undefined ? "has no version with another content" : `has no version ${to}; those that are kept: ${kept}`;
-    return { outcome: "absent", reason };
-  }
-  if (target.spec === undefined) {
-    const reason = `was deleted with version ${target.generation}; to have that again, delete it`;
-    return { outcome: "absent", reason };
-  }
-  return writeRule(draft, { namespace, name, spec: target.spec }, context, { contentOf: target.generation });
+  if (existing !== undefined && isSameLaneRule(existing, spec)) return { outcome: "unchanged", record: existing };
+  const refusal = existing === undefined ? refuseNew(draft, namespace, spec) : refuseChange(existing, spec);
+  if (refusal !== undefined) return { outcome: "conflict", ...refusal };
+  if (existing === undefined) declareNamespace(draft, namespace, {}, context.namespaceDefaults);
+  const numbers = countRuleVersion(draft, key, { namespace, ...spec }, context);
+  const { nowMs, by } = draft;
+  const record: LaneRuleRecord = {
+    namespace,
+    name,
+    ...laneRuleSpecOf(spec),
+    generation: numbers.generation,
+    createdMs: existing?.createdMs ?? nowMs,
+    createdBy: existing?.createdBy ?? by,
+    changedMs: nowMs,
+    changedBy: by,
+  };
+  laneRuleNames(draft).set(laneTargetKey(namespace, spec), name);
+  draft.put("laneRule", key, record);
+  const action = actionOf(existing === undefined, rollback);
+  keepVersion(draft, "laneRule", key, { ...numbers, ...action, spec: laneRuleSpecOf(spec) });
+  beginPublication(draft, key, record, existing === undefined ? 0 : numbers.previous, rollback !== undefined);
+  return { outcome: existing === undefined ? "created" : "configured", record };
 }
 
 /**
@@ -85,8 +77,8 @@ export function takeBackLaneRule(
   const publication = draft.get("lanePublication", key);
   const existing = draft.get("laneRule", key);
   if (publication?.generation !== generation || existing?.generation !== generation) return;
-  const base = laneVersions(draft, key).find((version) => version.generation === publication.base);
-  if (base?.spec !== undefined && isSameSpec(base.spec, existing)) {
+  const base = versionsOf(draft, "laneRule", key).find((version) => version.generation === publication.base);
+  if (base?.spec !== undefined && isSameLaneRule(base.spec, existing)) {
     // It is what was in force everywhere before: there is nothing to go back to, and the refusal stands.
     draft.put("lanePublication", key, { ...publication, stage: "all", isRollback: true });
     return;
@@ -96,7 +88,7 @@ export function takeBackLaneRule(
     return;
   }
   const { namespace, name } = existing;
-  writeRule(draft, { namespace, name, spec: base.spec }, context, { contentOf: base.generation, reason });
+  declareLaneRule(draft, { namespace, name, spec: base.spec }, context, { contentOf: base.generation, reason });
 }
 
 /** False when there is no such rule. Its versions stay. */
@@ -112,27 +104,13 @@ function removeRule(
   key: string,
   existing: LaneRuleRecord,
   context: LaneRuleContext,
-  why: Pick<LaneVersion, "action" | "reason">,
+  why: Pick<VersionOf<"laneRule">, "action" | "reason">,
 ): void {
   laneRuleNames(draft).delete(laneTargetKey(existing.namespace, existing));
-  const previous = lastGeneration(draft, key);
-  const generation = nextGeneration(draft, key, existing, context);
+  const numbers = countRuleVersion(draft, key, existing, context);
   draft.delete("laneRule", key);
   draft.delete("lanePublication", key);
-  keepVersion(draft, key, { generation, previous, atMs: draft.nowMs, by: draft.by, ...why });
-}
-
-/** The versions of a rule that are kept, newest first; also of a rule that was deleted. */
-export function laneVersions(reader: CatalogDraft | ReadonlyCatalogTables, key: string): LaneVersion[] {
-  const versions: LaneVersion[] = [];
-  let generation = counterOf(reader, `laneRule/${key}`)?.generation ?? 0;
-  while (generation > 0) {
-    const version = versionOf(reader, laneVersionKey(key, generation));
-    if (version === undefined) break;
-    versions.push(version);
-    generation = version.previous;
-  }
-  return versions;
+  keepVersion(draft, "laneRule", key, { ...numbers, ...why });
 }
 
 /** Per draft, so that a file of thousands of rules looks through them once. */
@@ -149,46 +127,6 @@ export function laneRuleNames(draft: CatalogDraft): Map<string, string> {
   }
   namesByDraft.set(draft, names);
   return names;
-}
-
-function writeRule(
-  draft: CatalogDraft,
-  { namespace, name, spec }: { readonly namespace: string; readonly name: string; readonly spec: LaneRuleSpec },
-  context: LaneRuleContext,
-  rollback?: { readonly contentOf: number; readonly reason?: string },
-): Declared<LaneRuleRecord> {
-  const key = qualifiedName(namespace, name);
-  const existing = draft.get("laneRule", key);
-  if (existing !== undefined && isSameSpec(existing, spec)) return { outcome: "unchanged", record: existing };
-  const refusal = existing === undefined ? refuseNew(draft, namespace, spec) : refuseChange(existing, spec);
-  if (refusal !== undefined) return { outcome: "conflict", ...refusal };
-  if (existing === undefined) declareNamespace(draft, namespace, {}, context.namespaceDefaults);
-  const previous = lastGeneration(draft, key);
-  const generation = nextGeneration(draft, key, { namespace, ...spec }, context);
-  const { nowMs, by } = draft;
-  const record: LaneRuleRecord = {
-    namespace,
-    name,
-    ...laneRuleSpecOf(spec),
-    generation,
-    createdMs: existing?.createdMs ?? nowMs,
-    createdBy: existing?.createdBy ?? by,
-    changedMs: nowMs,
-    changedBy: by,
-  };
-  laneRuleNames(draft).set(laneTargetKey(namespace, spec), name);
-  draft.put("laneRule", key, record);
-  const outcome = existing === undefined ? "created" : "configured";
-  keepVersion(draft, key, {
-    generation,
-    previous,
-    atMs: nowMs,
-    by,
-    ...(rollback === undefined ? { action: outcome } : { action: "rolled back", ...rollback }),
-    spec: laneRuleSpecOf(spec),
-  });
-  beginPublication(draft, key, record, existing === undefined ? 0 : previous, rollback !== undefined);
-  return { outcome, record };
 }
 
 type Refusal = { readonly path: string; readonly reason: string };
@@ -213,18 +151,18 @@ function refuseChange(existing: LaneRuleRecord, spec: LaneRuleSpec): Refusal | u
  * Higher than any of a rule of this name, and of a rule for this topic and group, by which brokers tell newer from older: another
  * rule may have been there before.
  */
-function nextGeneration(
+function countRuleVersion(
   draft: CatalogDraft,
   key: string,
   target: Pick<LaneRuleRecord, "namespace" | "topic" | "group">,
   context: LaneRuleContext,
-): number {
+): VersionNumbers {
   const targetKey = `laneTarget/${laneTargetKey(target.namespace, target)}`;
   const atTarget = draft.get("counter", targetKey)?.generation ?? 0;
   const isNew = draft.get("laneRule", key) === undefined;
-  const { generation } = countUp(draft, "laneRule", key, isNew, Math.max(atTarget, context.generationSeen(key)));
-  draft.put("counter", targetKey, { incarnation: 0, generation });
-  return generation;
+  const numbers = countVersion(draft, "laneRule", key, isNew, Math.max(atTarget, context.generationSeen(key)));
+  draft.put("counter", targetKey, { incarnation: 0, generation: numbers.generation });
+  return numbers;
 }
 
 /** As it stands in a sentence: topic "orders", group "billing". */
@@ -232,27 +170,6 @@ function targetText({ topic, group }: Pick<LaneRuleSpec, "topic" | "group">): st
   return `topic "${topic}", ${group === "" ? "every group" : `group "${group}"`}`;
 }
 
-function isSameSpec(a: LaneRuleSpec, b: LaneRuleSpec): boolean {
+export function isSameLaneRule(a: LaneRuleSpec, b: LaneRuleSpec): boolean {
   return JSON.stringify(laneRuleSpecOf(a)) === JSON.stringify(laneRuleSpecOf(b));
-}
-
-function keepVersion(draft: CatalogDraft, key: string, version: LaneVersion): void {
-  draft.put("laneVersion", laneVersionKey(key, version.generation), version);
-  const kept = laneVersions(draft, key);
-  for (const { generation } of kept.slice(laneRuleCounts.versionsMax)) {
-    draft.delete("laneVersion", laneVersionKey(key, generation));
-  }
-}
-
-/** Generation of the newest version, 0 when there is none. */
-function lastGeneration(draft: CatalogDraft, key: string): number {
-  return laneVersions(draft, key)[0]?.generation ?? 0;
-}
-
-function counterOf(reader: CatalogDraft | ReadonlyCatalogTables, key: string) {
-  return "get" in reader ? reader.get("counter", key) : reader.counter.get(key);
-}
-
-function versionOf(reader: CatalogDraft | ReadonlyCatalogTables, key: string) {
-  return "get" in reader ? reader.get("laneVersion", key) : reader.laneVersion.get(key);
 }

@@ -18,8 +18,9 @@ import {
 } from "../rollout/decide-rollout.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import type { ReadonlyCatalogTables } from "./catalog-table.ts";
-import { countUp, type Declared, tooMany } from "./declare.ts";
+import { type Declared, tooMany } from "./declare.ts";
 import { declareLaneRule, type LaneRuleContext, laneRuleNames } from "./declare-lane-rule.ts";
+import { countUp } from "./name-counter.ts";
 
 /** Takes the spec as a whole, and puts the share of its step into force in the same change. */
 export function declareRollout(

@@ -5,8 +5,9 @@ import { namespaceLengthMaxWithDefaults } from "../resource/default-limit.ts";
 import { type NamespaceRecord, type NamespaceSpec, namespaceSpecOf } from "../resource/namespace.ts";
 import { type TopicRecord, type TopicSpec, topicDefaults } from "../resource/topic.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
-import type { RecordKind } from "./catalog-table.ts";
+import { countUp } from "./name-counter.ts";
 import { countIn, isCounted } from "./namespace-usage.ts";
+import { actionOf, countVersion, keepVersion, type Rollback, type RolledBack, rollBack } from "./resource-versions.ts";
 
 /** What became of a declaration. */
 export type Declared<R> =
@@ -109,20 +110,34 @@ export function declareNamespace(
   name: string,
   said: Partial<NamespaceSpec>,
   defaults: NamespaceSpec,
+  rollback?: Rollback,
 ): Declared<NamespaceRecord> {
   const existing = draft.get("namespace", name);
   const spec = namespaceSpecOf(merge<NamespaceSpec>(existing ?? defaults, said));
-  if (existing !== undefined && JSON.stringify(namespaceSpecOf(existing)) === JSON.stringify(spec)) {
-    return { outcome: "unchanged", record: existing };
-  }
+  if (existing !== undefined && isSameNamespace(existing, spec)) return { outcome: "unchanged", record: existing };
   if ((spec.topicSends !== null || spec.groupReceives !== null) && name.length > namespaceLengthMaxWithDefaults) {
     const reason = `has ${name.length} characters, and with default limits it may have ${namespaceLengthMaxWithDefaults}`;
     return { outcome: "conflict", path: "spec.defaultLimits", reason };
   }
-  const { generation } = countUp(draft, "namespace", name, existing === undefined);
-  const record: NamespaceRecord = { name, ...spec, generation };
+  const numbers = countVersion(draft, "namespace", name, existing === undefined);
+  const record: NamespaceRecord = { name, ...spec, generation: numbers.generation };
   draft.put("namespace", name, record);
+  keepVersion(draft, "namespace", name, { ...numbers, ...actionOf(existing === undefined, rollback), spec });
   return { outcome: existing === undefined ? "created" : "configured", record };
+}
+
+/** Gives a namespace the spec of an earlier version; of one that was deleted that alone comes back, not what it held. */
+export function rollBackNamespace(
+  draft: CatalogDraft,
+  name: string,
+  to: number | undefined,
+  defaults: NamespaceSpec,
+): RolledBack<NamespaceRecord> {
+  const existing = draft.get("namespace", name);
+  const isCurrent = (spec: NamespaceSpec) => existing !== undefined && isSameNamespace(existing, spec);
+  return rollBack(draft, "namespace", name, to, isCurrent, (spec, rollback) =>
+    declareNamespace(draft, name, spec, defaults, rollback),
+  );
 }
 
 /** Broker groups that take new topics: those that live and are not leaving; if none lives, those that may come back. */
@@ -144,18 +159,6 @@ export function tooMany(
   return { outcome: "conflict", path: "metadata.name", reason };
 }
 
-/** The next generation of a resource; `generationMin`: it is higher than that. */
-export function countUp(draft: CatalogDraft, kind: RecordKind, key: string, isNew: boolean, generationMin = 0) {
-  const counterKey = `${kind}/${key}`;
-  const last = draft.get("counter", counterKey) ?? { incarnation: 0, generation: 0 };
-  const next = {
-    incarnation: last.incarnation + (isNew ? 1 : 0),
-    generation: Math.max(last.generation, generationMin) + 1,
-  };
-  draft.put("counter", counterKey, next);
-  return next;
-}
-
 /** `said` over `base`; a field that is undefined was not said. */
 function merge<T extends object>(base: T, said: Partial<T>): T {
   const merged = { ...base };
@@ -169,6 +172,10 @@ function merge<T extends object>(base: T, said: Partial<T>): T {
 function groupSpecOf(spec: ConsumerGroupSpec): ConsumerGroupSpec {
   const { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs, deliveryMode, instanceExpiryMs } = spec;
   return { attemptsMax, backoff, inflightMax, receiveBatchSize, longPollingMs, deliveryMode, instanceExpiryMs };
+}
+
+function isSameNamespace(a: NamespaceSpec, b: NamespaceSpec): boolean {
+  return JSON.stringify(namespaceSpecOf(a)) === JSON.stringify(namespaceSpecOf(b));
 }
 
 /** Both are plain data with their fields in the same order. */

@@ -4,6 +4,7 @@ import { type LaneRuleContext, removeLaneRule } from "./declare-lane-rule.ts";
 import { removeRateLimit } from "./declare-rate-limit.ts";
 import { removeRollout } from "./declare-rollout.ts";
 import { removeResource } from "./remove.ts";
+import { countVersion, keepVersion } from "./resource-versions.ts";
 
 /** Kinds that live in a namespace, as people call them. */
 const heldKinds = {
@@ -22,7 +23,7 @@ export type NamespaceRemoval =
   /** It must not go; why, in words. */
   | { readonly outcome: "conflict"; readonly reason: string };
 
-/** Removes a namespace; with what it holds only if `cascade`. */
+/** Removes a namespace; with what it holds only if `cascade`. Its versions stay. */
 export function removeNamespace(
   draft: CatalogDraft,
   name: string,
@@ -46,6 +47,8 @@ export function removeNamespace(
   for (const key of keysOf("laneRule")) removeLaneRule(draft, key, context);
   for (const key of keysOf("rateLimit")) removeRateLimit(draft, key);
   for (const kind of ["topic", "group"] as const) for (const key of keysOf(kind)) removeResource(draft, kind, key);
+  const numbers = countVersion(draft, "namespace", name, false);
   draft.delete("namespace", name);
+  keepVersion(draft, "namespace", name, { ...numbers, action: "deleted" });
   return { outcome: "removed", held };
 }

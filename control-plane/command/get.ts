@@ -82,13 +82,14 @@ const listings: Readonly<Record<string, Listing>> = {
   },
   namespaces: {
     path: () => "/v1/namespaces",
-    head: ["NAME", "CREATES TOPICS", "CREATES GROUPS", "TOPICS", "GROUPS", "QUEUES", "MESSAGE SIZE"],
+    head: ["NAME", "CREATES TOPICS", "CREATES GROUPS", "TOPICS", "GROUPS", "QUEUES", "MESSAGE SIZE", "VERSION"],
     row: ({ metadata, spec, status }) => [
       metadata["name"],
       spec["autoCreateTopics"],
       spec["autoCreateGroups"],
       ...["topics", "groups", "queues"].map((what) => usedText(spec["quotas"], status["holds"], what)),
       spec["maxMessageSize"] ?? "4MiB",
+      status["generation"],
     ],
   },
   brokers: {

@@ -34,16 +34,19 @@ function eventTable(events: readonly Event[]): string {
   );
 }
 
-/** `popmesh history lanerule|ratelimit|rollout NAME` and `popmesh rollback lanerule NAME`. */
+/** Kinds whose versions are kept, as users write them. */
+const versionedKinds = ["lanerule", "ratelimit", "namespace"] as const;
+
+/** `popmesh history lanerule|ratelimit|namespace|rollout NAME` and `popmesh rollback lanerule|ratelimit|namespace NAME`. */
 export function register(program: Command): void {
   withOutput(
     withServer(
       program
         .command("history")
-        .argument("<lanerule|ratelimit|rollout>")
+        .argument(`<${versionedKinds.join("|")}|rollout>`)
         .argument("<name>")
         .description(
-          "list the versions of a lane rule or rate limit with what they changed, or what became of a rollout; newest first",
+          "list the versions of a lane rule, rate limit or namespace with what they changed, or what became of a rollout; newest first",
         )
         .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
     ),
@@ -56,20 +59,20 @@ export function register(program: Command): void {
       print(formatted(options.output, items, () => eventTable(items)));
       return;
     }
-    const path = `${pathOf(kind, ["lanerule", "ratelimit"], options.namespace, name)}/history`;
+    const path = `${pathOf(kind, "history", options.namespace, name)}/history`;
     const { items } = (await new ApiClient(options).ask("GET", path)) as { items: Version[] };
     print(formatted(options.output, items, () => historyText(items)));
   });
   withServer(
     program
       .command("rollback")
-      .argument("<lanerule>")
+      .argument(`<${versionedKinds.join("|")}>`)
       .argument("<name>")
-      .description("give a lane rule the content of an earlier version, as a new version")
+      .description("give a lane rule, rate limit or namespace the content of an earlier version, as a new version")
       .option("--to <version>", "version whose content it gets; left out: the newest with another content than now")
       .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
   ).action(async (kind: string, name: string, options: ServerOption & { namespace: string; to?: string }) => {
-    const path = `${pathOf(kind, ["lanerule"], options.namespace, name)}/rollback`;
+    const path = `${pathOf(kind, "rollback", options.namespace, name)}/rollback`;
     const to = options.to === undefined ? {} : { to: wholeNumber(options.to) };
     const answer = (await new ApiClient(options).post(path, to)) as {
       outcome: string;
@@ -78,21 +81,31 @@ export function register(program: Command): void {
     };
     print(
       answer.outcome === "unchanged"
-        ? `lanerule "${name}" has that content already; it is version ${answer.generation}`
-        : `lanerule "${name}" rolled back; it is version ${answer.generation} now`,
+        ? `${kind} "${name}" has that content already; it is version ${answer.generation}`
+        : `${kind} "${name}" rolled back; it is version ${answer.generation} now`,
     );
     printWarnings(answer);
   });
 }
 
-function pathOf(kind: string, kinds: readonly string[], namespace: string, name: string): string {
-  const path = kinds.includes(kind) ? resourcePath(kind, namespace, name) : undefined;
-  if (path === undefined)
-    throw new CommandError(`no versions to use are kept of "${kind}"; choose ${kinds.join(" or ")}`);
-  return path;
+/** Where the API has a resource whose versions are kept. Throws what there is instead for one of another kind. */
+function pathOf(kind: string, command: "history" | "rollback", namespace: string, name: string): string {
+  const isVersioned = (versionedKinds as readonly string[]).includes(kind);
+  const path = isVersioned ? resourcePath(kind, namespace, name) : undefined;
+  if (path !== undefined) return path;
+  const choice = `choose ${versionedKinds.join(", ")}`;
+  if (kind === "rollout") {
+    throw new CommandError(
+      `a rollout has no versions to go back to: popmesh rollout abort ${name} takes its lane back, popmesh rollback lanerule gives ` +
+        `its rule an earlier content, and another spec of it is applied; or ${choice}`,
+    );
+  }
+  const instead = command === "history" ? ` or rollout; who changed anything else is told by GET /v1/audit` : "";
+  throw new CommandError(`no versions are kept of "${kind}"; ${choice}${instead}`);
 }
 
 function historyText(versions: readonly Version[]): string {
+  if (versions.length === 0) return "no versions are kept: it was last changed before there were any";
   const rows = versions.map(({ generation, at, by, action, contentOf }) =>
     [generation, at, by, contentOf === undefined ? action : `${action} to ${contentOf}`].map(String),
   );

@@ -28,38 +28,13 @@ export interface LaneRuleRecord extends LaneRuleSpec {
   readonly changedBy: string;
 }
 
-/** One change of a lane rule, kept after it: what `popmesh history` tells and `popmesh rollback` goes back to. */
-export interface LaneVersion {
-  /** That the rule had from then on; of a deletion the one that brokers withdraw it with. */
-  readonly generation: number;
-  /** Generation of the version before; 0: there is none, or it is not kept any more. */
-  readonly previous: number;
-  /** Wall clock. */
-  readonly atMs: number;
-  readonly by: string;
-  readonly action: "created" | "configured" | "deleted" | "rolled back";
-  /** Of a rollback: the generation whose content it is. */
-  readonly contentOf?: number;
-  /** Why it was rolled back, when nobody asked for it. */
-  readonly reason?: string;
-  /** Undefined: deleted. */
-  readonly spec?: LaneRuleSpec;
-}
-
 export const laneRuleCounts = {
   /** Rules in all namespaces together. */
   rulesMax: 10_000,
-  /** Versions kept of each rule. */
-  versionsMax: 100,
 } as const;
 
 /** The shortest time after which a lane without a consumer may spill: less would move messages at every pause of a consumer. */
 export const spillAfterMsMin = 100;
-
-/** Key of a version among all versions of all rules. */
-export function laneVersionKey(ruleKey: string, generation: number): string {
-  return `${ruleKey}@${generation}`;
-}
 
 /** What a rule is for, as a key: no two rules of a namespace may have the same. */
 export function laneTargetKey(namespace: string, { topic, group }: Pick<LaneRuleSpec, "topic" | "group">): string {

@@ -32,24 +32,9 @@ export interface RateLimitRecord extends RateLimitSpec {
   readonly changedBy: string;
 }
 
-/** One change of a rate limit, kept after it: what `popmesh history` tells. */
-export interface RateLimitVersion {
-  readonly generation: number;
-  /** Generation of the version before; 0: there is none, or it is not kept any more. */
-  readonly previous: number;
-  /** Wall clock. */
-  readonly atMs: number;
-  readonly by: string;
-  readonly action: "created" | "configured" | "deleted";
-  /** Undefined: deleted. */
-  readonly spec?: RateLimitSpec;
-}
-
 export const rateLimitCounts = {
   /** Limits in all namespaces together. */
   limitsMax: 10_000,
-  /** Versions kept of each limit. */
-  versionsMax: 100,
 } as const;
 
 /** Ranges that the manifest is held to. */
@@ -62,11 +47,6 @@ export const rateLimitRanges = Object.freeze({
 
 /** One second of the rate: what people mean who name a rate alone. */
 export const burstMsDefault = 1_000;
-
-/** Key of a version among all versions of all limits. */
-export function rateLimitVersionKey(limitKey: string, generation: number): string {
-  return `${limitKey}@${generation}`;
-}
 
 /** The spec alone of anything that has one, its fields in a fixed order. */
 export function rateLimitSpecOf(spec: RateLimitSpec): RateLimitSpec {

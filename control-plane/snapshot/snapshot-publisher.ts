@@ -89,6 +89,7 @@ export class SnapshotPublisher {
       case "laneRule":
       case "laneVersion":
       case "rateLimitVersion":
+      case "namespaceVersion":
       case "rollout":
       case "rolloutState":
       case "counter":

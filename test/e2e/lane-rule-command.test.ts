@@ -112,7 +112,39 @@ describe("the commands for lane rules", function () {
     );
     assert.match(await popmesh(0, "rollback", "lanerule", "orders-canary"), /it is version 4 now/);
     assert.match(await popmesh(1, "rollback", "lanerule", "orders-canary", "--to", "9"), /has no version 9/);
-    assert.match(await popmesh(1, "history", "topic", "orders"), /choose lanerule/);
+    assert.match(
+      await popmesh(1, "history", "topic", "orders"),
+      /no versions are kept of "topic"; choose lanerule, ratelimit, namespace or rollout; .* GET \/v1\/audit/,
+    );
+    assert.match(
+      await popmesh(1, "rollback", "rollout", "ramp"),
+      /a rollout has no versions to go back to: popmesh rollout abort ramp takes its lane back/,
+    );
+  });
+
+  it("do the same for rate limits and namespaces", async () => {
+    const limit = (rate: number) =>
+      file(
+        "limit.yaml",
+        "apiVersion: popmesh.io/v1\nkind: RateLimit\nmetadata: { name: fair, namespace: shop }\n" +
+          `spec: { direction: send, messagesPerSecond: ${rate} }\n---\n` +
+          "apiVersion: popmesh.io/v1\nkind: Namespace\nmetadata: { name: shop }\n" +
+          `spec: { quotas: { topics: ${rate} } }\n`,
+      );
+    for (const rate of [10, 20]) await popmesh(0, "apply", "-f", limit(rate));
+    for (const [kind, name, line] of [
+      ["ratelimit", "fair", "messagesPerSecond"],
+      ["namespace", "shop", "  topics"],
+    ] as const) {
+      assert.match(
+        await popmesh(0, "rollback", kind, name, "-n", "shop"),
+        new RegExp(`^${kind} "${name}" rolled back; it is version \\d now$`, "m"),
+      );
+      const lines = (await popmesh(0, "history", kind, name, "-n", "shop")).split("\n");
+      assert.match(lines[1] ?? "", /^\d +\S+ +http:popmesh +rolled back to \d$/);
+      assert.deepEqual(lines.slice(2, 4), [`    - ${line}: 20`, `    + ${line}: 10`]);
+      assert.match(await popmesh(0, "describe", kind, name, "-n", "shop"), new RegExp(`${line.trim()}: 10\n`));
+    }
   });
 
   it("delete a rule, whose history stays", async () => {

@@ -124,10 +124,13 @@ describe("rollouts over the HTTP API", () => {
     const { applied } = await post("/v1/apply", rule);
     assert.equal(applied[0].outcome, "unchanged", "not even for a moment");
     assert.match(applied[0].warnings[0], /Rollout default\/ramp sets the percent/);
-    // And somebody rolls the rule back.
-    await post("/v1/namespaces/default/lanerules/orders-canary/rollback");
-    await waitUntil("it was there", () => shareAtBroker() !== 0);
-    await waitUntil("it is set back", () => shareAtBroker() === 0);
+    // And somebody rolls the rule back, to the version before, and to that of the file.
+    const rollBack = (body: object) => post("/v1/namespaces/default/lanerules/orders-canary/rollback", body);
+    assert.match((await rollBack({})).error, /has no version with another content/);
+    const back = await rollBack({ to: 1 });
+    assert.equal(back.outcome, "unchanged", "not even for a moment");
+    assert.match(back.warnings[0], /Rollout default\/ramp sets the percent/);
+    assert.equal(shareAtBroker(), 0);
     assert.equal((await order("resume")).phase, "progressing");
     await waitUntil("the lane is given back", () => shareAtBroker() === 1 && ruleAtBroker()?.withdrawn === undefined);
     const { items } = await controlPlane.json<{ items: { what: string }[] }>(`${path}/ramp/history`);
