@@ -17,7 +17,7 @@ export const EntryFlag = {
   Reference: 2,
   /** The message is lost with a damaged part of the log: the offset stays taken, and nobody gets anything for it. */
   Lost: 4,
-  /** The copy of a message of another topic: the position is that of the Message record, which tells the copy's place too. */
+  /** The copy of a message of another topic: the record at the position made that visible, and tells the copy's place too. */
   Mirror: 8,
 } as const;
 

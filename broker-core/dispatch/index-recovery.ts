@@ -75,15 +75,16 @@ export class IndexRecovery {
     this.#sendParts.forget();
     this.#isInSend = false;
     if (type === RecordType.Commit || type === RecordType.Due) {
-      const { topicId, queueId, offset, messageBytes, tagHash, groupHash, laneKey } = readReleaseRecord(
-        body,
-        0,
-        body.length,
-      );
+      const release = readReleaseRecord(body, 0, body.length);
+      const { topicId, queueId, offset, messageBytes, tagHash, groupHash, laneKey, mirror } = release;
       const rules = this.#tables.laneRules.of(topicId);
       const set = rules?.setAt(position);
       const lane = rules === undefined || set === undefined ? 0 : rules.numberOf(set, laneKey);
-      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane, EntryFlag.Reference);
+      const { Reference, Mirror } = EntryFlag;
+      this.#recover(topicId, queueId, offset, position, messageBytes, tagHash, groupHash, lane, Reference);
+      if (mirror === undefined) return;
+      const place = [mirror.topicId, mirror.queueId, mirror.offset] as const;
+      this.#recover(...place, position, messageBytes, tagHash, groupHash, 0, Reference | Mirror);
     } else if (type === RecordType.DeadLetter) {
       const dead = readDeadLetterRecord(body, 0, body.length);
       const { deadTopicId, deadQueueId, deadOffset, messageBytes, tagHash, groupHash } = dead;

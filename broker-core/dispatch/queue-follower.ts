@@ -123,8 +123,10 @@ export class QueueFollower {
     if (sendPart === 0) {
       this.#sendParts.forget();
       this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0);
-      if (isMirrored)
-        this.#mirror(mirrorTopicId, mirrorQueueId, mirrorOffset, position, messageBytes, tagHash, groupHash, position);
+      if (isMirrored) {
+        const { Mirror } = EntryFlag;
+        this.#mirror(mirrorTopicId, mirrorQueueId, mirrorOffset, position, messageBytes, tagHash, groupHash, Mirror);
+      }
       return;
     }
     const isWhole = this.#sendParts.add(
@@ -152,11 +154,12 @@ export class QueueFollower {
     if (topic === undefined) return;
     this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, 0, lastPosition);
     const { mirrorTopicId: id, mirrorQueueId, mirrorOffset } = part;
-    if (id !== 0)
-      this.#mirror(id, mirrorQueueId, mirrorOffset, position, messageBytes, tagHash, groupHash, lastPosition);
+    if (id === 0) return;
+    const { Mirror } = EntryFlag;
+    this.#mirror(id, mirrorQueueId, mirrorOffset, position, messageBytes, tagHash, groupHash, Mirror, lastPosition);
   }
 
-  /** The copy of a message, which its record holds a place for, enters its queue. Copies are of the base lane. */
+  /** The copy of a message, which the record that makes that visible holds a place for, enters its queue. Copies are of the base lane. */
   #mirror(
     topicId: number,
     queueId: number,
@@ -165,13 +168,13 @@ export class QueueFollower {
     messageBytes: number,
     tagHash: number,
     groupHash: number,
-    visibleAfter: number,
+    flags: number,
+    visibleAfter = position,
   ): void {
     const topic = this.#tables.topics.byId(topicId);
     // Its topic was deleted between the parts of a send, or is lost.
     if (topic === undefined) return;
-    const { Mirror } = EntryFlag;
-    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0, Mirror, visibleAfter);
+    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, 0, flags, visibleAfter);
   }
 
   /** A message that was stored unseen enters its queue. */
@@ -182,13 +185,20 @@ export class QueueFollower {
       ? this.topicOfMessage(topicId, bytes, releaseMessageStart(bytes, start), end)
       : this.topicById(topicId);
     if (topic === undefined) return;
+    const { mirror } = release;
     if (!carries && this.isGone(messagePosition)) {
       this.indexLost(topic, queueId, offset);
+      const shadow = mirror && this.#tables.topics.byId(mirror.topicId);
+      if (shadow !== undefined) this.indexLost(shadow, mirror!.queueId, mirror!.offset);
       return;
     }
     const { laneRules } = topic;
+    const { Reference, Mirror } = EntryFlag;
     const lane = laneRules === undefined ? 0 : laneRules.numberOf(laneRules.current, release.laneKey);
-    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, EntryFlag.Reference);
+    this.index(topic, queueId, offset, position, messageBytes, tagHash, groupHash, lane, Reference);
+    if (mirror === undefined) return;
+    const { topicId: shadowId, queueId: copyQueueId, offset: copyOffset } = mirror;
+    this.#mirror(shadowId, copyQueueId, copyOffset, position, messageBytes, tagHash, groupHash, Reference | Mirror);
   }
 
   /** Whether the message that a record points at is lost. */

@@ -14,6 +14,7 @@ import type { BrokerTables } from "./broker-tables.ts";
 import { DrainFence } from "./drain-fence.ts";
 import type { Journal } from "./journal.ts";
 import { factBytesMax, messageFactsBlank, readMessageFacts } from "./message-facts.ts";
+import { queueOfCopy, shadowOf } from "./mirror-choice.ts";
 import { nextQueueOf, queueOfGroup, queueOfPriority } from "./queue-choice.ts";
 
 /** Body limit of the local API (4 MiB) with room for properties. */
@@ -145,22 +146,12 @@ export class Sender {
     return { ok: true, queueId, firstOffset, storeMs, position, transactionId: "" };
   }
 
-  /**
-   * Gives the copy of a message its place, where the rule wants one. What the shadow topic is, or that it is not here, is nothing to the
-   * message itself.
-   */
+  /** Gives the copy of a message its place, where the rule wants one. */
   #mirror(topicId: number, mirror: MirrorShare, facts: MessageFacts, body: Buffer): void {
-    const shadow = this.#tables.topics.byName(mirror.topic);
-    if (shadow === undefined || shadow.id === topicId || !takesCopies(shadow, facts)) return;
-    if (mirror.looksAtMessage) {
-      scanMessage(body, 0, body.length, this.#scan);
-      if (!mirror.takes(this.#scan)) return;
-    }
-    // The messages of a send are of one message group, and visible together.
-    if (this.#mirrorCount === 0) {
-      this.#mirrorQueueId =
-        facts.groupHash === 0 ? nextQueueOf(shadow) : queueOfGroup(facts.groupHash, shadow.groupQueueCount);
-    }
+    const shadow = shadowOf(this.#tables, topicId, mirror, facts.groupHash, body, 0, body.length);
+    if (shadow === undefined) return;
+    // The messages of a send are of one message group and visible together, and so are their copies: in the queue of the first one.
+    if (this.#mirrorCount === 0) this.#mirrorQueueId = queueOfCopy(shadow, facts.groupHash, facts.priority);
     facts.mirrorTopicId = shadow.id;
     facts.mirrorQueueId = this.#mirrorQueueId;
     facts.mirrorOffset = this.#tables.queues.endOffset(shadow.queues[this.#mirrorQueueId]!) + this.#mirrorCount++;
@@ -295,13 +286,6 @@ function checkType(topic: TopicView, facts: MessageFacts): Refused | undefined {
     return refused(Code.MessagePropertyConflictWithType, text);
   }
   return undefined;
-}
-
-/** Ordinary messages of any kind are copied to topics that take them as ordinary ones. */
-function takesCopies(shadow: TopicView, facts: MessageFacts): boolean {
-  const type = facts.groupHash === 0 ? MessageType.Normal : MessageType.Fifo;
-  if (isLiteParent(shadow.messageTypes) || isPriorityTopic(shadow.messageTypes)) return false;
-  return (shadow.messageTypes & (1 << type)) !== 0;
 }
 
 /**

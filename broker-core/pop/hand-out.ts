@@ -2,17 +2,14 @@ import type { DeadLetterOrigin, HandedDelivery, HandOut } from "../broker-port.t
 import { type LogReader, RecordType } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import { originOfCopy, originText } from "../record/copy-origin.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
 import {
   messageBodyStart,
   messageBornHost,
-  messageIsMirrored,
   messageLaneMark,
   messageOffset,
-  messageQueueId,
   messageStoreMs,
-  messageTopicId,
-  mirrorOffset,
 } from "../record/message-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { releaseMs, releaseOffset } from "../record/release-record.ts";
@@ -133,14 +130,11 @@ export class LeasedHandOut implements HandOut {
       } else if (record.type === RecordType.Commit || record.type === RecordType.Due) {
         offset = releaseOffset(record.body, 0);
         storeMs = releaseMs(record.body, 0);
-      } else if (record.type === RecordType.Message) {
-        offset = messageOffset(record.body, 0);
-        const origin = messageTopicId(record.body, 0);
-        // A copy: the record tells its place too, and whose it is the copy of.
-        if (origin !== subscription.topic.id && messageIsMirrored(record.body, 0)) {
-          delivery.mirrorOf = `${this.#tables.topics.byId(origin)?.name ?? ""}/${messageQueueId(record.body, 0)}/${offset}`;
-          offset = mirrorOffset(record.body, 0);
-        }
+      } else if (record.type === RecordType.Message) offset = messageOffset(record.body, 0);
+      const origin = originOfCopy(record, subscription.topic.id);
+      if (origin !== undefined) {
+        delivery.mirrorOf = originText(this.#tables.topics.byId(origin.topicId)?.name ?? "", origin);
+        offset = origin.copyOffset;
       }
       // Never hand out what merely lies where the message should be.
       if (offset !== delivery.offset) {

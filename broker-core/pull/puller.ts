@@ -23,16 +23,9 @@ import { storeMsAt } from "../operation/stored-message.ts";
 import { placesCount, queuePlaces } from "../pop/next-places.ts";
 import { batchMax, scanEntriesMax, scanReadBytesMax, scanReadsMax } from "../pop/pop-plan.ts";
 import type { Receiver } from "../pop/receiver.ts";
+import { originOfCopy, originText } from "../record/copy-origin.ts";
 import { deadLetterReasonText, readDeadLetterRecord } from "../record/dead-letter-record.ts";
-import {
-  messageBodyStart,
-  messageBornHost,
-  messageIsMirrored,
-  messageLaneMark,
-  messageOffset,
-  messageQueueId,
-  messageTopicId,
-} from "../record/message-record.ts";
+import { messageBodyStart, messageBornHost, messageLaneMark } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
 
 /** Bytes of messages in one answer, as of a receive. */
@@ -164,10 +157,11 @@ export class Puller {
     try {
       const deadLetter = this.#deadLetterAt(position);
       const storeMs = storeMsAt(this.#log, position) ?? 0;
+      const mirrorOf = this.#mirrorOf(position, topicId);
       const { body, start } = readStoredMessage(this.#log, position);
       return {
         ...{ queueId, offset, storeMs, deadLetter },
-        mirrorOf: this.#mirrorOf(body, start, topicId),
+        mirrorOf,
         bytes: Buffer.from(body.subarray(messageBodyStart(body, start))),
         bornHost: messageBornHost(body, start),
         laneMark: messageLaneMark(body, start),
@@ -179,10 +173,9 @@ export class Puller {
   }
 
   /** Place of the message that the one read is the copy of. */
-  #mirrorOf(body: Buffer, start: number, topicId: number): string {
-    const origin = messageTopicId(body, start);
-    if (origin === topicId || !messageIsMirrored(body, start)) return "";
-    return `${this.#tables.topics.byId(origin)?.name ?? ""}/${messageQueueId(body, start)}/${messageOffset(body, start)}`;
+  #mirrorOf(position: number, topicId: number): string {
+    const origin = originOfCopy(this.#log.read(position), topicId);
+    return origin === undefined ? "" : originText(this.#tables.topics.byId(origin.topicId)?.name ?? "", origin);
   }
 
   #deadLetterAt(position: number): DeadLetterOrigin | undefined {

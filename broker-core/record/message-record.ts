@@ -1,4 +1,5 @@
 import { readShortText, readUint53, shortTextBytes, shortTextEnd, writeShortText, writeUint53 } from "./fixed-bytes.ts";
+import { mirrorPlaceBytes, placeOffset, placeQueueId, placeTopicId, writeMirrorPlace } from "./mirror-place.ts";
 import { expectBytes } from "./record-fault.ts";
 
 /**
@@ -20,8 +21,8 @@ import { expectBytes } from "./record-fault.ts";
  *     50 u16 0
  *     52 text lane mark
  *     .. text born host
- *     .. where its copy stands, if it has one: u32 topic id, u16 queue id, u53 queue offset. The copy is an index entry that points
- *        here: stored with the message, or not at all
+ *     .. where its copy stands (mirror-place.ts), if it has one. The copy is an index entry that points here: stored with the
+ *        message, or not at all
  *     .. client's message, to the end of the record
  */
 export const messageFixedBytes = 52;
@@ -33,7 +34,6 @@ export const messageFixedBytes = 52;
 export const SendPart = { MoreFollow: 1, GoesOn: 2 } as const;
 const sendPartMask = SendPart.MoreFollow | SendPart.GoesOn;
 const isMirroredFlag = 4;
-const mirrorBytes = 14;
 
 /** What the broker reads of a message once, when it is stored; ranges lie within the client's bytes. */
 export interface MessageFacts {
@@ -70,7 +70,7 @@ export function messageRecordBytes(
   message: Uint8Array,
   isMirrored = false,
 ): number {
-  const head = messageFixedBytes + (isMirrored ? mirrorBytes : 0);
+  const head = messageFixedBytes + (isMirrored ? mirrorPlaceBytes : 0);
   return head + shortTextBytes(laneMark) + shortTextBytes(bornHost) + message.length;
 }
 
@@ -103,10 +103,8 @@ export function writeMessageRecord(
   let to = writeShortText(into, at + messageFixedBytes, laneMark);
   to = writeShortText(into, to, bornHost);
   if (facts.mirrorTopicId !== 0) {
-    into.writeUInt32LE(facts.mirrorTopicId, to);
-    into.writeUInt16LE(facts.mirrorQueueId, to + 4);
-    writeUint53(into, to + 6, facts.mirrorOffset);
-    to += mirrorBytes;
+    writeMirrorPlace(into, to, facts.mirrorTopicId, facts.mirrorQueueId, facts.mirrorOffset);
+    to += mirrorPlaceBytes;
   }
   into.set(message, to);
 }
@@ -123,9 +121,9 @@ export const messageIsMirrored = (from: Buffer, start: number): boolean =>
   (from.readUInt16LE(start + 6) & isMirroredFlag) !== 0;
 const mirrorAt = (from: Buffer, start: number): number =>
   shortTextEnd(from, shortTextEnd(from, start + messageFixedBytes));
-export const mirrorTopicId = (from: Buffer, start: number): number => from.readUInt32LE(mirrorAt(from, start));
-export const mirrorQueueId = (from: Buffer, start: number): number => from.readUInt16LE(mirrorAt(from, start) + 4);
-export const mirrorOffset = (from: Buffer, start: number): number => readUint53(from, mirrorAt(from, start) + 6);
+export const mirrorTopicId = (from: Buffer, start: number): number => placeTopicId(from, mirrorAt(from, start));
+export const mirrorQueueId = (from: Buffer, start: number): number => placeQueueId(from, mirrorAt(from, start));
+export const mirrorOffset = (from: Buffer, start: number): number => placeOffset(from, mirrorAt(from, start));
 export const messageOffset = (from: Buffer, start: number): number => readUint53(from, start + 8);
 export const messageStoreMs = (from: Buffer, start: number): number => readUint53(from, start + 16);
 export const messageTagHash = (from: Buffer, start: number): number => from.readUInt32LE(start + 24);
@@ -135,7 +133,7 @@ export const messageBornHost = (from: Buffer, start: number): string =>
   readShortText(from, shortTextEnd(from, start + messageFixedBytes));
 /** Offset of the client's first byte. */
 export const messageBodyStart = (from: Buffer, start: number): number =>
-  mirrorAt(from, start) + (messageIsMirrored(from, start) ? mirrorBytes : 0);
+  mirrorAt(from, start) + (messageIsMirrored(from, start) ? mirrorPlaceBytes : 0);
 
 /** Whether the record's tag is exactly these bytes. */
 export function messageTagEquals(from: Buffer, start: number, tag: Uint8Array): boolean {

@@ -1,4 +1,12 @@
 import { readUint53, writeUint53 } from "./fixed-bytes.ts";
+import {
+  type MirrorPlace,
+  mirrorPlaceBytes,
+  placeOffset,
+  placeQueueId,
+  placeTopicId,
+  writeMirrorPlace,
+} from "./mirror-place.ts";
 import { expectBytes } from "./record-fault.ts";
 
 /**
@@ -7,7 +15,7 @@ import { expectBytes } from "./record-fault.ts";
  *
  *     0  u32 topic id
  *     4  u16 queue id
- *     6  u8  flags         bit 0: carries the message; bit 1: has a lane key
+ *     6  u8  flags         bit 0: carries the message; bit 1: has a lane key; bit 2: the message has a copy
  *     7  u8  cause         of a commit: TransactionSource; else 0
  *     8  u53 queue offset
  *     16 u53 released at (wall ms): the store time that consumers are told
@@ -18,6 +26,7 @@ import { expectBytes } from "./record-fault.ts";
  *     48 u32 group hash
  *     52 u16 lane key, if there is one: the lane by each lane rule in force (lane-rule-set.ts). It is written down, because whoever reads
  *        the record does not have the message that it points at
+ *     .. where its copy stands (mirror-place.ts), if it has one: it becomes visible with the message, or not at all
  *     .. message record, if carried
  */
 export const releaseFixedBytes = 52;
@@ -35,21 +44,32 @@ export interface ReleaseRecord {
   readonly groupHash: number;
   /** 0: no lane rule is in force, or the base lane by each. */
   readonly laneKey: number;
+  /** Undefined: the message has no copy. */
+  readonly mirror: MirrorPlace | undefined;
 }
 
 const carriesMessage = 1;
 const hasLaneKey = 2;
+const isMirrored = 4;
 const laneKeyBytes = 2;
 
 /** `messageRecord`: what the release carries; empty when it only points. */
-export function releaseRecordBytes({ laneKey }: ReleaseRecord, messageRecord: Uint8Array): number {
-  return releaseFixedBytes + (laneKey === 0 ? 0 : laneKeyBytes) + messageRecord.length;
+export function releaseRecordBytes(release: ReleaseRecord, messageRecord: Uint8Array): number {
+  return headBytes(release) + messageRecord.length;
+}
+
+function headBytes({ laneKey, mirror }: ReleaseRecord): number {
+  return releaseFixedBytes + (laneKey === 0 ? 0 : laneKeyBytes) + (mirror === undefined ? 0 : mirrorPlaceBytes);
 }
 
 export function writeReleaseRecord(release: ReleaseRecord, messageRecord: Uint8Array, into: Buffer, at: number): void {
   into.writeUInt32LE(release.topicId, at);
   into.writeUInt16LE(release.queueId, at + 4);
-  into[at + 6] = (messageRecord.length > 0 ? carriesMessage : 0) | (release.laneKey === 0 ? 0 : hasLaneKey);
+  const { laneKey, mirror } = release;
+  into[at + 6] =
+    (messageRecord.length > 0 ? carriesMessage : 0) |
+    (laneKey === 0 ? 0 : hasLaneKey) |
+    (mirror === undefined ? 0 : isMirrored);
   into[at + 7] = release.cause;
   writeUint53(into, at + 8, release.offset);
   writeUint53(into, at + 16, release.releasedMs);
@@ -58,15 +78,18 @@ export function writeReleaseRecord(release: ReleaseRecord, messageRecord: Uint8A
   into.writeUInt32LE(release.messageBytes, at + 40);
   into.writeUInt32LE(release.tagHash, at + 44);
   into.writeUInt32LE(release.groupHash, at + 48);
-  if (release.laneKey !== 0) into.writeUInt16LE(release.laneKey, at + releaseFixedBytes);
-  into.set(messageRecord, at + releaseFixedBytes + (release.laneKey === 0 ? 0 : laneKeyBytes));
+  if (laneKey !== 0) into.writeUInt16LE(laneKey, at + releaseFixedBytes);
+  const end = at + headBytes(release);
+  if (mirror !== undefined)
+    writeMirrorPlace(into, end - mirrorPlaceBytes, mirror.topicId, mirror.queueId, mirror.offset);
+  into.set(messageRecord, end);
 }
 
 export function readReleaseRecord(from: Buffer, start: number, end: number): ReleaseRecord {
   expectBytes("release", start, end, releaseFixedBytes);
   return {
-    topicId: from.readUInt32LE(start),
-    queueId: from.readUInt16LE(start + 4),
+    topicId: releaseTopicId(from, start),
+    queueId: releaseQueueId(from, start),
     cause: from[start + 7] ?? 0,
     offset: releaseOffset(from, start),
     releasedMs: releaseMs(from, start),
@@ -76,13 +99,27 @@ export function readReleaseRecord(from: Buffer, start: number, end: number): Rel
     tagHash: from.readUInt32LE(start + 44),
     groupHash: from.readUInt32LE(start + 48),
     laneKey: releaseHasLaneKey(from, start) ? from.readUInt16LE(start + releaseFixedBytes) : 0,
+    mirror: releaseMirror(from, start),
   };
 }
 
 const releaseHasLaneKey = (from: Buffer, start: number): boolean => ((from[start + 6] ?? 0) & hasLaneKey) !== 0;
+const mirrorAt = (from: Buffer, start: number): number =>
+  start + releaseFixedBytes + (releaseHasLaneKey(from, start) ? laneKeyBytes : 0);
+const releaseIsMirrored = (from: Buffer, start: number): boolean => ((from[start + 6] ?? 0) & isMirrored) !== 0;
 /** Where the message record of a release begins that carries one. */
 export const releaseMessageStart = (from: Buffer, start: number): number =>
-  start + releaseFixedBytes + (releaseHasLaneKey(from, start) ? laneKeyBytes : 0);
+  mirrorAt(from, start) + (releaseIsMirrored(from, start) ? mirrorPlaceBytes : 0);
+
+/** Where the copy of the message stands; undefined: it has none. */
+export function releaseMirror(from: Buffer, start: number): MirrorPlace | undefined {
+  if (!releaseIsMirrored(from, start)) return undefined;
+  const at = mirrorAt(from, start);
+  return { topicId: placeTopicId(from, at), queueId: placeQueueId(from, at), offset: placeOffset(from, at) };
+}
+
+export const releaseTopicId = (from: Buffer, start: number): number => from.readUInt32LE(start);
+export const releaseQueueId = (from: Buffer, start: number): number => from.readUInt16LE(start + 4);
 export const releaseCarriesMessage = (from: Buffer, start: number): boolean =>
   ((from[start + 6] ?? 0) & carriesMessage) !== 0;
 export const releaseOffset = (from: Buffer, start: number): number => readUint53(from, start + 8);

@@ -4,9 +4,11 @@ import type { LogReader, LogWriter } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
+import { placeOfCopy } from "../dispatch/mirror-choice.ts";
 import { nextQueueOf, queueOfGroup } from "../dispatch/queue-choice.ts";
 import { laneKeyOfRecord } from "../lane/message-lane.ts";
 import { messageBodyStart, messageGroupHash, messageTagHash } from "../record/message-record.ts";
+import type { MirrorPlace } from "../record/mirror-place.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
 import { LentMessage } from "./lent-message.ts";
 import type { TimedJournal } from "./timed-journal.ts";
@@ -111,6 +113,7 @@ export class DueRunner {
     let groupHash = 0;
     let messageBytes = 0;
     let laneKey = 0;
+    let mirror: MirrorPlace | undefined;
     let carried: Uint8Array = nothing;
     try {
       const { body, start } = readStoredMessage(this.#log, position);
@@ -118,6 +121,7 @@ export class DueRunner {
       groupHash = messageGroupHash(body, start);
       messageBytes = body.length - messageBodyStart(body, start);
       if (topic.laneRules !== undefined) laneKey = laneKeyOfRecord(topic.laneRules.current, body, start, body.length);
+      mirror = placeOfCopy(this.#tables, topic, body, start, body.length);
       if (position < this.#log.youngPosition) carried = this.#copy.take(body, start);
     } catch (error) {
       // Bytes that are damaged come out all the same: without content, and so into the dead-letter queue, where it is seen (B10).
@@ -137,6 +141,7 @@ export class DueRunner {
         tagHash,
         groupHash,
         laneKey,
+        mirror,
       },
       carried,
     );

@@ -13,6 +13,7 @@ import type { LogReader, LogWriter } from "../commit-log/log.ts";
 import { isUnreadable } from "../commit-log/unreadable.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal } from "../dispatch/journal.ts";
+import { placeOfCopy } from "../dispatch/mirror-choice.ts";
 import { nextQueueOf } from "../dispatch/queue-choice.ts";
 import { laneKeyOfRecord } from "../lane/message-lane.ts";
 import {
@@ -23,6 +24,7 @@ import {
   messageLaneMark,
   messageStoreMs,
 } from "../record/message-record.ts";
+import type { MirrorPlace } from "../record/mirror-place.ts";
 import { RollbackReason } from "../record/rollback-record.ts";
 import { readStoredMessage, type StoredMessage } from "../record/stored-message.ts";
 import type { Topic } from "../topic/topic.ts";
@@ -230,6 +232,7 @@ export class TransactionCoordinator {
     const messagePosition = transactions.position[slot]!;
     let carried: Uint8Array = nothing;
     let laneKey = 0;
+    let mirror: MirrorPlace | undefined;
     const set = topic.laneRules?.current;
     const isClassified = set !== undefined && set.rules.length > 0;
     const isOld = messagePosition < this.#log.youngPosition;
@@ -243,6 +246,7 @@ export class TransactionCoordinator {
       if (stored !== undefined && isOld) carried = Buffer.from(stored.body.subarray(stored.start));
       if (stored !== undefined && isClassified) {
         laneKey = laneKeyOfRecord(set, stored.body, stored.start, stored.body.length);
+        mirror = placeOfCopy(this.#tables, topic, stored.body, stored.start, stored.body.length);
       }
     }
     const queueId = nextQueueOf(topic);
@@ -259,6 +263,7 @@ export class TransactionCoordinator {
         tagHash: transactions.tagHash[slot]!,
         groupHash: 0,
         laneKey,
+        mirror,
       },
       carried,
     );

@@ -38,7 +38,7 @@ function messageRecord(id: string): Buffer {
 
 function releaseBody(messagePosition: number, carried: Uint8Array): Buffer {
   const parts = { topicId: 1, queueId: 0, cause: 0, offset: 0, releasedMs: 5, number: 1, messageBytes: 0 };
-  const whole = { ...parts, messagePosition, tagHash: 0, groupHash: 0, laneKey: 0 };
+  const whole = { ...parts, messagePosition, tagHash: 0, groupHash: 0, laneKey: 0, mirror: undefined };
   const body = Buffer.alloc(release.releaseRecordBytes(whole, carried));
   release.writeReleaseRecord(whole, carried, body, 0);
   return body;
@@ -60,6 +60,7 @@ describe("records of messages that nobody sees yet", () => {
       {
         ...{ topicId: u32, queueId: u16, cause: fc.nat(255), offset: u53, releasedMs: u53, number: u53 },
         ...{ messagePosition: u53, messageBytes: u32, tagHash: u32, groupHash: u32, laneKey: fc.nat(0xffff) },
+        mirror: fc.option(fc.record({ topicId: u32, queueId: u16, offset: u53 }, plain), { nil: undefined }),
       },
       plain,
     );
