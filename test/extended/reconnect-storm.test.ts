@@ -20,12 +20,17 @@ const clientCount = 500;
 const topicCount = 20;
 const kills = 3;
 const longOutageMs = 10_000;
+/** What the control plane may hold for a connected sidecar: docs/xds-resources.md. */
+const sidecarKiBMax = 64;
 
 /** The control plane's side of a sidecar: the real client, its channel and its subscriptions. */
 class Sidecar {
   readonly topics = new TypeSubscription(TypeUrl.TopicRoute, decodeTopicRoute);
   readonly ads: DeltaAdsClient;
   readonly #channel: Client;
+  /** Each stream asks for the namespace anew, after the topics: its answer comes behind any that is given for them. */
+  #isAnswered = false;
+  topicResponses = 0;
 
   constructor(index: number, port: number) {
     const namespaces = new TypeSubscription(TypeUrl.NamespacePolicy, decodeNamespacePolicy, false);
@@ -36,14 +41,25 @@ class Sidecar {
       this.#channel,
       { id: `sidecar-${index}`, cluster: "base", version: "0" },
       [this.topics, namespaces],
-      { onReceived: () => {}, onUp: () => {}, onDown: () => {} },
+      {
+        onReceived: (typeUrl) => {
+          if (typeUrl === TypeUrl.TopicRoute) this.topicResponses++;
+          else this.#isAnswered = true;
+        },
+        onUp: () => {},
+        onDown: () => {
+          this.#isAnswered = false;
+        },
+      },
       { clock: new NodeClock(), randomness: new SeededRandomness(testSeed + index), log: silentLog },
     );
     this.ads.start();
   }
 
   get isSettled(): boolean {
-    return this.ads.isUp && [...this.topics.entries.values()].every(({ state }) => state === "active");
+    return (
+      this.ads.isUp && this.#isAnswered && [...this.topics.entries.values()].every(({ state }) => state === "active")
+    );
   }
 
   stop(): void {
@@ -76,6 +92,8 @@ describe(`${clientCount} sidecars that lose their control plane at one moment`, 
       for (let kill = 1; kill <= kills; kill++) {
         const opened = () => sidecars.reduce((sum, { ads }) => sum + ads.streamsOpened, 0);
         const openedBefore = opened();
+        const responses = () => sidecars.reduce((sum, { topicResponses }) => sum + topicResponses, 0);
+        const responsesBefore = responses();
         const cutMs = performance.now();
         await plane.stop("SIGKILL");
         await waitUntil("all have noticed", () => sidecars.every(({ ads }) => !ads.isUp), 30_000);
@@ -90,12 +108,12 @@ describe(`${clientCount} sidecars that lose their control plane at one moment`, 
         const triesMax = 3 + Math.log2(1 + elapsedMs / 250);
         assert.ok(tries <= triesMax, `${tries} tries each in ${elapsedMs.toFixed(0)} ms${againWithSeed()}`);
         const { cpu, resident } = { cpu: cpuMicros(plane.pid), resident: residentMiB(plane.pid) };
-        // The second process did what the first did, less: nothing was sent anew.
-        assert.ok(cpu < 1.5 * first.cpu, `${cpu} us of CPU; the first connections took ${first.cpu}`);
-        assert.ok(resident < 1.5 * first.resident, `${resident} MiB resident; ${first.resident} at first`);
+        // The second process holds what the first held; the slack is the aim for what a sidecar may cost it.
+        const residentMax = first.resident + (clientCount * sidecarKiBMax) / 1_024;
+        assert.ok(resident < residentMax, `${resident} MiB resident; ${first.resident} at first${againWithSeed()}`);
         const metrics = await (await request(`${plane.server}/stats/prometheus`)).body.text();
         assert.match(metrics, new RegExp(`popmesh_xds_streams ${clientCount}\n`));
-        assert.doesNotMatch(metrics, /popmesh_xds_acks_total\{type="TopicRoute"\}/, "topics were sent again");
+        assert.equal(responses(), responsesBefore, "topics were sent again");
         report.push(
           `${tries.toFixed(1)} tries each in ${elapsedMs.toFixed(0)} ms, ${(cpu / 1_000).toFixed(0)} ms CPU, ${resident.toFixed(0)} MiB`,
         );
