@@ -117,6 +117,11 @@ export class ClusterManager {
     return this.picker(clusterNames).pick(this.#fraction, excluded);
   }
 
+  /** One of `count`, by chance: turns that several clients take together would give each always the same. */
+  anyIndex(count: number): number {
+    return Math.floor(this.#fraction() * count);
+  }
+
   /** Who serves receives, acks and changes of a cluster. Undefined: the cluster is unknown or empty. */
   home(clusterName: string): Endpoint | undefined {
     return homeEndpoint(this.#clusters.get(clusterName) ?? []);

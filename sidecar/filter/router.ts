@@ -11,6 +11,7 @@ import { readableSegment } from "../route/route-match.ts";
 import type { RouteTable } from "../route/route-table.ts";
 import type { GroupPolicy, TopicRoute } from "../route/topic-route.ts";
 import type {
+  Delivery,
   GroupRef,
   Upstream,
   UpstreamChange,
@@ -31,22 +32,11 @@ import type {
 } from "../upstream/upstream.ts";
 import { answerReserveMs, hasTimeFor } from "./deadline.ts";
 import type { MeshCall } from "./filter.ts";
+import type { ReceiveOrder } from "./receive-order.ts";
 import { ReceiveRun } from "./receive-run.ts";
 import { refused } from "./refused.ts";
 import { SendAttempts, type SendOrder } from "./send-attempts.ts";
-
-/** A receive as it leaves the listener. */
-export interface ReceiveOrder {
-  /** The broker the client names, or "". */
-  readonly brokerName: string;
-  readonly batch: number;
-  readonly invisibleMs: number;
-  readonly waitMs: number;
-  readonly filterType: number;
-  readonly filter: string;
-  readonly attemptId: string;
-  readonly bytesMax: number;
-}
+import { type ReceiveAt, WideReceive } from "./wide-receive.ts";
 
 /**
  * The last stage of the chain: route → lane → cluster → upstream. All waiting happens here and below. It answers every call
@@ -140,15 +130,21 @@ export class Router {
     this.#sends.send(call, route, order, done);
   }
 
-  /** Returns a function that gives the wait up; the callback is called all the same. */
+  /**
+   * Returns a function that gives the wait up; the callback is called all the same. `surplus`: messages that came from another broker
+   * beside the answer; they must be given back.
+   */
   receive(
     call: MeshCall,
     route: TopicRoute,
     group: GroupPolicy,
     order: ReceiveOrder,
+    surplus: (deliveries: readonly Delivery[]) => void,
     done: (answer: UpstreamReceiveAnswer) => void,
   ): () => void {
-    const segment = readableSegment(route, order.brokerName, () => this.#turn++);
+    const segment = order.takesFromAny
+      ? route.readable[this.#clusters.anyIndex(route.readable.length)]
+      : readableSegment(route, order.brokerName, () => this.#turn++);
     if (segment === undefined) {
       done(refused(Code.Forbidden, `topic ${route.ref.name} has no readable queue now`));
       return () => {};
@@ -172,12 +168,21 @@ export class Router {
       lane: call.lane,
       bytesMax: order.bytesMax,
     };
-    const run = new ReceiveRun(this.#clusters, this.#clock, segment.cluster, request, call, (answer) => {
+    const answered = (answer: UpstreamReceiveAnswer) => {
       this.#clusters.longPolls.giveBack();
       done(answer);
-    });
-    run.start();
-    return () => run.cancel();
+    };
+    const receiveAt: ReceiveAt = (cluster, waitMs, heard) => {
+      const asked = waitMs === request.waitMs ? request : { ...request, waitMs };
+      const run = new ReceiveRun(this.#clusters, this.#clock, cluster, asked, call, heard);
+      run.start();
+      return () => run.cancel();
+    };
+    if (!order.takesFromAny) return receiveAt(segment.cluster, order.waitMs, answered);
+    const clusters = () => (this.topicNow(route.ref.name) ?? route).readable.map(({ cluster }) => cluster);
+    const wide = new WideReceive({ clock: this.#clock, clusters, receiveAt, surplus, done: answered });
+    wide.start(segment.cluster, order.waitMs);
+    return () => wide.cancel();
   }
 
   /** Acknowledges receipts of one broker. */

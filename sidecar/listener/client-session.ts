@@ -87,6 +87,11 @@ export class ClientSession {
     return true;
   }
 
+  /** It asks for messages itself, one receive at a time, and not for those of one broker. */
+  get isSimpleConsumer(): boolean {
+    return this.clientType === ClientType.SimpleConsumer || this.clientType === ClientType.LiteSimpleConsumer;
+  }
+
   get isNodeJs(): boolean {
     return this.language === Language.NodeJs;
   }

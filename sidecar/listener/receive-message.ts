@@ -8,8 +8,9 @@ import type { Log } from "../../proto/runtime/log.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { MeshCall } from "../filter/filter.ts";
+import type { ReceiveOrder } from "../filter/receive-order.ts";
 import { commonNamespace, type Refusal } from "../filter/resource-name.ts";
-import type { ReceiveOrder, Router } from "../filter/router.ts";
+import type { Router } from "../filter/router.ts";
 import type { LaneMarks } from "../lane/lane-marks.ts";
 import type { LimitTable } from "../limit/limit-table.ts";
 import { paceReceive, settleReceive } from "../limit/receive-pace.ts";
@@ -162,6 +163,8 @@ export class ReceiveMessageMethod implements GrpcMethod, PollOwner {
       filter: reader.filter,
       attemptId: reader.attemptId,
       bytesMax: responseBytesMax,
+      // A receive that may come again under its attempt id comes again to the broker that it names.
+      takesFromAny: session.isSimpleConsumer && reader.attemptId === "",
     };
   }
 
@@ -232,7 +235,8 @@ export class ReceiveMessageMethod implements GrpcMethod, PollOwner {
   ): void {
     const { call, server } = poll;
     const issuedMs = this.#clock.monotonicMs();
-    const cancel = this.#router.receive(call, route, group, order, (answer) => {
+    const surplus = (deliveries: readonly Delivery[]) => this.handBack(poll, deliveries);
+    const cancel = this.#router.receive(call, route, group, order, surplus, (answer) => {
       poll.cancel = undefined;
       if (answer.ok && server.isOpen && !poll.isEnding) {
         this.#consumers?.noteReceived(poll.session, group.ref.name, route.ref.name);

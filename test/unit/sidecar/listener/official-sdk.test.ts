@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { ConsumeResult, type MessageView, Producer, PushConsumer, SimpleConsumer } from "rocketmq-client-nodejs";
+import { Code } from "../../../../proto/code.ts";
+import { failed } from "../../../support/fake-upstream.ts";
 import { freePorts } from "../../../support/free-port.ts";
 import { SidecarUnderTest } from "../../../support/start-sidecar.ts";
 import { Stopwatch } from "../../../support/stopwatch.ts";
@@ -54,6 +56,38 @@ describe("the official Node.js SDK", function () {
     );
     for (const view of messages) await consumer.ack(view);
     assert.deepEqual(await consumer.receive(10), []);
+    await Promise.all([producer.shutdown(), consumer.shutdown()]);
+  });
+
+  it("receives with a simple consumer what a broker has that it does not know of, while it waits for another", async () => {
+    mesh.plane.setTopic("default/spread", { brokers: ["broker-a"] });
+    const consumer = new SimpleConsumer({
+      endpoints: mesh.address,
+      namespace: "",
+      consumerGroup: "spread",
+      subscriptions: new Map([["spread", "*"]]),
+      awaitDuration: 20_000,
+      logger,
+    });
+    const producer = producerOf();
+    await Promise.all([consumer.startup(), producer.startup()]);
+    const [old, come] = [mesh.upstream("broker-a"), mesh.upstream("broker-b")];
+    const receiving = consumer.receive(10);
+    await waitUntil("it waits at the broker of its route", () => old.parkedCount > 0);
+    mesh.plane.setTopic("default/spread", { brokers: ["broker-a", "broker-b"] });
+    await waitUntil("the sidecar waits at the other one too", () => come.parkedCount > 0);
+    old.sendFailure = failed(Code.InternalServerError, "no connection", "not-sent");
+    await producer.send({ topic: "spread", body: Buffer.from("from the new one") });
+    old.sendFailure = undefined;
+    // An SDK looks at its route again after 30 s, and the poll ends after 20.
+    const messages = await receiving;
+    assert.deepEqual(
+      messages.map((view) => view.body.toString()),
+      ["from the new one"],
+    );
+    await consumer.ack(messages[0]!);
+    assert.equal(come.leasedCount("default/spread", "default/spread"), 0);
+    assert.equal(old.parkedCount, 0, "the broker that had nothing was told");
     await Promise.all([producer.shutdown(), consumer.shutdown()]);
   });
 
