@@ -49,7 +49,7 @@ import { LiteReceiver } from "./lite/lite-receiver.ts";
 import { brokerOperations } from "./operation/broker-operations.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
 import { subscriptionFigures } from "./operation/subscription-figures.ts";
-import { topicFigures } from "./operation/topic-figures.ts";
+import { countsByTopic, topicFigures } from "./operation/topic-figures.ts";
 import { LeaseEnds } from "./pop/lease-ends.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
 import { type GroupStart, Receiver } from "./pop/receiver.ts";
@@ -396,6 +396,11 @@ export class BrokerState implements BrokerPort {
     );
   }
 
+  /** Whether all lanes are suspended (kill switch). */
+  get areLanesOff(): boolean {
+    return this.#tables.laneRules.lanes.isOff;
+  }
+
   get appliedPosition(): number {
     return this.#tables.appliedPosition;
   }
@@ -462,13 +467,11 @@ export class BrokerState implements BrokerPort {
   }
 
   delayedMessages(): { readonly topic: string; readonly count: number }[] {
-    const { topics, waiting } = this.#tables;
-    return Array.from(waiting.counts, ([topicId, count]) => ({ topic: topics.byId(topicId)?.name ?? "", count }));
+    return countsByTopic(this.#tables, this.#tables.waiting.counts);
   }
 
   openTransactions(): { readonly topic: string; readonly count: number }[] {
-    const { topics, transactions } = this.#tables;
-    return Array.from(transactions.counts, ([topicId, count]) => ({ topic: topics.byId(topicId)?.name ?? "", count }));
+    return countsByTopic(this.#tables, this.#tables.transactions.counts);
   }
 
   #serveWoken(now: Now): void {

@@ -132,6 +132,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   handle.connect(commitLog);
   const written = "Bytes given to the disk since the start: the log, segments prepared for it, checkpoints, marks.";
   metrics.gaugeOf("popmesh_broker_disk_written_bytes", written, () => storage.writtenBytes);
+  const lanesOff = "1: all lanes are suspended, and base handles everything (popmesh lanes off).";
+  metrics.gaugeOf("popmesh_broker_lanes_off", lanesOff, () => (state.areLanesOff ? 1 : 0));
   state.goLive(now());
   await tellDamage(deps, metrics, state.damageConsequences);
   // Damage took the record that goes with the base image: what it said is said again.
@@ -201,6 +203,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     const advertise = config.advertise ?? { host: config.listen.host, port };
     registrar = new Registrar({
       ...{ advertise, runId, clock, randomness, log },
+      areLanesOff: () => state.areLanesOff,
       controlPlane: config.controlPlane,
       brokerName: identity.brokerName,
     });

@@ -198,6 +198,9 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     "Calls that wait for configuration.",
     () => onDemand.waiterCount,
   );
+  const lanesOff =
+    "1: clients receive as those of the base lane, whatever the lane of the instance (popmesh lanes off).";
+  metrics.gaugeOf("popmesh_sidecar_lanes_off", lanesOff, () => (laneSwitch.isOff ? 1 : 0));
   metrics.gaugeOf("popmesh_sidecar_trace_lanes", "Traces whose lane is remembered.", () => traces.count);
   metrics.gaugeOf("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());
 

@@ -13,3 +13,11 @@ export function topicFigures({ topics, queues, transactions, waiting }: BrokerTa
     delayed: waiting.countOf(topic.id),
   }));
 }
+
+/** Counts that are kept by topic number, by its name. */
+export function countsByTopic(
+  { topics }: BrokerTables,
+  counts: Iterable<readonly [topicId: number, count: number]>,
+): { readonly topic: string; readonly count: number }[] {
+  return Array.from(counts, ([topicId, count]) => ({ topic: topics.byId(topicId)?.name ?? "", count }));
+}

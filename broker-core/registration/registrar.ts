@@ -11,6 +11,8 @@ export interface RegistrarOptions {
   /** What sidecars are told. */
   readonly advertise: HostAndPort;
   readonly runId: number;
+  /** Whether all lanes are suspended (kill switch). Looked at once a second, and told when it has changed. */
+  readonly areLanesOff: () => boolean;
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly log: Log;
@@ -21,12 +23,13 @@ const callMsMax = 2_000;
 const leaveMsMax = 500;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
+const lookMs = 1_000;
 /** A lease shorter than this would be renewed more often than a busy machine can promise. */
 const leaseMsMin = 1_000;
 
 /**
- * Tells the control plane that this broker lives, every third of the lease it grants. A control plane that is down changes
- * nothing here: the broker serves whoever connects, and goes on trying.
+ * Tells the control plane that this broker lives and how it stands, every third of the lease it grants, and soon after something of that
+ * has changed. A control plane that is down changes nothing here: the broker serves whoever connects, and goes on trying.
  */
 export class Registrar {
   readonly #options: RegistrarOptions;
@@ -36,6 +39,8 @@ export class Registrar {
   #isDraining = false;
   #isStopped = false;
   #isCalling = false;
+  /** What of the lanes was told last. */
+  #areLanesOff = false;
   /** As told last; undefined before the first success or while the control plane is unreachable. */
   registeredMs: number | undefined;
 
@@ -89,6 +94,7 @@ export class Registrar {
     this.#isCalling = true;
     const { brokerName, advertise, runId, clock, log } = this.#options;
     const isDraining = this.#isDraining;
+    const lanesOff = this.#options.areLanesOff();
     const body = popmesh.v1.RegisterBrokerRequest.encode({
       brokerName,
       host: advertise.host,
@@ -96,6 +102,7 @@ export class Registrar {
       runId,
       draining: isDraining,
       writable: !isDraining,
+      lanesOff,
     }).finish();
     let nextMs: number;
     try {
@@ -105,6 +112,7 @@ export class Registrar {
       if (this.registeredMs === undefined) log.info({ leaseMs }, "registered with the control plane");
       this.registeredMs = clock.monotonicMs();
       this.#failures = 0;
+      this.#areLanesOff = lanesOff;
       nextMs = Math.max(leaseMs, leaseMsMin) / 3;
     } catch (error) {
       if (this.#failures === 0) log.warn({ err: error }, "the control plane does not answer; serving goes on");
@@ -115,7 +123,18 @@ export class Registrar {
     if (this.#isStopped) return;
     // A drain that began meanwhile is said now.
     if (this.#isDraining !== isDraining) await this.#register();
-    else this.#timer = clock.after(nextMs, () => void this.#register());
+    else this.#waitUntil(clock.monotonicMs() + nextMs);
+  }
+
+  /** Until it is due, or there is something to tell somebody who listens. */
+  #waitUntil(dueMs: number): void {
+    const { clock, areLanesOff } = this.#options;
+    const leftMs = dueMs - clock.monotonicMs();
+    this.#timer = clock.after(Math.min(leftMs, lookMs), () => {
+      const hasChanged = this.registeredMs !== undefined && areLanesOff() !== this.#areLanesOff;
+      if (leftMs <= lookMs || hasChanged) void this.#register();
+      else this.#waitUntil(dueMs);
+    });
   }
 
   #retryMs(): number {

@@ -28,6 +28,7 @@ export function laneRuleView(
       changedBy,
       publication: publicationView(standings, publication),
       ...(latest?.reason === undefined ? {} : { rolledBackBecause: latest.reason }),
+      lanesOffAt: standings.filter(({ lanes }) => lanes === "off").map(({ broker }) => broker),
       brokers: standings,
     },
   };

@@ -15,6 +15,7 @@ import {
 } from "../../proto/runtime/admin-server.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import { noteLanes } from "../catalog/declare-broker.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
 import { type DescribedGroup, groupStatus } from "../operation/group-status.ts";
 import { fromAll } from "../operation/order-to-all.ts";
@@ -52,15 +53,24 @@ export function addOperationRoutes(
   });
 
   // The kill switch: every broker is told; of the sidecars is said where they are, for their switch is at their admin port.
-  const lanes = async (method: string, order: object): Promise<AdminAnswer> => {
-    const answers = await brokers.callAll<object>(method, order);
+  const lanes = async (method: string, order: object, by?: string): Promise<AdminAnswer> => {
+    const answers = await brokers.callAll<{ readonly state: string }>(method, order);
+    if (by !== undefined) {
+      // The brokers say so themselves when they next look; who asks now must not be told how it stood before.
+      await catalog.change(by, (draft) => {
+        for (const answer of answers) if (answer.ok) noteLanes(draft, answer.broker, answer.result.state === "off");
+      });
+    }
     const said = answers.map((answer) =>
       answer.ok ? { broker: answer.broker, ...answer.result } : { broker: answer.broker, error: answer.error.message },
     );
     return jsonAnswer(200, { brokers: said, sidecars: sidecars() });
   };
   route("GET", "/v1/lanes", () => lanes("lanes.status", {}));
-  route("POST", "/v1/lanes", (request) => lanes("lanes.switch", { ...bodyOf(request), by: askedBy(request) }));
+  route("POST", "/v1/lanes", (request) => {
+    const by = askedBy(request);
+    return lanes("lanes.switch", { ...bodyOf(request), by }, by);
+  });
 
   // Orders and questions that go to every broker as they are; what each said stands side by side.
   for (const [path, method] of [

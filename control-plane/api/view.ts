@@ -104,6 +104,7 @@ export function brokerView(broker: BrokerRecord, isAlive: boolean, tables: Reado
       state: isAlive ? broker.state : "unreachable",
       ...(broker.drain === undefined ? {} : { drain: broker.drain.isDone ? "drained" : "draining" }),
       writable: broker.writable,
+      lanes: broker.lanesOff === true ? "off" : "on",
       topics,
       firstSeenAt: isoTime(broker.firstSeenMs),
     },

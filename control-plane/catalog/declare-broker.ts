@@ -11,6 +11,7 @@ export interface BrokerSaid {
   readonly runId: number;
   readonly draining: boolean;
   readonly writable: boolean;
+  readonly lanesOff: boolean;
 }
 
 /** Replaced runs remembered per broker group. */
@@ -43,12 +44,21 @@ export function declareBroker(draft: CatalogDraft, said: BrokerSaid): void {
       : (existing?.replacedRunIds ?? []),
     state: said.draining ? "draining" : "serving",
     writable: said.writable,
+    ...(said.lanesOff ? { lanesOff: true } : {}),
     firstSeenMs: existing?.firstSeenMs ?? draft.nowMs,
     ...(existing?.drain === undefined ? {} : { drain: existing.drain }),
   };
   if (existing !== undefined && isSame(existing, record)) return;
   draft.put("broker", said.name, record);
   placeHomeless(draft);
+}
+
+/** A broker has said, to whoever turned its kill switch, how that stands now. */
+export function noteLanes(draft: CatalogDraft, name: string, areOff: boolean): void {
+  const existing = draft.get("broker", name);
+  if (existing === undefined || (existing.lanesOff === true) === areOff) return;
+  const { lanesOff: _, ...record } = existing;
+  draft.put("broker", name, areOff ? { ...record, lanesOff: true } : record);
 }
 
 /** A broker stops in an orderly way. One that was replaced meanwhile has nothing to say. */
@@ -91,6 +101,11 @@ function placeHomeless(draft: CatalogDraft): void {
 
 function isSame(a: BrokerRecord, b: BrokerRecord): boolean {
   return (
-    a.host === b.host && a.port === b.port && a.runId === b.runId && a.state === b.state && a.writable === b.writable
+    a.host === b.host &&
+    a.port === b.port &&
+    a.runId === b.runId &&
+    a.state === b.state &&
+    a.writable === b.writable &&
+    a.lanesOff === b.lanesOff
   );
 }

@@ -11,6 +11,14 @@ export function laneRuleWarnings(draft: CatalogDraft, rule: LaneRuleRecord): str
   if (draft.get("topic", qualifiedName(namespace, topic)) === undefined) {
     warnings.push(`topic "${topic}" does not exist; the rule waits for it`);
   }
+  const off = (draft.get("topic", qualifiedName(namespace, topic))?.placement ?? []).filter(
+    (broker) => draft.get("broker", broker)?.lanesOff === true,
+  );
+  if (off.length > 0) {
+    warnings.push(
+      `lanes are off at broker ${off.join(", ")}: base handles everything there until somebody lets them go on with popmesh lanes on`,
+    );
+  }
   const rollout = rolloutOf(draft, rule);
   if (rollout !== undefined) {
     warnings.push(

@@ -49,7 +49,7 @@ const listings: Readonly<Record<string, Listing>> = {
       (spec["rules"] as unknown[]).length,
       whenEmptyText(spec["whenEmpty"]),
       status["generation"],
-      inForceText(status["brokers"]),
+      inForceText(status["brokers"], status["lanesOffAt"]),
     ],
   },
   ratelimits: {
@@ -94,13 +94,14 @@ const listings: Readonly<Record<string, Listing>> = {
   },
   brokers: {
     path: () => "/v1/brokers",
-    head: ["NAME", "ADDRESS", "STATE", "DRAIN", "WRITABLE", "TOPICS"],
+    head: ["NAME", "ADDRESS", "STATE", "DRAIN", "WRITABLE", "LANES", "TOPICS"],
     row: ({ metadata, status }) => [
       metadata["name"],
       status["address"],
       status["state"],
       status["drain"] ?? "-",
       status["writable"],
+      status["lanes"],
       status["topics"],
     ],
   },
@@ -162,7 +163,9 @@ function whenEmptyText(whenEmpty: unknown): string {
   return after === undefined ? action : `${action} after ${after}`;
 }
 
-function inForceText(brokers: unknown): string {
+function inForceText(brokers: unknown, lanesOffAt: unknown): string {
   const standings = brokers as readonly { readonly state: string }[];
-  return `${standings.filter(({ state }) => state === "in force").length} of ${standings.length} brokers`;
+  const count = standings.filter(({ state }) => state === "in force").length;
+  const off = (lanesOffAt as readonly string[]).length;
+  return `${count} of ${standings.length} brokers${off === 0 ? "" : `, lanes off at ${off}`}`;
 }

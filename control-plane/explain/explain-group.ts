@@ -72,7 +72,7 @@ function waitsFor(
       const sidecars =
         count === 0
           ? `no sidecar of lane ${name} is connected (start one: popmesh sidecar --lane ${name})`
-          : `${count} ${count === 1 ? "sidecar" : "sidecars"} of lane ${name} are connected, but no client there receives ${topic} for this group`;
+          : `${count} ${count === 1 ? "sidecar" : "sidecars"} of lane ${name} are connected, but no client there receives ${topic} for this group, or they are switched off (popmesh lanes status)`;
       reasons.push(`Nobody has consumed in it lately: ${sidecars}.`);
     } else if (isBase) reasons.push("Nobody has consumed in it lately.");
     if (!isBase) reasons.push(whoGets(lane, base));

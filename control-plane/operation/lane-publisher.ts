@@ -32,6 +32,8 @@ export interface LaneRuleStanding {
   /** Of this rule, as the broker said last; null: it has none, or has not said. */
   readonly generation: number | null;
   readonly reason?: string;
+  /** All lanes are suspended there (kill switch), whatever is in force. */
+  readonly lanes?: "off";
 }
 
 export interface LanePublisherDeps {
@@ -78,6 +80,11 @@ export class LanePublisher {
       "Lane rules that a broker which holds their topic does not have, over all brokers.",
       () => this.#pendingCount(),
     );
+    deps.metrics.gaugeOf(
+      "popmesh_control_plane_brokers_lanes_off",
+      "Brokers that have said that all their lanes are suspended (popmesh lanes off).",
+      () => [...deps.catalog.tables.broker.values()].filter(({ lanesOff }) => lanesOff === true).length,
+    );
   }
 
   /** Asks all brokers what they have, and tells them what they lack; goes on with the versions that were on their way. */
@@ -103,7 +110,10 @@ export class LanePublisher {
     return [...tables.broker.keys()]
       .filter((broker) => topicOfRuleAt(tables, broker, rule) !== undefined)
       .sort()
-      .map((broker) => this.#standing(broker, rule));
+      .map((broker) => ({
+        ...this.#standing(broker, rule),
+        ...(tables.broker.get(broker)?.lanesOff === true ? { lanes: "off" as const } : {}),
+      }));
   }
 
   /** Highest generation that a broker has of a rule ("<namespace>/<rule>"), as far as they were asked. */

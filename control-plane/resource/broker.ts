@@ -12,6 +12,8 @@ export interface BrokerRecord {
   readonly replacedRunIds: readonly number[];
   readonly state: "serving" | "draining" | "stopped";
   readonly writable: boolean;
+  /** Set: it has said that all its lanes are suspended (kill switch). */
+  readonly lanesOff?: true;
   /** Wall clock. */
   readonly firstSeenMs: number;
   /** Set: an operator drains it. Beside `state`, which is what the process says of itself. */

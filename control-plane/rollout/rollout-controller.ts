@@ -175,7 +175,10 @@ export class RolloutController {
   }
 
   #whyNotInForce(rule: LaneRuleRecord): string | undefined {
-    const standing = this.#deps.standings(rule).find(({ state }) => state !== "in force");
+    const standings = this.#deps.standings(rule);
+    const off = standings.find(({ lanes }) => lanes === "off");
+    if (off !== undefined) return `lanes are off at broker ${off.broker}; popmesh lanes on lets them go on`;
+    const standing = standings.find(({ state }) => state !== "in force");
     if (standing === undefined) return undefined;
     const { broker, state, reason } = standing;
     return `the share is ${state} at broker ${broker}${reason === undefined ? "" : `: ${reason}`}`;

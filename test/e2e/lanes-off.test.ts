@@ -28,10 +28,21 @@ describe("popmesh lanes off", function () {
   it("hands a lane's messages to base without a control plane, outlives a killed broker, and takes it back", async () => {
     const parts = await MeshParts.start();
     try {
-      const popmesh = async (...argv: string[]) => {
-        const command = RunningProcess.node(popmeshCommand, ["lanes", ...argv], { POPMESH_SERVER: parts.api });
+      const run = async (...argv: string[]) => {
+        const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: parts.api });
         const code = await command.exited();
         return { code, output: command.output };
+      };
+      const popmesh = (...argv: string[]) => run("lanes", ...argv);
+      const api = async (path: string) => (await fetch(`${parts.api}${path}`)).json();
+      const lanesAtBrokers = async () => {
+        const { items } = (await api("/v1/brokers")) as { items: { status: { lanes: string } }[] };
+        return items.map(({ status }) => status.lanes).join();
+      };
+      /** What the metrics of a broker or sidecar say, for a dashboard: 1 is off. */
+      const offAt = async (admin: string) => {
+        const text = await (await fetch(`http://${admin}/stats/prometheus`)).text();
+        return Number(/^popmesh_(?:broker|sidecar)_lanes_off (\d)$/m.exec(text)?.[1]);
       };
       const headers = { "x-popmesh-client": "test", "content-type": "application/yaml" };
       const applied = await fetch(`${parts.api}/v1/apply`, { method: "POST", headers, body: manifests });
@@ -92,12 +103,23 @@ describe("popmesh lanes off", function () {
       const off = await popmesh("off", ...ports);
       assert.equal(off.code, 0, off.output);
       await comesTo(inBase, kept);
+      const figures = () => Promise.all([parts.brokerAdmin, canary.admin, base.admin].map(offAt));
+      assert.deepEqual(await figures(), [1, 1, 0]);
       await parts.killBroker();
       const later = await sendInCanary();
       await comesTo(inBase, later);
       // A canary's consumer is one of base now, and its messages still carry its mark.
       const ofBoth = await sendInCanary();
       await comesTo(inCanary, ofBoth);
+
+      // A control plane that was away is told by the broker, and tells it wherever somebody looks at lanes.
+      await parts.startControlPlane();
+      await waitUntil("the broker has said so", async () => (await lanesAtBrokers()) === "off");
+      assert.match((await run("get", "lanerules")).output, /^orders-canary .* 1 of 1 brokers, lanes off at 1$/m);
+      const { status } = (await api("/v1/namespaces/default/lanerules/orders-canary")) as { status: object };
+      assert.deepEqual((status as { lanesOffAt: string[] }).lanesOffAt, ["broker-a"]);
+      const explained = (await api("/v1/namespaces/default/explain/groups/billing")) as { text: string };
+      assert.match(explained.text, /Lane canary: suspended, lanes are off at this broker/);
 
       const on = await popmesh("on", "--broker-admin", parts.brokerAdmin);
       assert.match(on.output, /^broker +\S+ +on/m);
@@ -106,6 +128,8 @@ describe("popmesh lanes off", function () {
       assert.deepEqual(await handle(inCanary), [], "its sidecar is off: it receives as base");
       assert.equal((await popmesh("on", ...ports)).code, 0);
       await comesTo(inCanary, own);
+      assert.deepEqual(await figures(), [0, 0, 0]);
+      await waitUntil("the broker has said so", async () => (await lanesAtBrokers()) === "on");
       // Half a kill switch is none.
       const half = await popmesh("status", ...ports, "--sidecar-admin", "127.0.0.1:1");
       assert.equal(half.code, 1);

@@ -14,6 +14,8 @@ export class LaneRuleBroker {
   refusalCode: Code = Code.BadRequest;
   /** The generation that it refuses; undefined: all of them. */
   refusedGeneration: number | undefined;
+  /** Its kill switch. */
+  lanes: "on" | "off" = "on";
   /** What it says to `lane.outcomes`. */
   outcomes: object = { run: 1, items: [] };
   /** False: it says nothing any more. */
@@ -59,6 +61,11 @@ export class LaneRuleBroker {
     }
     if (method === "lane.outcomes") {
       this.#answer(request, this.outcomes);
+      return;
+    }
+    if (method === "lanes.switch" || method === "lanes.status") {
+      if (method === "lanes.switch") this.lanes = (JSON.parse(text) as { state: "on" | "off" }).state;
+      this.#answer(request, { state: this.lanes });
       return;
     }
     if (method !== "lane.rule") {

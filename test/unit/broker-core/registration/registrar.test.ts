@@ -59,16 +59,19 @@ describe("The registration of a broker", () => {
   let clock: WallClock;
   let registrar: Registrar;
   let port: number;
+  let areLanesOff: boolean;
 
   beforeEach(async () => {
     registry = new Registry();
     clock = new WallClock();
+    areLanesOff = false;
     [port] = (await freePorts(1)) as [number];
     registrar = new Registrar({
       controlPlane: { host: "127.0.0.1", port },
       brokerName: "broker-a",
       advertise: { host: "10.0.0.7", port: 17_000 },
       runId: 42,
+      areLanesOff: () => areLanesOff,
       ...{ clock, randomness: new SeededRandomness(3), log: silentLog },
     });
   });
@@ -113,6 +116,29 @@ describe("The registration of a broker", () => {
       if (clock.pendingTimers === 1) clock.advance(1_000);
       return registry.registrations.length > 0;
     });
+  });
+
+  it("says within a second that its lanes are off, and on again, and renews when it would have", async () => {
+    await registry.start(port);
+    registrar.start();
+    await registered(1);
+    await waitUntil("the renewal is planned", () => clock.pendingTimers === 1);
+    areLanesOff = true;
+    clock.advance(1_000);
+    await registered(2);
+    await waitUntil("the renewal is planned", () => clock.pendingTimers === 1);
+    areLanesOff = false;
+    clock.advance(1_000);
+    await registered(3);
+    assert.deepEqual(
+      registry.registrations.map(({ lanesOff }) => lanesOff),
+      [false, true, false],
+    );
+    await waitUntil("the renewal is planned", () => clock.pendingTimers === 1);
+    clock.advance(2_900);
+    assert.equal(registry.registrations.length, 3, "nothing has changed");
+    clock.advance(200);
+    await registered(4);
   });
 
   it("says at once that it drains, and leaves when it stops", async () => {

@@ -152,6 +152,18 @@ describe("rollouts over the HTTP API", () => {
     await becomes("rolled back", 2);
   });
 
+  it("pass no step while lanes are off at a broker, and say so", async () => {
+    await controlPlane.apply(rollout());
+    assert.equal((await controlPlane.http("POST", "/v1/lanes", '{"state":"off"}')).status, 200);
+    await outcome(20, 0);
+    await waitUntil("it waits for lanes", async () =>
+      /^lanes are off at broker a; popmesh lanes on/.test((await view()).status.waitsFor),
+    );
+    assert.equal((await view()).status.step, 1);
+    assert.equal((await controlPlane.http("POST", "/v1/lanes", '{"state":"on"}')).status, 200);
+    await becomes("progressing", 2);
+  });
+
   it("are paused, resumed and aborted by persons, and say so when that means nothing", async () => {
     await controlPlane.apply(rollout());
     assert.equal((await order("pause")).phase, "paused");
