@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { broadcast } from "../simulator/kind/broadcast.ts";
 import { outliving } from "../simulator/kind/timed.ts";
 import { assertReproducible, type RunsReport, runsSummary, simulateMany } from "../simulator/many-runs.ts";
 import { testSeed } from "../support/test-seed.ts";
@@ -23,6 +24,15 @@ describe("A whole broker and its sidecars under one seed", () => {
     const report = await simulateMany((testSeed + 200_000) >>> 0, options, isEnough);
     console.log(`      ${runsSummary(report)}, ${report.removedBytes} bytes of log removed`);
     assert.ok(report.timed >= 100 && report.recalled >= 20, runsSummary(report));
+  }).timeout(240_000);
+
+  it(`give each instance of a broadcast group every message, whatever the others do (seed ${testSeed})`, async () => {
+    const options = { loadMs: 500, faultPeriodMs: 200, kinds: [broadcast] };
+    const isEnough = ({ runs, lateInstances, absences, instancesLeft }: RunsReport) =>
+      runs >= 4 && lateInstances > 0 && absences > 0 && instancesLeft > 0;
+    const report = await simulateMany((testSeed + 400_000) >>> 0, options, isEnough);
+    console.log(`      ${runsSummary(report)}`);
+    assert.ok(report.deliveries >= 500, runsSummary(report));
   }).timeout(240_000);
 
   it(`do the same twice with the same seed, 3 of 3 (seed ${testSeed})`, async () => {

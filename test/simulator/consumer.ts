@@ -2,7 +2,7 @@ import { Code } from "../../proto/code.ts";
 import { type Randomness, randomIndex } from "../../proto/runtime/randomness.ts";
 import type { ChangeKind, Delivery, UpstreamReceiveAnswer, UpstreamResults } from "../../sidecar/upstream/upstream.ts";
 import type { Mesh } from "./mesh.ts";
-import { type GroupPlan, type Habit, habits, type TopicPlan } from "./plan.ts";
+import { type GroupPlan, type Habit, habits, nameOf, type TopicPlan } from "./plan.ts";
 import { digestOf, factsOf } from "./seen-message.ts";
 import { isOpen, type Seen } from "./sidecar-node.ts";
 
@@ -41,6 +41,8 @@ export class SimulatedConsumer {
   readonly #name: string;
   readonly #randomness: Randomness;
   #attempts = 0;
+  #answers = 0;
+  #leavesMs = Number.POSITIVE_INFINITY;
   isStopped = false;
   /** The end of a run: everything is acked at once. */
   isDraining = false;
@@ -54,15 +56,30 @@ export class SimulatedConsumer {
   }
 
   start(): void {
-    this.#askLater(0);
+    const { startsAfterMs = 0, leavesAfterMs } = this.#group;
+    if (leavesAfterMs !== undefined) this.#leavesMs = this.#mesh.world.nowMs + startsAfterMs + leavesAfterMs;
+    if (startsAfterMs > 0) this.#mesh.counts.lateInstances++;
+    this.#askLater(startsAfterMs);
   }
 
   #askLater(afterMs: number): void {
     this.#mesh.world.after(afterMs + this.#randomness.fraction() * 5, undefined, () => {
       if (this.isStopped) return;
+      if (this.#mesh.world.nowMs >= this.#leavesMs) {
+        this.#mesh.counts.instancesLeft++;
+        return;
+      }
       const usesAttemptId = this.#randomness.fraction() < this.#group.attemptIds;
       this.#ask(usesAttemptId ? `${this.#name}#${this.#attempts++}` : "", this.#draw(), 0, this.#mesh.world.nowMs);
     });
+  }
+
+  #awayMs(): number {
+    const { awayShare = 0, isAwayAtFirst = false } = this.#group;
+    const isNow = isAwayAtFirst && this.#answers === 1;
+    if (this.isDraining || !(isNow || (awayShare > 0 && this.#randomness.fraction() < awayShare))) return 0;
+    this.#mesh.counts.absences++;
+    return 100 + this.#randomness.fraction() * 3_000;
   }
 
   #draw(): AskParts {
@@ -89,7 +106,7 @@ export class SimulatedConsumer {
           // What nobody answered is asked again, as SDKs do: the same attempt gets the same messages.
           if (result === "info" && attemptId !== "" && repeats < 3)
             this.#ask(attemptId, parts, repeats + 1, firstAskedMs);
-          else this.#askLater(result === "ok" ? 0 : 20);
+          else this.#askLater(result === "ok" ? this.#awayMs() : 20);
         },
       );
   }
@@ -105,7 +122,7 @@ export class SimulatedConsumer {
     const call = {
       op: "receive",
       client: this.#name,
-      group: this.#group.ref.name,
+      group: nameOf(this.#group),
       topic: this.#topic.ref.name,
     } as const;
     if (answer === "died" || !answer.ok) {
@@ -119,6 +136,7 @@ export class SimulatedConsumer {
       history.add({ ...call, t0, t1, result: isAnswered ? "ok" : "info" });
       counts.emptyReceives++;
     }
+    this.#answers++;
     for (const delivery of answer.deliveries) {
       const { id, ...seen } = factsOf(delivery.message);
       const { queueId: queue, offset, attempt, receipt } = delivery;
@@ -217,7 +235,7 @@ export class SimulatedConsumer {
     this.#mesh.sidecar(this.#randomness).ack(request, settleTimeoutMs, (answer) => {
       if (answer !== "died" && answer.ok && answer.results[0]?.code === Code.Ok) {
         const what = isForeign
-          ? `group ${other.ref.name} acked what ${this.#group.ref.name} holds`
+          ? `group ${nameOf(other)} acked what ${nameOf(this.#group)} holds`
           : `receipt ${changed}`;
         this.#mesh.violate(`receipts: a forged ack of ${held.id} was taken: ${what}`);
       }
@@ -243,7 +261,7 @@ export class SimulatedConsumer {
       const op = ops[kind];
       const next = isOk && first.receipt !== "" ? first.receipt : undefined;
       history.add({
-        ...{ op, client: this.#name, t0, t1: world.nowMs, result, group: this.#group.ref.name },
+        ...{ op, client: this.#name, t0, t1: world.nowMs, result, group: nameOf(this.#group) },
         ...{ topic: this.#topic.ref.name, id, receipt },
         ...(op === "change" || op === "hand-back" ? { invisibleMs: kind === "hand-back" ? 0 : invisibleMs } : {}),
         ...(next === undefined ? {} : { newReceipt: next }),

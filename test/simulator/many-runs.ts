@@ -16,6 +16,10 @@ export interface RunsReport {
   /** Messages that waited for their time, and those of them that were taken back. */
   timed: number;
   recalled: number;
+  /** Instances of broadcast groups that came late or left for good, and absences of others. */
+  lateInstances: number;
+  instancesLeft: number;
+  absences: number;
   comparisons: number;
   powerCuts: number;
   removedBytes: number;
@@ -39,6 +43,9 @@ export async function simulateMany(
       transactionEnds: 0,
       timed: 0,
       recalled: 0,
+      lateInstances: 0,
+      instancesLeft: 0,
+      absences: 0,
       comparisons: 0,
       powerCuts: 0,
       removedBytes: 0,
@@ -68,7 +75,8 @@ export function runsSummary(report: RunsReport): string {
     `${report.runs} runs, ${report.operations} operations, ${Math.round(report.virtualMs / 1000)} s of their time, ` +
     `${report.sendsOk} sends acknowledged (${report.sendsOkInFaults} in fault windows), ${report.deliveries} handed out ` +
     `(${report.redeliveries} again), ${report.acksOk} acked, ${report.deadLetters} dead letters, ${report.transactionEnds} ends of transactions, ` +
-    `${report.timed} timed (${report.recalled} taken back), ${report.coldReads} cold reads, ` +
+    `${report.timed} timed (${report.recalled} taken back), broadcast instances ${report.lateInstances} late, ${report.absences} times away, ` +
+    `${report.instancesLeft} gone, ${report.coldReads} cold reads, ` +
     `${faults} faults of ${Object.keys(report.faults).length} kinds, ${report.comparisons} rebuilt states compared`
   );
 }
@@ -85,6 +93,9 @@ function add(total: RunsReport, { operations, counts, history, node, virtualMs }
   total.transactionEnds += counts.transactionEnds;
   total.timed += counts.timed;
   total.recalled += counts.recallsOk;
+  total.lateInstances += counts.lateInstances;
+  total.instancesLeft += counts.instancesLeft;
+  total.absences += counts.absences;
   total.redeliveries += history.counts.redeliveries;
   total.recovered += history.counts.recovered;
   total.comparisons += node.comparisons;

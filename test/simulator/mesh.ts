@@ -28,6 +28,10 @@ export interface MeshCounts {
   timed: number;
   recallsOk: number;
   recallsRefused: number;
+  /** Instances of broadcast groups that came late, were away for a while, or left for good. */
+  lateInstances: number;
+  absences: number;
+  instancesLeft: number;
   readonly habits: Record<Habit, number>;
   readonly faults: Record<string, number>;
 }
@@ -90,6 +94,9 @@ export class Mesh {
         timed: 0,
         recallsOk: 0,
         recallsRefused: 0,
+        lateInstances: 0,
+        absences: 0,
+        instancesLeft: 0,
       },
       habits: Object.fromEntries(habits.map((habit) => [habit, 0])) as Record<Habit, number>,
       faults: {},

@@ -35,6 +35,26 @@ export interface GroupPlan {
   readonly habits: Readonly<Record<Habit, number>>;
   /** Share of receives that carry an attempt id. */
   readonly attemptIds: number;
+  /** Set: this is one client of a broadcast group, and `ref` is what the broker knows it as. */
+  readonly instance?: { readonly group: string; readonly clientId: string };
+  /** Until the first receive; left out: 0. */
+  readonly startsAfterMs?: number;
+  /** Share of receives before which a consumer is away for a while. */
+  readonly awayShare?: number;
+  /** Its consumer asks once, and is away for a while as soon as it is answered. */
+  readonly isAwayAtFirst?: boolean;
+  /** Set: its consumer leaves for good so long after its first receive. */
+  readonly leavesAfterMs?: number;
+}
+
+/** What the history calls a group; an instance by its client, whatever name it has at the broker. */
+export function nameOf({ ref, instance }: GroupPlan): string {
+  return instance === undefined ? ref.name : `${instance.group} for ${instance.clientId}`;
+}
+
+/** The group whose dead-letter queue this one's dead messages are in. */
+export function deadLetterGroupOf({ ref, instance }: GroupPlan): string {
+  return instance?.group ?? ref.name;
 }
 
 /** What a consumer does with a message it got. */

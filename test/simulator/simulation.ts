@@ -5,18 +5,19 @@ import type { BrokerNodeCounts } from "./broker-node.ts";
 import { SimulatedConsumer } from "./consumer.ts";
 import { DeadLetterReader } from "./dead-letter-reader.ts";
 import { FaultPlan } from "./faults.ts";
+import { broadcast } from "./kind/broadcast.ts";
 import { inOrder } from "./kind/fifo.ts";
 import { normal } from "./kind/normal.ts";
 import { sqlFiltered } from "./kind/sql-filtered.ts";
 import { timed } from "./kind/timed.ts";
 import { transactional } from "./kind/transactional.ts";
 import { Mesh, type MeshCounts } from "./mesh.ts";
-import { drawPlan, type MessageKind, type Plan } from "./plan.ts";
+import { deadLetterGroupOf, drawPlan, type MessageKind, nameOf, type Plan } from "./plan.ts";
 import { SimulatedProducer } from "./producer.ts";
 import { World } from "./world.ts";
 
 /** All kinds of messages that the broker has. */
-export const allKinds: readonly MessageKind[] = [normal, normal, inOrder, transactional, sqlFiltered, timed];
+export const allKinds: readonly MessageKind[] = [normal, normal, inOrder, transactional, sqlFiltered, timed, broadcast];
 
 export interface SimulationOptions {
   /** Virtual time with load and faults. */
@@ -90,7 +91,8 @@ class Simulation {
     for (const topic of plan.topics) {
       for (const group of topic.groups) {
         for (let i = 0; i < group.consumerCount; i++) {
-          this.#consumers.push(new SimulatedConsumer(this.#mesh, topic, group, `${group.ref.name}-c${i}`));
+          const name = group.instance?.clientId ?? `${group.ref.name}-c${i}`;
+          this.#consumers.push(new SimulatedConsumer(this.#mesh, topic, group, name));
         }
       }
     }
@@ -171,37 +173,53 @@ class Simulation {
     const state = this.#mesh.node.broker?.state;
     if (state === undefined || !this.#mesh.transactions.isIdle) return false;
     if (state.topics().some(({ delayed }) => delayed > 0)) return false;
-    const wanted = new Map(
-      this.#mesh.plan.topics.flatMap(({ ref, groups }) => groups.map((group) => [`${group.ref.name} ${ref.name}`, 0])),
-    );
-    for (const { group, topic, ready, blocked, inFlight } of state.subscriptions())
-      wanted.delete(ready + blocked + inFlight === 0 ? `${group} ${topic}` : "");
+    // Who has left for good is to be forgotten, with all that he was behind.
+    const wanted = new Set<string>();
+    const gone = new Set<string>();
+    for (const { ref, groups } of this.#mesh.plan.topics)
+      for (const group of groups)
+        (group.leavesAfterMs === undefined ? wanted : gone).add(`${group.ref.name} ${ref.name}`);
+    for (const { group, topic, ready, blocked, inFlight } of state.subscriptions()) {
+      if (gone.has(`${group} ${topic}`)) return false;
+      if (ready + blocked + inFlight === 0) wanted.delete(`${group} ${topic}`);
+    }
     return wanted.size === 0;
   }
 
   async #readDeadLetters(): Promise<void> {
     for (const { ref, groups } of this.#mesh.plan.topics) {
-      for (const group of groups) {
-        const reader = new DeadLetterReader(this.#mesh, ref, group.ref);
+      for (const name of new Set(groups.map(deadLetterGroupOf))) {
+        const reader = new DeadLetterReader(this.#mesh, ref, name, groups);
         reader.start();
-        await this.#until(`the dead letters of ${group.ref.name}`, () => reader.isDone, 20_000);
+        await this.#until(`the dead letters of ${name}`, () => reader.isDone, 20_000);
       }
     }
   }
 
   report(): SimulationReport {
     const { history, counts, plan, violations } = this.#mesh;
-    const subscriptions = plan.topics.flatMap(({ ref, groups }) =>
-      groups.map((group) => ({
-        group: group.ref.name,
-        topic: ref.name,
-        ...(group.passes === undefined ? {} : { passes: group.passes }),
-        attemptsMax: group.ref.attemptsMax,
-        isDeadLettersRead: true,
-        isLimited: group.ref.inflightMax > 0,
-      })),
+    // An instance that is forgotten early, while nobody can reach the broker, begins anew: with it all that it had.
+    const leavers = new Set(
+      plan.topics.flatMap(({ groups }) =>
+        groups.filter(({ leavesAfterMs }) => leavesAfterMs !== undefined).map(nameOf),
+      ),
     );
-    const events = this.#mesh.dueTimes.resolve(history.events, this.#mesh.node.machine.wallClock);
+    const subscriptions = plan.topics.flatMap(({ ref, groups }) =>
+      groups
+        .filter((group) => !leavers.has(nameOf(group)))
+        .map((group) => ({
+          group: nameOf(group),
+          topic: ref.name,
+          beginsAtFirstReceive: group.instance !== undefined,
+          ...(group.passes === undefined ? {} : { passes: group.passes }),
+          attemptsMax: group.ref.attemptsMax,
+          isDeadLettersRead: true,
+          isLimited: group.ref.inflightMax > 0,
+        })),
+    );
+    const events = this.#mesh.dueTimes
+      .resolve(history.events, this.#mesh.node.machine.wallClock)
+      .filter(({ group }) => group === undefined || !leavers.has(group));
     const judged = checkHistory(events, { subscriptions });
     const wrong = [...violations, ...judged.violations.map(({ check, text }) => `${check}: ${text}`)];
     if (wrong.length > 0) throw new Error(`${wrong.length} promises broken:\n  ${wrong.slice(0, 10).join("\n  ")}`);

@@ -1,5 +1,6 @@
 import {
   addTo,
+  beginningOf,
   type Fate,
   groupByQueue,
   History,
@@ -92,9 +93,13 @@ function* findLost(history: History, { subscriptions }: HistoryOptions): Generat
     const producer = `${ok.client ?? ""} to ${ok.topic ?? ""}`;
     addTo(byProducer, producer, ok);
   }
-  for (const { group, topic, passes = () => true } of subscriptions) {
+  for (const subscription of subscriptions) {
+    const { group, topic, passes = () => true } = subscription;
+    const { certainMs } = beginningOf(history, subscription);
     for (const [producer, sends] of byProducer) {
-      const wanted = sends.filter((send) => (send.topic ?? "") === topic && passes(send)).sort((a, b) => a.t0 - b.t0);
+      const wanted = sends
+        .filter((send) => (send.topic ?? "") === topic && send.t0 > certainMs && passes(send))
+        .sort((a, b) => a.t0 - b.t0);
       const arrived = wanted.map(({ id = "" }) => {
         const fate = history.knownFate(group, id);
         return fate !== undefined && (fate.deliveries.length > 0 || fate.dead.length > 0);

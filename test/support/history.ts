@@ -90,7 +90,8 @@ export type CheckName =
   | "B8"
   | "B9"
   | "B13"
-  | "filter";
+  | "filter"
+  | "begin";
 
 /** One group that reads one topic. */
 export interface SubscriptionExpectation {
@@ -104,6 +105,8 @@ export interface SubscriptionExpectation {
   readonly isDeadLettersRead?: boolean;
   /** Few messages in flight at a time: an empty answer says nothing about what is there. */
   readonly isLimited?: boolean;
+  /** It gets what is sent from its first receive on, and nothing from before; else it reads the topic from its beginning. */
+  readonly beginsAtFirstReceive?: boolean;
 }
 
 export interface SentMessage {
@@ -181,6 +184,25 @@ export class History {
   *perMessage(): Generator<{ readonly group: string; readonly id: string; readonly fate: Fate }> {
     for (const [group, byId] of this.fates) for (const [id, fate] of byId) yield { group, id, fate };
   }
+}
+
+/** When a group began to read a topic: not before `firstMs`, and by `certainMs` it had; Infinity where it never did. */
+export interface Beginning {
+  readonly firstMs: number;
+  readonly certainMs: number;
+}
+
+/** What is sent after `certainMs` is for it, what was sent before `firstMs` is not. */
+export function beginningOf(history: History, expectation: SubscriptionExpectation): Beginning {
+  if (expectation.beginsAtFirstReceive !== true) return { firstMs: 0, certainMs: Number.NEGATIVE_INFINITY };
+  let firstMs = Number.POSITIVE_INFINITY;
+  let certainMs = Number.POSITIVE_INFINITY;
+  for (const { op, group, topic, result, t0, t1 } of history.events) {
+    if (op !== "receive" || group !== expectation.group || (topic ?? "") !== expectation.topic) continue;
+    firstMs = Math.min(firstMs, t0);
+    if (result === "ok") certainMs = Math.min(certainMs, t1);
+  }
+  return { firstMs, certainMs };
 }
 
 export function groupByQueue(events: readonly HistoryEvent[]): Map<string, HistoryEvent[]> {

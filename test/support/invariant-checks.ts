@@ -1,5 +1,6 @@
 import {
   addTo,
+  beginningOf,
   type Fate,
   groupByQueue,
   type History,
@@ -19,6 +20,7 @@ import {
  *     B9   a half message is nobody's before its commit, and nobody's for ever after its rollback
  *     B13  a send is refused with the codes that are defined for it
  *     filter  a group gets what its filter lets pass and nothing else
+ *     begin   a group that begins with its first receive gets nothing that was sent before
  */
 
 /** From the moment from which a message is visible until somebody who asks gets it (B6). */
@@ -53,12 +55,17 @@ export function* findBrokenInvariants(
   yield* findUncommitted(history);
   yield* findStrangeRefusals(history);
   yield* findUnfiltered(history, subscriptions);
+  yield* findFromBefore(history, subscriptions);
 }
 
 /** B3: offsets that nobody ever saw, below ones that somebody saw. Needs a history that was drained. */
 function* findHoles(history: History, subscriptions: readonly SubscriptionExpectation[]): Generator<Violation> {
   if (!history.events.some(({ op }) => op === "drained")) return;
-  const readWhole = new Set(subscriptions.filter(({ passes }) => passes === undefined).map(({ topic }) => topic));
+  const readWhole = new Set(
+    subscriptions
+      .filter(({ passes, beginsAtFirstReceive }) => passes === undefined && beginsAtFirstReceive !== true)
+      .map(({ topic }) => topic),
+  );
   // Stored, but nobody knows where: what died before anybody got it, and unanswered sends of what nobody was to get.
   const places = history.events.filter(
     ({ op, result, offset }) => (op === "send" || op === "receive") && result === "ok" && offset !== undefined,
@@ -137,6 +144,7 @@ function* findInvisible(history: History, subscriptions: readonly SubscriptionEx
   for (const subscription of subscriptions) {
     if (subscription.isLimited === true) continue;
     const { group, topic, passes = () => true } = subscription;
+    const { certainMs } = beginningOf(history, subscription);
     const asked = history.events.filter((e) => e.op === "receive" && e.group === group && (e.topic ?? "") === topic);
     const unknown = asked.filter(({ result }) => result === "info");
     const witnesses = asked
@@ -149,7 +157,13 @@ function* findInvisible(history: History, subscriptions: readonly SubscriptionEx
       // Of one message group the order decides who waits.
       if ((sent.topic ?? "") !== topic || sent.key !== undefined || !passes(sent)) continue;
       const stored = sends.find(({ result }) => result === "ok");
-      if (stored === undefined || sent.isHalf === true || recalls.some(({ result }) => result !== "fail")) continue;
+      if (
+        stored === undefined ||
+        stored.t0 <= certainMs ||
+        sent.isHalf === true ||
+        recalls.some(({ result }) => result !== "fail")
+      )
+        continue;
       yield* findInvisibleOne(group, stored, history.knownFate(group, sent.id ?? "") ?? nothing, witnesses);
     }
   }
@@ -261,5 +275,20 @@ function* findUnfiltered(history: History, subscriptions: readonly SubscriptionE
       "filter",
       `${group} got ${wrong.length} messages that its filter does not want, ${wrong[0]!.id} the first`,
     );
+  }
+}
+
+function* findFromBefore(history: History, subscriptions: readonly SubscriptionExpectation[]): Generator<Violation> {
+  for (const subscription of subscriptions) {
+    if (subscription.beginsAtFirstReceive !== true) continue;
+    const { group, topic } = subscription;
+    const { firstMs } = beginningOf(history, subscription);
+    for (const { id = "", t1, ...got } of history.deliveries) {
+      if (got.group !== group || (got.topic ?? "") !== topic) continue;
+      const sent = history.sent.get(id)?.sends.find(({ result }) => result === "ok");
+      if (sent === undefined || sent.t1 >= firstMs) continue;
+      const when = `sent ok at ${sent.t1}, and ${group} came at ${firstMs}`;
+      yield violation("begin", `${id}: got at ${t1}; ${when}`);
+    }
   }
 }

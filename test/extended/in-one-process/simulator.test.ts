@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { faults } from "../../simulator/faults.ts";
+import { broadcast } from "../../simulator/kind/broadcast.ts";
 import { outliving, timed } from "../../simulator/kind/timed.ts";
 import { assertReproducible, runsSummary, simulateMany } from "../../simulator/many-runs.ts";
 import { amount, patience } from "../../support/test-factor.ts";
@@ -9,6 +10,8 @@ const runsPerChange = 40;
 const runsNightly = 4_000;
 const lastingRunsPerChange = 15;
 const lastingRunsNightly = 1_000;
+const broadcastRunsPerChange = 60;
+const broadcastRunsNightly = 6_000;
 const clockRunsPerChange = 500;
 const clockRunsNightly = 50_000;
 const timedRunsPerChange = 40;
@@ -38,6 +41,19 @@ describe("A whole broker and its sidecars under one seed, at length", () => {
     assert.ok(report.removedBytes >= 200_000 * lastingRuns, `${report.removedBytes}`);
     assert.ok(report.timed >= 100 * lastingRuns && report.recalled >= 20 * lastingRuns, runsSummary(report));
   }).timeout(patience(600_000, lastingRunsPerChange, lastingRunsNightly));
+
+  const broadcastRuns = amount(broadcastRunsPerChange, broadcastRunsNightly);
+  it(`give each instance of a broadcast group every message, ${broadcastRuns} runs (seed ${testSeed})`, async () => {
+    const options = { loadMs: 1_500, kinds: [broadcast] };
+    const report = await simulateMany((testSeed + 400_000) >>> 0, options, ({ runs }) => runs >= broadcastRuns);
+    console.log(`      ${runsSummary(report)}`);
+    assert.ok(
+      report.deliveries >= 500 * broadcastRuns && report.redeliveries >= 10 * broadcastRuns,
+      runsSummary(report),
+    );
+    assert.ok(report.lateInstances >= broadcastRuns / 2 && report.absences >= broadcastRuns, runsSummary(report));
+    assert.ok(report.instancesLeft >= broadcastRuns / 4, runsSummary(report));
+  }).timeout(patience(600_000, broadcastRunsPerChange, broadcastRunsNightly));
 
   const clockRuns = amount(clockRunsPerChange, clockRunsNightly);
   it(`T21: mind no step of the wall clock and no pause, ${clockRuns} runs (seed ${testSeed})`, async () => {

@@ -458,6 +458,25 @@ describe("the history checker (T24)", () => {
     );
   });
 
+  it("holds each instance of a broadcast group to all that was sent from its first receive on, and to nothing from before", () => {
+    const instances = ["a", "b"].map((group) => ({ group, topic: "t", beginsAtFirstReceive: true }));
+    const found = (events: readonly HistoryEvent[]) =>
+      checkHistory(events, { subscriptions: instances }).violations.map(({ check, text }) => `${check} ${text}`);
+    const came = [empty(0, { group: "a" }), empty(1_000, { group: "b" })];
+    const both = ["a", "b"].flatMap((group) => [got("m1", 2_000, { group }), ack("m1", 2_010, { group })]);
+    const early = [send("m0", 500), got("m0", 600, { group: "a" }), ack("m0", 610, { group: "a" })];
+    assert.deepEqual(found([...came, ...early, send("m1", 1_500), ...both]), []);
+    assert.deepEqual(found([...came, ...early, send("m1", 1_500), ...both.slice(0, 2)]), [
+      "C1 m1, sent ok at 1505, never reached b (suffix of p to t)",
+    ]);
+    assert.deepEqual(found([...came, ...early, send("m1", 1_500), ...both, got("m0", 3_000, { group: "b" })]), [
+      "begin m0: got at 3005; sent ok at 505, and b came at 1000",
+    ]);
+    // Whom nobody has answered yet has not begun for certain.
+    const unheard = [empty(0, { group: "a" }), { ...lostReceive(1_000), group: "b" }];
+    assert.deepEqual(found([...unheard, send("m1", 1_500), ...both.slice(0, 2)]), []);
+  });
+
   it("takes a hundred thousand events in its stride", () => {
     const events = Array.from({ length: 30_000 }, (_, i) => done(`m${i}`, i * 30)).flat();
     const { violations, counts } = checkHistory(events, { subscriptions });
