@@ -54,41 +54,29 @@ export function messageOperations(
   finder: RecordFinder,
   monotonicMs: () => number,
 ): Operation[] {
+  /** By id: what `tell` says of each copy of the message that this broker has. */
+  const aboutOne = (method: string, tell: (copy: MessageCopy) => object | Promise<object>): Operation =>
+    operation(method, byId, (order) =>
+      finder.session(async (): Promise<Operated> => {
+        const copies = await copiesOf(tables, log, finder, order);
+        if (copies.length === 0) return absent(order.id);
+        const items: object[] = [];
+        for (const copy of copies) items.push(await tell(copy));
+        return { ok: true, result: { id: order.id, items }, position: noPosition };
+      }),
+    );
   return [
-    operation("message.get", byId, (order) =>
-      finder.session(async (): Promise<Operated> => {
-        const copies = await copiesOf(tables, log, finder, order);
-        if (copies.length === 0) return absent(order.id);
-        const items = copies.map((copy) => copyView(tables, log, copy, monotonicMs()));
-        return { ok: true, result: { id: order.id, items }, position: noPosition };
-      }),
-    ),
-    operation("message.trace", byId, (order) =>
-      finder.session(async (): Promise<Operated> => {
-        const copies = await copiesOf(tables, log, finder, order);
-        if (copies.length === 0) return absent(order.id);
-        const items: object[] = [];
-        for (const copy of copies) {
-          const events = await eventsOf(tables, finder, copy);
-          items.push({ ...copyView(tables, log, copy, monotonicMs()), events: [...birth(tables, copy), ...events] });
-        }
-        return { ok: true, result: { id: order.id, items }, position: noPosition };
-      }),
-    ),
-    operation("message.explain", byId, (order) =>
-      finder.session(async (): Promise<Operated> => {
-        const copies = await copiesOf(tables, log, finder, order);
-        if (copies.length === 0) return absent(order.id);
-        const items: object[] = [];
-        for (const copy of copies) {
-          const events = await eventsOf(tables, finder, copy);
-          const explained = explainCopy(tables, log, copy, monotonicMs());
-          const view = copyView(tables, log, copy, monotonicMs());
-          items.push({ ...view, ...explained, events: [...birth(tables, copy), ...events] });
-        }
-        return { ok: true, result: { id: order.id, items }, position: noPosition };
-      }),
-    ),
+    aboutOne("message.get", (copy) => copyView(tables, log, copy, monotonicMs())),
+    aboutOne("message.trace", async (copy) => {
+      const events = await eventsOf(tables, finder, copy);
+      return { ...copyView(tables, log, copy, monotonicMs()), events: [...birth(tables, copy), ...events] };
+    }),
+    aboutOne("message.explain", async (copy) => {
+      const events = await eventsOf(tables, finder, copy);
+      const explained = explainCopy(tables, log, copy, monotonicMs());
+      const view = copyView(tables, log, copy, monotonicMs());
+      return { ...view, ...explained, events: [...birth(tables, copy), ...events] };
+    }),
     operation("message.find", find, (order, now) =>
       finder.session(async (): Promise<Operated> => {
         const topic = tables.topics.byName(order.topic);

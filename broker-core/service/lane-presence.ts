@@ -1,7 +1,6 @@
 import { popmesh } from "#codec/popmesh-v1";
-import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Connection } from "./connection.ts";
-import { decodeBody } from "./decode-body.ts";
+import { decodeUnanswered } from "./decode-body.ts";
 import type { ServiceCore } from "./service-core.ts";
 
 /** The longest lease that is granted: a sidecar says it again far sooner. */
@@ -15,14 +14,8 @@ export function serveLanePresence(
   start: number,
   end: number,
 ): void {
-  let said: popmesh.v1.LanePresence;
-  try {
-    said = decodeBody("LanePresence", popmesh.v1.LanePresence.decode, bytes, start, end);
-  } catch (error) {
-    if (!(error instanceof MeshError)) throw error;
-    connection.frames.destroy(error.message);
-    return;
-  }
+  const said = decodeUnanswered(connection, "LanePresence", popmesh.v1.LanePresence.decode, bytes, start, end);
+  if (said === undefined) return;
   const { lane, leaseMs, consumer } = said;
   const all = consumer.map(({ group, topic }) => ({ lane, group, topic }));
   core.presences.say(connection, all, core.clock.monotonicMs() + Math.min(leaseMs, leaseMsMax));

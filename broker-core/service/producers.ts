@@ -1,8 +1,7 @@
 import { popmesh } from "#codec/popmesh-v1";
-import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import { textBytesMax } from "../record/fixed-bytes.ts";
 import type { Connection } from "./connection.ts";
-import { decodeBody } from "./decode-body.ts";
+import { decodeUnanswered } from "./decode-body.ts";
 import type { ServiceCore } from "./service-core.ts";
 
 /** A sidecar tells of producers that came and left. Not answered, so one that cannot be read ends the connection. */
@@ -13,14 +12,8 @@ export function serveProducers(
   start: number,
   end: number,
 ): void {
-  let producers: popmesh.v1.Producers;
-  try {
-    producers = decodeBody("Producers", popmesh.v1.Producers.decode, bytes, start, end);
-  } catch (error) {
-    if (!(error instanceof MeshError)) throw error;
-    connection.frames.destroy(error.message);
-    return;
-  }
+  const producers = decodeUnanswered(connection, "Producers", popmesh.v1.Producers.decode, bytes, start, end);
+  if (producers === undefined) return;
   const { came, left } = producers;
   for (const topic of left) core.producers.remove(connection, topic);
   const now = core.now();

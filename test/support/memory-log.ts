@@ -5,6 +5,7 @@ import {
   type LogWriter,
   type RecordType,
 } from "../../broker-core/commit-log/log.ts";
+import { PositionWaiters } from "../../broker-core/commit-log/position-waiters.ts";
 import { StorageError } from "../../broker-core/storage/storage.ts";
 import { Code } from "../../proto/code.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
@@ -19,11 +20,6 @@ interface StoredRecord {
   readonly nextPosition: number;
   /** `youngPosition` when it was appended: it may point at what lies there or above. */
   readonly youngPosition: number;
-}
-
-interface Waiter {
-  readonly position: number;
-  readonly action: () => void;
 }
 
 /**
@@ -54,8 +50,8 @@ export class MemoryLog implements LogWriter, LogReader {
   #records: StoredRecord[] = [];
   readonly #index = new Map<number, StoredRecord>();
   #isBatchOpen = false;
-  #written: Waiter[] = [];
-  #durable: Waiter[] = [];
+  #written = new PositionWaiters();
+  #durable = new PositionWaiters();
   // As the real log does, a record is handed out of a buffer that the next read overwrites.
   #readBuffer = Buffer.alloc(1024);
 
@@ -101,19 +97,19 @@ export class MemoryLog implements LogWriter, LogReader {
 
   whenWritten(position: number, action: () => void): void {
     if (position < this.writtenPosition) action();
-    else this.#written.push({ position, action });
+    else this.#written.add(position, action);
   }
 
   whenDurable(position: number, action: () => void): void {
     if (position < this.durablePosition) action();
-    else this.#durable.push({ position, action });
+    else this.#durable.add(position, action);
   }
 
   /** The turn ends: everything appended is in the page cache. */
   write(): void {
     this.#isBatchOpen = false;
     this.writtenPosition = this.endPosition;
-    this.#written = run(this.#written, this.writtenPosition);
+    this.#written.advance(this.writtenPosition);
   }
 
   /** The disk has everything that was written. */
@@ -122,7 +118,7 @@ export class MemoryLog implements LogWriter, LogReader {
     if (this.durablePosition === this.writtenPosition) return;
     this.durablePosition = this.writtenPosition;
     this.onDurable?.(this.durablePosition);
-    this.#durable = run(this.#durable, this.durablePosition);
+    this.#durable.advance(this.durablePosition);
   }
 
   /** Damage takes a record: no start finds it. */
@@ -158,8 +154,8 @@ export class MemoryLog implements LogWriter, LogReader {
       return false;
     });
     this.#isBatchOpen = false;
-    this.#written = [];
-    this.#durable = [];
+    this.#written = new PositionWaiters();
+    this.#durable = new PositionWaiters();
     this.endPosition = kept;
     // Recovery makes what it keeps durable before the broker opens.
     this.writtenPosition = kept;
@@ -181,10 +177,4 @@ export class MemoryLog implements LogWriter, LogReader {
   countOf(type: RecordType): number {
     return this.#records.filter((record) => record.type === type).length;
   }
-}
-
-function run(waiters: Waiter[], passed: number): Waiter[] {
-  const due = waiters.filter(({ position }) => position < passed);
-  for (const { action } of due.sort((a, b) => a.position - b.position)) action();
-  return waiters.filter(({ position }) => position >= passed);
 }

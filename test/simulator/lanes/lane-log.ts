@@ -1,14 +1,10 @@
 import type { LogReader, LogRecord, LogWriter, RecordType } from "../../../broker-core/commit-log/log.ts";
+import { PositionWaiters } from "../../../broker-core/commit-log/position-waiters.ts";
 import { Code } from "../../../proto/code.ts";
 import { MeshError } from "../../../proto/runtime/mesh-error.ts";
 
 const batchHeaderBytes = 48;
 const recordHeaderBytes = 24;
-
-interface Waiter {
-  readonly position: number;
-  readonly action: () => void;
-}
 
 /**
  * A log in memory for schedules with many messages: as `MemoryLog` of the broker's tests in what it promises, without its traps for
@@ -25,8 +21,8 @@ export class LaneLog implements LogWriter, LogReader {
   #records: LogRecord[] = [];
   readonly #at = new Map<number, number>();
   #isBatchOpen = false;
-  #written: Waiter[] = [];
-  #durable: Waiter[] = [];
+  #written = new PositionWaiters();
+  #durable = new PositionWaiters();
 
   refusal(): MeshError {
     return new MeshError(Code.TooManyRequests, "the disk takes no more; free space");
@@ -53,12 +49,12 @@ export class LaneLog implements LogWriter, LogReader {
 
   whenWritten(position: number, action: () => void): void {
     if (position < this.writtenPosition) action();
-    else this.#written.push({ position, action });
+    else this.#written.add(position, action);
   }
 
   whenDurable(position: number, action: () => void): void {
     if (position < this.durablePosition) action();
-    else this.#durable.push({ position, action });
+    else this.#durable.add(position, action);
   }
 
   /** Everything appended is in the page cache. */
@@ -66,9 +62,7 @@ export class LaneLog implements LogWriter, LogReader {
     this.#isBatchOpen = false;
     if (this.writtenPosition === this.endPosition) return;
     this.writtenPosition = this.endPosition;
-    const due = this.#written.filter(({ position }) => position < this.writtenPosition);
-    this.#written = this.#written.filter(({ position }) => position >= this.writtenPosition);
-    runInOrder(due);
+    this.#written.advance(this.writtenPosition);
   }
 
   /** The disk has everything that was appended. */
@@ -77,9 +71,7 @@ export class LaneLog implements LogWriter, LogReader {
     if (this.durablePosition === this.writtenPosition) return;
     this.durablePosition = this.writtenPosition;
     this.onDurable?.(this.durablePosition);
-    const due = this.#durable.filter(({ position }) => position < this.durablePosition);
-    this.#durable = this.#durable.filter(({ position }) => position >= this.durablePosition);
-    runInOrder(due);
+    this.#durable.advance(this.durablePosition);
   }
 
   /** "kill": the process dies, what was written stays. "power": only what is durable stays. Nobody is answered. */
@@ -87,8 +79,8 @@ export class LaneLog implements LogWriter, LogReader {
     const kept = kind === "kill" ? this.writtenPosition : this.durablePosition;
     while ((this.#records.at(-1)?.position ?? -1) >= kept) this.#at.delete(this.#records.pop()!.position);
     this.#isBatchOpen = false;
-    this.#written = [];
-    this.#durable = [];
+    this.#written = new PositionWaiters();
+    this.#durable = new PositionWaiters();
     this.endPosition = this.writtenPosition = this.durablePosition = kept;
     this.onDurable = undefined;
   }
@@ -101,8 +93,4 @@ export class LaneLog implements LogWriter, LogReader {
   record(index: number): LogRecord | undefined {
     return this.#records[index];
   }
-}
-
-function runInOrder(waiters: Waiter[]): void {
-  for (const { action } of waiters.sort((a, b) => a.position - b.position)) action();
 }
