@@ -6,9 +6,9 @@ import { findDurable, replay } from "../../broker-core/commit-log/recovery.ts";
 import { findSegments } from "../../broker-core/commit-log/segment-finder.ts";
 import { NodeStorage } from "../../broker-core/storage/node-storage.ts";
 import { silentLog } from "../../proto/runtime/log.ts";
+import { popmeshCommand } from "../support/popmesh-command.ts";
 import { RunningProcess } from "../support/running-process.ts";
 import { BrokerProcess, connectUpstream } from "../support/start-broker.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { encodedMessage, topicRef, UpstreamClient } from "../support/upstream-client.ts";
 
 /**

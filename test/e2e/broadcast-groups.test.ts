@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Producer } from "rocketmq-client-nodejs";
+import { commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { MeshParts } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const consumerMain = join(compiledRoot, "test/support/broadcast-consumer.js");
 
 describe("a broadcast group with the official SDK", function () {
@@ -17,13 +17,9 @@ describe("a broadcast group with the official SDK", function () {
     const consumers: RunningProcess[] = [];
     try {
       const { address } = await parts.startSidecar();
-      const command = async (...args: string[]) => {
-        const run = RunningProcess.node(popmeshCommand, args, { POPMESH_SERVER: parts.api });
-        assert.equal(await run.exited(), 0, run.output);
-        return run.output;
-      };
-      await command("topic", "create", "news");
-      await command("group", "create", "readers", "--broadcast");
+      const popmesh = (...argv: string[]) => commandOutput(parts.api, argv);
+      await popmesh("topic", "create", "news");
+      await popmesh("group", "create", "readers", "--broadcast");
       const consume = (group: string, clientId: string) => {
         const consumer = RunningProcess.node(consumerMain, [address, group, "news", clientId]);
         consumers.push(consumer);
@@ -50,7 +46,7 @@ describe("a broadcast group with the official SDK", function () {
         40_000,
       );
 
-      const producer = new Producer({ endpoints: address, namespace: "", topics: ["news"], logger: quiet });
+      const producer = new Producer({ endpoints: address, namespace: "", topics: ["news"], logger: quietLogger });
       await producer.startup();
       const sent: string[] = [];
       const send = async (count: number) => {
@@ -78,7 +74,7 @@ describe("a broadcast group with the official SDK", function () {
       assert.equal(got(c).length, sent.length, "each once");
       assert.equal(got(...ordinary).length, sent.length, "an ordinary group shares them");
 
-      const described = await command("group", "describe", "readers");
+      const described = await popmesh("group", "describe", "readers");
       for (const clientId of ["instance-a", "instance-b", "instance-c"]) assert.match(described, new RegExp(clientId));
       await producer.shutdown();
     } finally {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { OperatorLink } from "../support/operator-link.ts";
-import { RunningProcess } from "../support/running-process.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
 import { BrokerProcess, connectUpstream } from "../support/start-broker.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { encodedMessage, groupRef, messageIdOf, topicRef, UpstreamClient } from "../support/upstream-client.ts";
 
 const topic = topicRef("orders", { messageTypes: 0b110, queueCount: 2 });
@@ -62,9 +61,8 @@ describe("Lanes of a broker process", function () {
       await client.upstream.close(0);
       operator.close();
       await broker.stop("SIGKILL");
-      const check = RunningProcess.node(popmeshCommand, ["broker", "check", "--data-dir", broker.dataDirectory]);
-      assert.equal(await check.exited(), 0, check.output);
-      assert.match(check.output, /lanes: 1 beside the base lanes, [01] of them spilled, 0 about to end/);
+      const checked = await commandOutput("", ["broker", "check", "--data-dir", broker.dataDirectory]);
+      assert.match(checked, /lanes: 1 beside the base lanes, [01] of them spilled, 0 about to end/);
     } finally {
       await client.upstream.close(0);
       operator.close();

@@ -4,9 +4,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ExitCode } from "../../proto/runtime/process-lifecycle.ts";
+import { runPopmesh } from "../support/popmesh-command.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
 import { BrokerProcess, connectUpstream } from "../support/start-broker.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { Stopwatch } from "../support/stopwatch.ts";
 import { encodedMessage, groupRef, messageIdOf, topicRef, UpstreamClient } from "../support/upstream-client.ts";
 import { waitUntil } from "../support/wait-until.ts";
@@ -53,25 +53,22 @@ describe("The broker process", function () {
   it("leaves a directory that popmesh broker check reads and judges, unless a broker is at work on it", async () => {
     const broker = await BrokerProcess.start();
     const client = new UpstreamClient(connectUpstream(broker.port));
-    const check = async (directory: string) => {
-      const command = RunningProcess.node(popmeshCommand, ["broker", "check", "--data-dir", directory]);
-      return { code: await command.exited(), text: command.output };
-    };
+    const check = (directory: string) => runPopmesh("", ["broker", "check", "--data-dir", directory]);
     try {
       await client.store(topic, "a", { body: Buffer.alloc(5_000, 7) });
       assert.equal((await check(broker.dataDirectory)).code, ExitCode.Locked);
       await client.upstream.close(0);
       await broker.process.stop("SIGKILL");
       const sound = await check(broker.dataDirectory);
-      assert.deepEqual([sound.code, sound.text.includes(": sound"), sound.text.includes("Message 1")], [0, true, true]);
+      assert.deepEqual([sound.code, sound.output.includes(": sound"), sound.output.includes("Message 1")], [0, true, true]);
       const [name = ""] = readdirSync(join(broker.dataDirectory, "log")).filter((each) => each.endsWith(".log"));
       const file = join(broker.dataDirectory, "log", name);
       const bytes = readFileSync(file);
       bytes.fill(0xff, bytes.indexOf(Buffer.alloc(5_000, 7)) + 10, bytes.indexOf(Buffer.alloc(5_000, 7)) + 20);
       writeFileSync(file, bytes);
       const damaged = await check(broker.dataDirectory);
-      assert.equal(damaged.code, 1, damaged.text);
-      assert.match(damaged.text, /PROBLEM: log\/0{20}\.log: positions \d+ to \d+ cannot be read: 1 records are lost/);
+      assert.equal(damaged.code, 1, damaged.output);
+      assert.match(damaged.output, /PROBLEM: log\/0{20}\.log: positions \d+ to \d+ cannot be read: 1 records are lost/);
       assert.equal((await check(join(broker.dataDirectory, "none"))).code, ExitCode.Storage);
     } finally {
       await broker.dispose();

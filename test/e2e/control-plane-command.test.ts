@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { ControlPlaneProcess } from "../support/control-plane-process.ts";
 import { freePorts } from "../support/free-port.ts";
-import { RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
+import { commandOutput, runPopmesh } from "../support/popmesh-command.ts";
 
 describe("the commands on a control plane", function () {
   this.timeout(60_000);
@@ -23,17 +22,8 @@ describe("the commands on a control plane", function () {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** Runs `popmesh …` as a user does. */
-  const popmesh = async (...argv: string[]) => {
-    const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: controlPlane.server });
-    const code = await command.exited();
-    return { code, output: command.output };
-  };
-  const succeed = async (...argv: string[]) => {
-    const { code, output } = await popmesh(...argv);
-    assert.equal(code, 0, `popmesh ${argv.join(" ")}: ${output}`);
-    return output;
-  };
+  const popmesh = (...argv: string[]) => runPopmesh(controlPlane.server, argv);
+  const succeed = (...argv: string[]) => commandOutput(controlPlane.server, argv);
   const fail = async (...argv: string[]) => {
     const { code, output } = await popmesh(...argv);
     assert.equal(code, 1, `popmesh ${argv.join(" ")}: ${output}`);

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { ConsumeResult, type MessageView, Producer, PushConsumer } from "rocketmq-client-nodejs";
-import { RunningProcess } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
 import { waitUntil } from "../support/wait-until.ts";
-
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 
 describe("an operator of dead letters and positions", function () {
   this.timeout(90_000);
@@ -13,7 +12,7 @@ describe("an operator of dead letters and positions", function () {
 
   before(async () => {
     mesh = await startMesh();
-    producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["payments"], logger: quiet });
+    producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["payments"], logger: quietLogger });
     await popmesh("topic", "create", "payments");
     // The Node.js SDK knows exponential backoff only.
     await popmesh("group", "create", "billing", "--attempts-max", "2");
@@ -24,12 +23,7 @@ describe("an operator of dead letters and positions", function () {
     await mesh?.stop();
   });
 
-  /** Runs `popmesh …` as a user does, and requires success. */
-  async function popmesh(...argv: string[]): Promise<string> {
-    const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: `http://${mesh.api}` });
-    assert.equal(await command.exited(), 0, `popmesh ${argv.join(" ")}: ${command.output}`);
-    return command.output;
-  }
+  const popmesh = (...argv: string[]) => commandOutput(`http://${mesh.api}`, argv);
 
   const send = async (body: string) =>
     (await producer.send({ topic: "payments", tag: "created", body: Buffer.from(body) })).messageId;
@@ -39,7 +33,7 @@ describe("an operator of dead letters and positions", function () {
     const handled: string[] = [];
     const failed: string[] = [];
     const push = new PushConsumer({
-      ...{ endpoints: mesh.endpoint, namespace: "", logger: quiet, consumerGroup: "billing" },
+      ...{ endpoints: mesh.endpoint, namespace: "", logger: quietLogger, consumerGroup: "billing" },
       subscriptions: new Map([["payments", "*"]]),
       messageListener: {
         async consume(message) {
@@ -107,11 +101,7 @@ describe("an operator of dead letters and positions", function () {
   });
 
   it("says what is wrong with a command, and what to write instead", async () => {
-    const wrong = async (...argv: string[]) => {
-      const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: `http://${mesh.api}` });
-      assert.equal(await command.exited(), 1, command.output);
-      return command.output;
-    };
+    const wrong = (...argv: string[]) => commandOutput(`http://${mesh.api}`, argv, 1);
     assert.match(await wrong("group", "reset", "billing", "--to", "yesterday"), /"yesterday" is no time; write 2026-/);
     assert.match(await wrong("dlq", "redrive", "billing", "--rate", "fast"), /"fast" is no rate; write 100\/s/);
     assert.match(await wrong("dlq", "list", "billing", "--reason", "bored"), /dlq\.list: reason: /);

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePorts } from "../support/free-port.ts";
+import { popmeshCommand } from "../support/popmesh-command.ts";
 import { RunningProcess, repositoryRoot } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
 
 interface ShownCommand {
   readonly document: string;

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
 import { MeshParts } from "../support/start-parts.ts";
 
 const manifest = `apiVersion: popmesh.io/v1
@@ -21,11 +20,7 @@ describe("popmesh apply --dry-run", function () {
   it("holds a rule against the messages that are there, and changes nothing", async () => {
     const parts = await MeshParts.start();
     try {
-      const popmesh = async (code: number, ...argv: string[]) => {
-        const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: parts.api });
-        assert.equal(await command.exited(), code, `popmesh ${argv.join(" ")}: ${command.output}`);
-        return command.output;
-      };
+      const popmesh = (code: number, ...argv: string[]) => commandOutput(parts.api, argv, code);
       const client = parts.client(await parts.startSidecar(), "base");
       for (let n = 0; n < 20; n++) {
         const message = {

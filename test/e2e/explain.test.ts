@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Producer } from "rocketmq-client-nodejs";
+import { applyManifests, commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { MeshParts } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
-
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 
 const manifests = `apiVersion: popmesh.io/v1
 kind: Topic
@@ -39,14 +38,8 @@ describe("popmesh explain", function () {
     const parts = await MeshParts.start();
     let consumer: RunningProcess | undefined;
     try {
-      const popmesh = async (...argv: string[]) => {
-        const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: parts.api });
-        assert.equal(await command.exited(), 0, `popmesh ${argv.join(" ")}: ${command.output}`);
-        return command.output;
-      };
-      const headers = { "x-popmesh-client": "test", "content-type": "application/yaml" };
-      const applied = await fetch(`${parts.api}/v1/apply`, { method: "POST", headers, body: manifests });
-      assert.equal(applied.status, 200, await applied.text());
+      const popmesh = (...argv: string[]) => commandOutput(parts.api, argv);
+      await applyManifests(parts.api, manifests);
       const base = await parts.startSidecar();
       consumer = RunningProcess.node(join(compiledRoot, "test/support/lane-consumer.js"), [
         ...[base.address, "billing", "orders", "parcels"],
@@ -58,7 +51,12 @@ describe("popmesh explain", function () {
       };
       await waitUntil("its canary is spilled", async () => (await lanes()).includes("canary spilled"), 40_000);
 
-      const producer = new Producer({ endpoints: base.address, namespace: "", topics: ["orders"], logger: quiet });
+      const producer = new Producer({
+        endpoints: base.address,
+        namespace: "",
+        topics: ["orders"],
+        logger: quietLogger,
+      });
       await producer.startup();
       const send = async (body: string, properties: Record<string, string>) => {
         const all = new Map(Object.entries(properties));
@@ -87,7 +85,7 @@ describe("popmesh explain", function () {
       const body = JSON.stringify({ id });
       const answer = await fetch(`${parts.api}/v1/namespaces/default/explain/message`, {
         method: "POST",
-        headers,
+        headers: { "x-popmesh-client": "test" },
         body,
       });
       const data = (await answer.json()) as { brokers: { items: { groups: { rule: { number: number } }[] }[] }[] };

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { ConsumeResult, FilterExpression, Producer, PushConsumer, SimpleConsumer } from "rocketmq-client-nodejs";
 import type { FilterType } from "rocketmq-client-nodejs/proto/apache/rocketmq/v2/definition_pb.js";
-import { RunningProcess } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 /** FilterType.SQL: ES modules cannot import the SDK's own constant. */
 const filterTypeSql: FilterType = 2;
 const sql = (expression: string): FilterExpression => new FilterExpression(expression, filterTypeSql);
@@ -19,12 +19,14 @@ describe("filters with the official SDK", function () {
   before(async () => {
     mesh = await startMesh();
     for (const topic of ["orders", "payments"]) {
-      const command = RunningProcess.node(popmeshCommand, ["topic", "create", topic], {
-        POPMESH_SERVER: `http://${mesh.api}`,
-      });
-      assert.equal(await command.exited(), 0, command.output);
+      await commandOutput(`http://${mesh.api}`, ["topic", "create", topic]);
     }
-    producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["orders", "payments"], logger: quiet });
+    producer = new Producer({
+      endpoints: mesh.endpoint,
+      namespace: "",
+      topics: ["orders", "payments"],
+      logger: quietLogger,
+    });
     await producer.startup();
   });
   after(async () => {
@@ -43,7 +45,7 @@ describe("filters with the official SDK", function () {
 
   async function simple(topic: string, group: string, filter: FilterExpression | string): Promise<SimpleConsumer> {
     const consumer = new SimpleConsumer({
-      ...{ endpoints: mesh.endpoint, namespace: "", logger: quiet, consumerGroup: group, awaitDuration: 5_000 },
+      ...{ endpoints: mesh.endpoint, namespace: "", logger: quietLogger, consumerGroup: group, awaitDuration: 5_000 },
       subscriptions: new Map([[topic, filter]]),
     });
     await consumer.startup();
@@ -88,7 +90,7 @@ describe("filters with the official SDK", function () {
   it("a PushConsumer too, while it waits", async () => {
     const bodies: string[] = [];
     const push = new PushConsumer({
-      ...{ endpoints: mesh.endpoint, namespace: "", logger: quiet, consumerGroup: "shipping" },
+      ...{ endpoints: mesh.endpoint, namespace: "", logger: quietLogger, consumerGroup: "shipping" },
       subscriptions: new Map([["payments", sql("method STARTSWITH 'card' AND amount BETWEEN 10 AND 20")]]),
       messageListener: {
         async consume(message) {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
+import { runPopmesh } from "../support/popmesh-command.ts";
 import { MeshParts } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -35,10 +34,7 @@ describe("popmesh apply of a lane rule", function () {
         writeFileSync(path, text);
         return popmesh("apply", "-f", path, ...argv);
       };
-      const popmesh = async (...argv: string[]) => {
-        const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: parts.api });
-        return { code: await command.exited(), output: command.output };
-      };
+      const popmesh = (...argv: string[]) => runPopmesh(parts.api, argv);
       const first = await apply(topics + ruleOf("canary", "orders", 5));
       assert.equal(first.code, 0, first.output);
       assert.match(first.output, /^LaneRule default\/canary: version 1 is in force at its broker$/m);

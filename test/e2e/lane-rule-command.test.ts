@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ControlPlaneProcess } from "../support/control-plane-process.ts";
-import { RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
 
 describe("the commands for lane rules", function () {
   this.timeout(60_000);
@@ -21,11 +20,7 @@ describe("the commands for lane rules", function () {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  const popmesh = async (expectedCode: number, ...argv: string[]) => {
-    const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: controlPlane.server });
-    assert.equal(await command.exited(), expectedCode, `popmesh ${argv.join(" ")}: ${command.output}`);
-    return command.output;
-  };
+  const popmesh = (expectedCode: number, ...argv: string[]) => commandOutput(controlPlane.server, argv, expectedCode);
   const file = (name: string, text: string) => {
     const path = join(directory, name);
     writeFileSync(path, text);

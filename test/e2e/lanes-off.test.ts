@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
+import { applyManifests, runPopmesh } from "../support/popmesh-command.ts";
 import type { RawV2Client } from "../support/raw-v2-client.ts";
-import { RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { MeshParts } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -28,11 +27,7 @@ describe("popmesh lanes off", function () {
   it("hands a lane's messages to base without a control plane, outlives a killed broker, and takes it back", async () => {
     const parts = await MeshParts.start();
     try {
-      const run = async (...argv: string[]) => {
-        const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: parts.api });
-        const code = await command.exited();
-        return { code, output: command.output };
-      };
+      const run = (...argv: string[]) => runPopmesh(parts.api, argv);
       const popmesh = (...argv: string[]) => run("lanes", ...argv);
       const api = async (path: string) => (await fetch(`${parts.api}${path}`)).json();
       const lanesAtBrokers = async () => {
@@ -44,9 +39,7 @@ describe("popmesh lanes off", function () {
         const text = await (await fetch(`http://${admin}/stats/prometheus`)).text();
         return Number(/^popmesh_(?:broker|sidecar)_lanes_off (\d)$/m.exec(text)?.[1]);
       };
-      const headers = { "x-popmesh-client": "test", "content-type": "application/yaml" };
-      const applied = await fetch(`${parts.api}/v1/apply`, { method: "POST", headers, body: manifests });
-      assert.equal(applied.status, 200, await applied.text());
+      await applyManifests(parts.api, manifests);
       const [base, canary] = [await parts.startSidecar(), await parts.startSidecar(undefined, { lane: "canary" })];
       const [inBase, inCanary] = [parts.client(base, "base"), parts.client(canary, "canary")];
       const topic = { name: "orders" };

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Producer } from "rocketmq-client-nodejs";
+import { quietLogger } from "../support/quiet-logger.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
 import { MeshParts } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const consumerMain = join(compiledRoot, "test/support/lane-consumer.js");
 
 const manifests = `apiVersion: popmesh.io/v1
@@ -69,7 +69,12 @@ describe("a canary of a consumer with the official SDK", function () {
       };
       await waitUntil("the canary's consumer is known", async () => (await laneConsumers()) === 1, 40_000);
 
-      const producer = new Producer({ endpoints: base.address, namespace: "", topics: ["orders"], logger: quiet });
+      const producer = new Producer({
+        endpoints: base.address,
+        namespace: "",
+        topics: ["orders"],
+        logger: quietLogger,
+      });
       await producer.startup();
       let traces = 0;
       const send = async (name: string, count: number, properties: Record<string, string>) => {

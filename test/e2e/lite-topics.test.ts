@@ -1,31 +1,27 @@
 import assert from "node:assert/strict";
 import { ConsumeResult, LitePushConsumerImpl, type MessageView, Producer } from "rocketmq-client-nodejs";
-import { RunningProcess } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
 import { waitUntil } from "../support/wait-until.ts";
-
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 
 describe("lite topics with the official SDK", function () {
   this.timeout(90_000);
   let mesh: Mesh;
   before(async () => {
     mesh = await startMesh();
-    const create = RunningProcess.node(popmeshCommand, ["topic", "create", "chat", "--type", "lite"], {
-      POPMESH_SERVER: `http://${mesh.api}`,
-    });
-    assert.equal(await create.exited(), 0, create.output);
+    await commandOutput(`http://${mesh.api}`, ["topic", "create", "chat", "--type", "lite"]);
   });
   after(() => mesh?.stop());
 
   it("reach the consumers that subscribe to them, also after a change of the set, each message once", async () => {
-    const producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["chat"], logger: quiet });
+    const producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["chat"], logger: quietLogger });
     await producer.startup();
     const got = new Map<string, string[]>();
     const consumer = async (name: string, ...liteTopics: string[]) => {
       got.set(name, []);
       const made = new LitePushConsumerImpl({
-        ...{ endpoints: mesh.endpoint, namespace: "", logger: quiet, consumerGroup: "agents", bindTopic: "chat" },
+        ...{ endpoints: mesh.endpoint, namespace: "", logger: quietLogger, consumerGroup: "agents", bindTopic: "chat" },
         subscriptions: new Map([["chat", "*"]]),
         messageListener: {
           async consume(message: MessageView) {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { ConsumeResult, type MessageView, Producer, PushConsumer, SimpleConsumer } from "rocketmq-client-nodejs";
-import { RunningProcess } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const accounts = ["ann", "bob", "cat", "dan", "eve", "fay"] as const;
 const messagesPerAccount = 6;
 const attemptsMax = 3;
@@ -22,7 +22,7 @@ describe("message groups through the official SDK", function () {
     for (const group of ["push", "simple", "both"]) {
       await popmesh("group", "create", group, "--attempts-max", String(attemptsMax));
     }
-    producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["transfers"], logger: quiet });
+    producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["transfers"], logger: quietLogger });
     await producer.startup();
     // The SDK sends a group's messages one after the other, as whoever wants an order does.
     await Promise.all(
@@ -38,11 +38,7 @@ describe("message groups through the official SDK", function () {
     await mesh?.stop();
   });
 
-  async function popmesh(...argv: string[]): Promise<string> {
-    const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: `http://${mesh.api}` });
-    assert.equal(await command.exited(), 0, `popmesh ${argv.join(" ")}: ${command.output}`);
-    return command.output;
-  }
+  const popmesh = (...argv: string[]) => commandOutput(`http://${mesh.api}`, argv);
 
   const textOf = ({ body }: MessageView) => body.toString();
   const ofAccount = (texts: readonly string[], account: string) => texts.filter((text) => text.startsWith(account));
@@ -62,7 +58,7 @@ describe("message groups through the official SDK", function () {
     const othersAreDone = () =>
       accounts.every((account) => account === "ann" || ofAccount(handled, account).length === messagesPerAccount);
     const push = new PushConsumer({
-      ...{ endpoints: mesh.endpoint, namespace: "", logger: quiet, consumerGroup: "push" },
+      ...{ endpoints: mesh.endpoint, namespace: "", logger: quietLogger, consumerGroup: "push" },
       subscriptions: new Map([["transfers", "*"]]),
       messageListener: {
         async consume(message) {
@@ -98,7 +94,7 @@ describe("message groups through the official SDK", function () {
 
   it("a simple consumer gets one message of a group at a time, again where it failed, until it is dead", async () => {
     const consumer = new SimpleConsumer({
-      ...{ endpoints: mesh.endpoint, namespace: "", logger: quiet, consumerGroup: "simple" },
+      ...{ endpoints: mesh.endpoint, namespace: "", logger: quietLogger, consumerGroup: "simple" },
       ...{ subscriptions: new Map([["transfers", "*"]]), awaitDuration: 1_000 },
     });
     await consumer.startup();
@@ -133,7 +129,7 @@ describe("message groups through the official SDK", function () {
     const handled: string[] = [];
     let failures = 0;
     const push = new PushConsumer({
-      ...{ endpoints: mesh.endpoint, namespace: "", logger: quiet, consumerGroup: "both" },
+      ...{ endpoints: mesh.endpoint, namespace: "", logger: quietLogger, consumerGroup: "both" },
       subscriptions: new Map([
         ["transfers", "*"],
         ["letters", "*"],

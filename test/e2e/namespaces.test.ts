@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Code } from "../../proto/code.ts";
+import { applyManifests } from "../support/popmesh-command.ts";
 import { message, type RawV2Client, receiveRequest } from "../support/raw-v2-client.ts";
 import { MeshParts, type SidecarProcess } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
@@ -68,11 +69,8 @@ describe("two namespaces with the same names", function () {
         spec: { backoff: { list: ["1s"] }, attemptsMax: 3 },
       },
     ]);
-    const answer = await fetch(`${parts.api}/v1/apply`, {
-      ...{ method: "POST", headers: { "x-popmesh-client": "test" } },
-      body: manifests.map((manifest) => JSON.stringify({ apiVersion: "popmesh.io/v1", ...manifest })).join("\n---\n"),
-    });
-    assert.equal(answer.status, 200, await answer.text());
+    const documents = manifests.map((manifest) => JSON.stringify({ apiVersion: "popmesh.io/v1", ...manifest }));
+    await applyManifests(parts.api, documents.join("\n---\n"));
     const sidecar = await parts.startSidecar();
     [red, blue] = [new Tenant(parts, sidecar, "red"), new Tenant(parts, sidecar, "blue")];
     // Their groups begin here.

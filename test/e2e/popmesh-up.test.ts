@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { request } from "undici";
+import { popmeshCommand } from "../support/popmesh-command.ts";
 import { RunningProcess } from "../support/running-process.ts";
-import { childPid, type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { childPid, type Mesh, startMesh } from "../support/start-mesh.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 describe("popmesh up", function () {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { Producer } from "rocketmq-client-nodejs";
+import { applyManifests } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
 import { MeshParts, type SidecarProcess } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
-
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 
 /** An application on the official SDK that sends as fast as it is let; each send is tried once. */
 class Sender {
@@ -17,7 +17,7 @@ class Sender {
   constructor(sidecar: SidecarProcess, topic: string) {
     this.#topic = topic;
     this.#producer = new Producer({
-      ...{ endpoints: sidecar.address, namespace: "", topics: [topic], logger: quiet, maxAttempts: 1 },
+      ...{ endpoints: sidecar.address, namespace: "", topics: [topic], logger: quietLogger, maxAttempts: 1 },
     });
   }
 
@@ -60,10 +60,7 @@ describe("a rate limit of the mesh", function () {
 
   const apply = async (name: string, spec: object) => {
     const manifest = { apiVersion: "popmesh.io/v1", kind: "RateLimit", metadata: { name }, spec };
-    const answer = await fetch(`${parts.api}/v1/apply`, {
-      ...{ method: "POST", headers: { "x-popmesh-client": "test" }, body: JSON.stringify(manifest) },
-    });
-    assert.equal(answer.status, 200, await answer.text());
+    await applyManifests(parts.api, JSON.stringify(manifest));
   };
   /** The part of a limit that a sidecar uses; 0 while it has none. */
   const shareAt = async (sidecar: SidecarProcess, limit: string): Promise<number> => {

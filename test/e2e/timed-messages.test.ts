@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { Producer } from "rocketmq-client-nodejs";
-import { RunningProcess } from "../support/running-process.ts";
-import { childPid, type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
+import { childPid, type Mesh, startMesh } from "../support/start-mesh.ts";
 import { BookKeeper } from "../support/transaction-application.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const messages = 12;
 
 /** Timed messages through the official SDK: "in 300" is to be delivered 300 ms after it was made. */
@@ -18,7 +18,7 @@ describe("timed messages of the official SDK", function () {
   before(async () => {
     mesh = await startMesh();
     await popmesh("topic", "create", "alarms", "--type", "delay");
-    producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["alarms"], logger: quiet });
+    producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["alarms"], logger: quietLogger });
     await producer.startup();
     keeper = new BookKeeper(mesh.endpoint, "alarms", "sleepers");
     await keeper.start();
@@ -29,10 +29,7 @@ describe("timed messages of the official SDK", function () {
     await mesh?.stop();
   });
 
-  async function popmesh(...argv: string[]): Promise<void> {
-    const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: `http://${mesh.api}` });
-    assert.equal(await command.exited(), 0, `popmesh ${argv.join(" ")}: ${command.output}`);
-  }
+  const popmesh = (...argv: string[]) => commandOutput(`http://${mesh.api}`, argv);
 
   const send = (body: string, aheadMs: number) =>
     producer.send({ topic: "alarms", body: Buffer.from(body), deliveryTimestamp: new Date(Date.now() + aheadMs) });

@@ -3,10 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Producer } from "rocketmq-client-nodejs";
-import { RunningProcess } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
-
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
+import { commandOutput, runPopmesh } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
 
 describe("a topic as files", function () {
   this.timeout(90_000);
@@ -22,20 +21,13 @@ describe("a topic as files", function () {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  async function run(...argv: string[]) {
-    const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: `http://${mesh.api}` });
-    return { code: await command.exited(), output: command.output };
-  }
-  async function popmesh(...argv: string[]): Promise<string> {
-    const { code, output } = await run(...argv);
-    assert.equal(code, 0, `popmesh ${argv.join(" ")}: ${output}`);
-    return output;
-  }
+  const run = (...argv: string[]) => runPopmesh(`http://${mesh.api}`, argv);
+  const popmesh = (...argv: string[]) => commandOutput(`http://${mesh.api}`, argv);
   const digest = (output: string) => /digest ([0-9a-f]{64})/.exec(output)?.[1];
 
   it("goes out and in again, and is the same: every byte, every queue, in order", async () => {
     await popmesh("topic", "create", "orders", "--type", "fifo", "--queues", "3");
-    const producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["orders"], logger: quiet });
+    const producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["orders"], logger: quietLogger });
     await producer.startup();
     const ids: string[] = [];
     for (let i = 0; i < 60; i++) {
@@ -79,7 +71,7 @@ describe("a topic as files", function () {
 
   it("takes along what waits for its time, and what came while it was exported once", async () => {
     await popmesh("topic", "create", "alarms", "--type", "delay", "--queues", "2");
-    const producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["alarms"], logger: quiet });
+    const producer = new Producer({ endpoints: mesh.endpoint, namespace: "", topics: ["alarms"], logger: quietLogger });
     await producer.startup();
     const dueMs = Date.now() + 3_600_000;
     for (let i = 0; i < 12; i++) {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
+import { commandOutput } from "../support/popmesh-command.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { MeshParts, type SidecarProcess } from "../support/start-parts.ts";
 import { BookKeeper, TransactionProducer } from "../support/transaction-application.ts";
 import { waitUntil } from "../support/wait-until.ts";
@@ -27,8 +27,7 @@ describe("transactions of the official SDK", function () {
     sidecars.push(sidecar);
     const file = join(mesh.directory, "topics.yaml");
     writeFileSync(file, ["payments", "orders", "transfers", "doubts"].map(mixedTopic).join("---\n"));
-    const command = RunningProcess.node(popmeshCommand, ["apply", "-f", file], { POPMESH_SERVER: mesh.api });
-    assert.equal(await command.exited(), 0, command.output);
+    await commandOutput(mesh.api, ["apply", "-f", file]);
   });
   after(async () => {
     await Promise.all(stops.map((stop) => stop().catch(() => {})));

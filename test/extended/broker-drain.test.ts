@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { isHeldBack, OrderedLoad } from "../support/ordered-load.ts";
+import { commandOutput, popmeshCommand } from "../support/popmesh-command.ts";
 import { RunningProcess } from "../support/running-process.ts";
 import { SdkLoad } from "../support/sdk-load.ts";
-import { popmeshCommand } from "../support/start-mesh.ts";
 import { MeshParts, type SidecarProcess } from "../support/start-parts.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -17,11 +17,7 @@ describe("a mesh of several brokers under load of the official SDK", function ()
     const loads: { stop(): Promise<unknown> }[] = [];
     const sidecars: SidecarProcess[] = [];
     try {
-      const popmesh = async (...argv: string[]): Promise<string> => {
-        const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: parts.api });
-        assert.equal(await command.exited(), 0, `popmesh ${argv.join(" ")}: ${command.output}`);
-        return command.output;
-      };
+      const popmesh = (...argv: string[]) => commandOutput(parts.api, argv);
       const lag = async (group: string): Promise<number> => {
         const answer = await fetch(`${parts.api}/v1/namespaces/default/groups/${group}/status`);
         const { topics } = (await answer.json()) as { topics: { lagMessages: number }[] };

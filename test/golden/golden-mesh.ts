@@ -8,8 +8,9 @@ import { silentLog } from "../../proto/runtime/log.ts";
 import { NodeClock } from "../../proto/runtime/node-clock.ts";
 import { release } from "../../proto/runtime/release.ts";
 import { LastKnownGood } from "../../sidecar/xds/last-known-good.ts";
-import { RunningProcess } from "../support/running-process.ts";
-import { type Mesh, popmeshCommand, startMesh } from "../support/start-mesh.ts";
+import { commandOutput } from "../support/popmesh-command.ts";
+import { quietLogger } from "../support/quiet-logger.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { type PackedTree, packTree } from "./packed-tree.ts";
 
@@ -54,8 +55,6 @@ spec:
   backoff: { list: [1s, 5s, 30s] }
 `;
 
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
-
 /** A mesh as a user has it, in which something was declared, sent, received and exported. */
 export async function makeGoldenMesh(): Promise<GoldenMesh> {
   const mesh = await startMesh();
@@ -65,7 +64,7 @@ export async function makeGoldenMesh(): Promise<GoldenMesh> {
     writeFileSync(file, manifest);
     await popmesh(mesh, "apply", "-f", file);
     const producer = new Producer({
-      ...{ endpoints: mesh.endpoint, namespace: "", topics: ["orders", "alarms"], logger: quiet },
+      ...{ endpoints: mesh.endpoint, namespace: "", topics: ["orders", "alarms"], logger: quietLogger },
     });
     await producer.startup();
     for (let i = 0; i < 20; i++) {
@@ -78,7 +77,7 @@ export async function makeGoldenMesh(): Promise<GoldenMesh> {
     await producer.shutdown();
     let seen = 0;
     const consumer = new PushConsumer({
-      ...{ endpoints: mesh.endpoint, namespace: "", consumerGroup: "billing", logger: quiet },
+      ...{ endpoints: mesh.endpoint, namespace: "", consumerGroup: "billing", logger: quietLogger },
       subscriptions: new Map([["orders", "*"]]),
       messageListener: {
         consume: async () => {
@@ -117,11 +116,8 @@ export async function makeGoldenMesh(): Promise<GoldenMesh> {
 }
 
 /** What its output is. Fails when the command does. */
-export async function popmesh(mesh: Mesh, ...argv: string[]): Promise<string> {
-  const command = RunningProcess.node(popmeshCommand, argv, { POPMESH_SERVER: `http://${mesh.api}` });
-  const code = await command.exited();
-  assert.equal(code, 0, `popmesh ${argv.join(" ")}: ${command.output}`);
-  return command.output;
+export function popmesh(mesh: Mesh, ...argv: string[]): Promise<string> {
+  return commandOutput(`http://${mesh.api}`, argv);
 }
 
 export async function declaredIn(mesh: Mesh): Promise<Declared> {

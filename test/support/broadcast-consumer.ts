@@ -1,13 +1,13 @@
 import { SimpleConsumer } from "rocketmq-client-nodejs";
+import { quietLogger } from "./quiet-logger.ts";
 
 /**
  * A process that consumes a topic with the official SDK and prints the body of each message, one a line, behind "got ", before
  * it acknowledges it. `node broadcast-consumer.js <endpoint> <group> <topic> <client id>`. Runs until it is killed.
  */
 const [endpoints = "", consumerGroup = "", topic = "", clientId = ""] = process.argv.slice(2);
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const consumer = new SimpleConsumer({
-  ...{ endpoints, namespace: "", logger: quiet, consumerGroup },
+  ...{ endpoints, namespace: "", logger: quietLogger, consumerGroup },
   subscriptions: new Map([[topic, "*"]]),
   awaitDuration: 2_000,
 });

@@ -1,4 +1,5 @@
 import { Producer, SimpleConsumer } from "rocketmq-client-nodejs";
+import { quietLogger } from "./quiet-logger.ts";
 
 /**
  * A process that consumes a topic with the official SDK and sends each message on to another topic within its trace, as any
@@ -6,8 +7,7 @@ import { Producer, SimpleConsumer } from "rocketmq-client-nodejs";
  * `node lane-consumer.js <endpoint> <group> <topic> <topic to send on to>`. Runs until it is killed.
  */
 const [endpoints = "", consumerGroup = "", topic = "", onward = ""] = process.argv.slice(2);
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
-const common = { endpoints, namespace: "", logger: quiet };
+const common = { endpoints, namespace: "", logger: quietLogger };
 const consumer = new SimpleConsumer({
   ...{ ...common, consumerGroup },
   subscriptions: new Map([[topic, "*"]]),

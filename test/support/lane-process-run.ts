@@ -15,6 +15,7 @@ import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { LaneJudge } from "../simulator/lanes/lane-judge.ts";
 import { LogFollower } from "../simulator/lanes/log-follower.ts";
 import { OperatorLink } from "./operator-link.ts";
+import { quietLogger } from "./quiet-logger.ts";
 import { compiledRoot, RunningProcess } from "./running-process.ts";
 import { MeshParts, type SidecarProcess } from "./start-parts.ts";
 import { type Decision, TransactionProducer } from "./transaction-application.ts";
@@ -24,7 +25,6 @@ const [plain, ordered] = ["lane-orders", "lane-ledger"] as const;
 const topics = [plain, ordered] as const;
 const groups = ["billing", "audit"] as const;
 const consumerMain = join(compiledRoot, "test/support/lane-schedule-consumer.js");
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const orderKeyCount = 12;
 const keyCount = 40;
 /** Of the consumers; what was in hand at a kill comes again after it. */
@@ -132,7 +132,7 @@ export class LaneProcessRun {
     const [base, canary] = await Promise.all([parts.startSidecar(), parts.startSidecar(undefined, { lane: "canary" })]);
     this.#sidecars = { base, canary };
     this.#consume("base");
-    const common = { endpoints: base.address, namespace: "", logger: quiet, maxAttempts: 1 };
+    const common = { endpoints: base.address, namespace: "", logger: quietLogger, maxAttempts: 1 };
     this.#producer = new Producer({ ...common, topics: [...topics] });
     await this.#producer.startup();
     this.#transactions = new TransactionProducer(

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MessageView, SimpleConsumer } from "rocketmq-client-nodejs";
+import { quietLogger } from "./quiet-logger.ts";
 
 /**
  * A process that consumes some topics for some groups with the official SDK. Prints a line for each message it is given, before it does
@@ -7,7 +8,6 @@ import { type MessageView, SimpleConsumer } from "rocketmq-client-nodejs";
  * processes of the machine share. `node lane-schedule-consumer.js ENDPOINT GROUPS TOPICS`, names with commas. Runs until it is killed.
  */
 const [endpoints = "", groups = "", topics = ""] = process.argv.slice(2);
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const invisibleMs = 10_000;
 const say = (what: string, group: string, { body }: MessageView): void => {
   process.stdout.write(`${what} ${group} ${body.toString()} ${process.hrtime.bigint()}\n`);
@@ -15,7 +15,7 @@ const say = (what: string, group: string, { body }: MessageView): void => {
 
 const consume = async (consumerGroup: string, topic: string): Promise<never> => {
   const consumer = new SimpleConsumer({
-    ...{ endpoints, namespace: "", logger: quiet, consumerGroup, awaitDuration: 1_000 },
+    ...{ endpoints, namespace: "", logger: quietLogger, consumerGroup, awaitDuration: 1_000 },
     subscriptions: new Map([[topic, "*"]]),
   });
   for (;;) {

@@ -1,6 +1,6 @@
 import { type MessageView, Producer, SimpleConsumer } from "rocketmq-client-nodejs";
+import { quietLogger } from "./quiet-logger.ts";
 
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const invisibleMs = 60_000;
 const groupCount = 12;
 /** The first message groups are handled so slowly that they always have a backlog. */
@@ -40,7 +40,7 @@ export class OrderedLoad {
   constructor(endpoints: readonly string[], topic: string, consumerGroup: string) {
     this.#topic = topic;
     // A machine that is busy with other tests is no failure of the mesh.
-    const common = { namespace: "", logger: quiet, requestTimeout: 20_000 };
+    const common = { namespace: "", logger: quietLogger, requestTimeout: 20_000 };
     this.#producers = endpoints.map(
       (at) => new Producer({ ...common, endpoints: at, topics: [topic], maxAttempts: 1 }),
     );

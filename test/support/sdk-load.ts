@@ -1,7 +1,7 @@
 import { type MessageView, Producer, SimpleConsumer } from "rocketmq-client-nodejs";
+import { quietLogger } from "./quiet-logger.ts";
 
 const invisibleMs = 10_000;
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 
 export interface SdkLoadReport {
   /** Sends that were answered OK. */
@@ -45,13 +45,13 @@ export class SdkLoad {
       endpoints: endpoint,
       namespace: "",
       topics: [topic],
-      logger: quiet,
+      logger: quietLogger,
       maxAttempts: 1,
     });
     this.#consumer = new SimpleConsumer({
       endpoints: endpoint,
       namespace: "",
-      logger: quiet,
+      logger: quietLogger,
       consumerGroup: group,
       subscriptions: new Map([[topic, "*"]]),
       awaitDuration: 2_000,

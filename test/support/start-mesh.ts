@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "./free-port.ts";
-import { compiledRoot, RunningProcess } from "./running-process.ts";
+import { popmeshCommand } from "./popmesh-command.ts";
+import { RunningProcess } from "./running-process.ts";
 
 /** `popmesh up` as a user runs it, on free ports and a directory of its own. */
 export interface Mesh {
@@ -19,8 +20,6 @@ export interface Mesh {
   /** Process id of one part, as its data directory or log tells it. */
   stop(): Promise<void>;
 }
-
-export const popmeshCommand = join(compiledRoot, "control-plane/command/popmesh.js");
 
 export async function startMesh(
   options: { readonly argv?: readonly string[]; readonly dataDirectory?: string; readonly node?: string } = {},

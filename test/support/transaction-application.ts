@@ -1,7 +1,6 @@
 import { type MessageView, Producer, SimpleConsumer, type TransactionChecker } from "rocketmq-client-nodejs";
+import { quietLogger } from "./quiet-logger.ts";
 import { waitUntil } from "./wait-until.ts";
-
-const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 
 type Transaction = ReturnType<Producer["beginTransaction"]>;
 /** Of what the SDK's checker resolves with; the enum itself is not among its exports. */
@@ -18,7 +17,7 @@ export class TransactionProducer {
   /** `decide`: the checker's answer for a body. */
   constructor(endpoint: string, topics: readonly string[], decide: (body: string) => Decision) {
     this.producer = new Producer({
-      ...{ endpoints: endpoint, namespace: "", topics: [...topics], logger: quiet, maxAttempts: 1 },
+      ...{ endpoints: endpoint, namespace: "", topics: [...topics], logger: quietLogger, maxAttempts: 1 },
       checker: {
         check: async (message: MessageView) => {
           const body = message.body.toString();
@@ -48,7 +47,7 @@ export class BookKeeper {
 
   constructor(endpoint: string, topic: string, group: string) {
     this.#consumer = new SimpleConsumer({
-      ...{ endpoints: endpoint, namespace: "", logger: quiet, consumerGroup: group, awaitDuration: 1_000 },
+      ...{ endpoints: endpoint, namespace: "", logger: quietLogger, consumerGroup: group, awaitDuration: 1_000 },
       subscriptions: new Map([[topic, "*"]]),
     });
   }
