@@ -98,20 +98,18 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
     it("answers a waiting receive as soon as a message is stored", async () => {
       const { topic, group } = names();
       await client.take(topic, group, { waitMs: 0 });
-      const waiting = client.take(topic, group, { waitMs: 8_000 });
-      const watch = new Stopwatch();
+      // Whoever looks only when the wait is over comes too late for this test.
+      const waiting = client.take(topic, group, { waitMs: 100_000 });
       await client.store(topic, "awaited");
       assert.deepEqual((await waiting).map(messageIdOf), ["awaited"]);
-      assert.ok(watch.stop() < 2_000);
-    });
+    }).timeout(60_000);
 
     it("answers a receive with nothing when its wait is over", async () => {
       const { topic, group } = names();
       const startedMs = performance.now();
-      const watch = new Stopwatch();
       assert.deepEqual(await client.take(topic, group, { waitMs: 300 }), []);
       const tookMs = performance.now() - startedMs;
-      assert.ok(tookMs >= 290 && watch.stop() < 2_000, `it took ${tookMs} ms`);
+      assert.ok(tookMs >= 290, `it took ${tookMs} ms`);
     });
 
     it("never hands out again what was acknowledged, not even after its invisible time", async () => {

@@ -16,7 +16,6 @@ export interface DrainReport {
   /** Time until the successor had all that was sent before the SIGTERM and the application had not finished, milliseconds. */
   readonly handedBackAfterMs: number;
   readonly exitCode: number | string;
-  readonly exitAfterMs: number;
 }
 
 const seconds = (count: number) => ({ seconds: count, nanos: 0 });
@@ -72,7 +71,6 @@ export async function drainUnderLoad(mesh: MeshParts, round: number): Promise<Dr
   const receiving = Promise.all([0, 1, 2].map(() => receiveLoop(app, () => isReceiving)));
   await waitUntil("load", () => sent.size > 200 && acked.size > 100);
 
-  const stoppedMs = performance.now();
   const sentBefore = [...sent];
   stopping.process.child.kill("SIGTERM");
   await new Promise((resolve) => setTimeout(resolve, 1_000));
@@ -94,7 +92,6 @@ export async function drainUnderLoad(mesh: MeshParts, round: number): Promise<Dr
   await successor.call("NotifyClientTermination", {});
   await takingOver;
   const exitCode = await stopping.process.exited();
-  const exitAfterMs = performance.now() - stoppedMs;
   await staying.process.stop("SIGKILL");
   const lost = [...sent].filter((body) => !acked.has(body));
   return {
@@ -105,7 +102,6 @@ export async function drainUnderLoad(mesh: MeshParts, round: number): Promise<Dr
     redelivered,
     handedBackAfterMs,
     exitCode,
-    exitAfterMs,
   };
 }
 
@@ -114,7 +110,6 @@ export function assertDrained(report: DrainReport): void {
   assert.deepEqual(report.redelivered, []);
   assert.equal(report.failedAcks, 0);
   assert.equal(report.exitCode, 0);
-  assert.ok(report.exitAfterMs < 25_000, `exit after ${report.exitAfterMs} ms`);
 }
 
 /** What one SIGKILL with receipts out did. */
