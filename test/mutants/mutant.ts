@@ -17,7 +17,7 @@ export interface Mutant {
   readonly patch: Patch;
 }
 
-export const mutantCount = 41;
+export const mutantCount = 42;
 
 export const mutantsFolder = join(repositoryRoot, "test/mutants");
 
