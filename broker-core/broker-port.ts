@@ -117,8 +117,10 @@ export interface Refused {
   readonly code: Code;
   /** What happened, where, what to do next. */
   readonly message: string;
-  /** Nothing was taken, and another broker of the topic takes it: this one is being drained. */
+  /** Nothing was taken, and another broker of the topic takes it: this one is drained, or was the home of the message group. */
   readonly isMoved?: boolean;
+  /** Of what is moved: durable when the answer leaves. */
+  readonly position?: number;
 }
 
 export interface TopicOpening {
@@ -163,6 +165,10 @@ export interface SendCall {
   readonly bornHost: string;
   /** apache.rocketmq.v2.Message, as the client wrote them; copied into the log before `send` returns. */
   readonly messages: readonly Buffer[];
+  /** Of messages of a message group: the number of the spread of message groups by which they come; left out or 0: none. */
+  readonly groupSpread?: number;
+  /** Another broker takes them if nothing of their message group is left here. */
+  readonly isEarlierHome?: boolean;
 }
 
 /** `position`: durable when the answer leaves. */

@@ -47,7 +47,9 @@ export class BrokerTables {
   /** Nothing below this log position is left: retention has removed it. */
   logBegin = 0;
   /** Whether the broker is drained; see `BrokerDrainRecord`. */
-  drain: BrokerDrainRecord = { isDraining: false, leaveBelow: 0, wallMs: 0, patienceMs: 0 };
+  drain: BrokerDrainRecord = { isDraining: false, leaveBelow: 0, wallMs: 0, patienceMs: 0, groupSpread: 0 };
+  /** Number of the spread of message groups, by topic id, where it has changed; see `GroupSpreadRecord`. */
+  readonly groupSpreads = new Map<number, number>();
   /** Of the replay at hand; no part of the state. */
   readonly damage = new ReplayDamage();
   /** Log position behind the last record that was applied. */

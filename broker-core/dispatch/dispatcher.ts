@@ -1,6 +1,7 @@
 import { RecordType } from "../commit-log/log.ts";
 import { readBrokerDrain } from "../record/broker-drain-record.ts";
 import { readGroupDropped, readGroupRecord } from "../record/group-record.ts";
+import { readGroupSpread } from "../record/group-spread-record.ts";
 import { readLaneEvent } from "../record/lane-event-record.ts";
 import { readLaneRuleRecord } from "../record/lane-rule-record.ts";
 import { readLanesSwitched } from "../record/lanes-switched-record.ts";
@@ -144,6 +145,9 @@ export class Dispatcher {
         break;
       case RecordType.BrokerDrain:
         this.#tables.drain = readBrokerDrain(bytes, start, end);
+        break;
+      case RecordType.GroupSpread:
+        this.#queues.groupSpread(readGroupSpread(bytes, start, end));
         break;
       case RecordType.OrderKept:
         this.#trimmer.orderKept(readOrderKept(bytes, start, end));

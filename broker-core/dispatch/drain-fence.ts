@@ -1,8 +1,9 @@
 import { Code } from "../../proto/code.ts";
-import type { Now, Refused } from "../broker-port.ts";
+import type { Now, Refused, SendCall } from "../broker-port.ts";
 import { none } from "../pop/lease-table.ts";
 import type { Topic } from "../topic/topic.ts";
 import type { BrokerTables } from "./broker-tables.ts";
+import type { Journal } from "./journal.ts";
 import { queueOfGroup } from "./queue-choice.ts";
 
 /** What is known of the message groups of one queue: a cache, made again when a position falls behind it. */
@@ -14,24 +15,43 @@ interface SeenQueue {
 }
 
 /**
- * Decides which new messages a broker takes that is drained, or was (decisions/2026-11-26-draining-a-broker.md): none, but for those of
- * message groups that still have messages here which a group is not done with. So a message group goes elsewhere at a moment
- * when nothing of it is left that could be overtaken, and does not come back: what has no messages here gets none.
+ * Decides which new messages a broker takes that is drained, or whose topics have their message groups spread anew
+ * (decisions/2026-11-26-draining-a-broker.md, 2026-11-26-spreading-message-groups.md). A message group that still has messages here which
+ * a consumer group is not done with stays. So it goes elsewhere at a moment when nothing of it is left that could be overtaken; and what
+ * has nothing here is taken only from a sidecar that knows the newest spread, has asked the earlier homes, and by which this is the home.
  */
 export class DrainFence {
   readonly #tables: BrokerTables;
+  readonly #journal: Journal;
   readonly #seen = new Map<number, SeenQueue>();
 
-  constructor(tables: BrokerTables) {
+  constructor(tables: BrokerTables, journal: Journal) {
     this.#tables = tables;
+    this.#journal = journal;
+  }
+
+  /** Whether `refuse` must be asked about a send. */
+  isAround({ topicId, groupSpread = 0 }: SendCall): boolean {
+    const { drain, groupSpreads } = this.#tables;
+    if (drain.isDraining || topicId < drain.leaveBelow || groupSpread > 0) return true;
+    return groupSpreads.size > 0 && groupSpreads.has(topicId);
   }
 
   /** Undefined: the message is taken. `groupHash` is 0 for messages that keep no order. */
-  refuse(topic: Topic, groupHash: number, now: Now): Refused | undefined {
-    const { isDraining, leaveBelow, wallMs, patienceMs } = this.#tables.drain;
-    if (groupHash === 0) return isDraining ? moved(topic) : undefined;
-    if (!isDraining && topic.id >= leaveBelow) return undefined;
-    if (!this.hasBacklog(topic, groupHash)) return moved(topic);
+  refuse(topic: Topic, groupHash: number, call: SendCall, now: Now): Refused | undefined {
+    const { drain, groupSpreads } = this.#tables;
+    const { isDraining, wallMs, patienceMs } = drain;
+    if (groupHash === 0) return isDraining ? this.#moved(topic, "is being drained") : undefined;
+    const { groupSpread = 0, isEarlierHome = false } = call;
+    const known = groupSpreads.get(topic.id) ?? 0;
+    // Who knows less is not believed any more, from here on and in every later run.
+    if (groupSpread > known) this.#journal.groupSpread({ topicId: topic.id, number: groupSpread });
+    if (!this.hasBacklog(topic, groupHash)) {
+      if (isDraining) return this.#moved(topic, "is being drained");
+      if (isEarlierHome) return this.#moved(topic, "has nothing left of the message group");
+      const hasLeft = topic.id < drain.leaveBelow && groupSpread <= drain.groupSpread;
+      return hasLeft || groupSpread < known ? this.#moved(topic, "may not be the message group's any more") : undefined;
+    }
     if (!isDraining || now.wallMs < wallMs + patienceMs) return undefined;
     const message =
       `this broker is being drained, and earlier messages of the message group in topic ${topic.name} are not consumed yet; ` +
@@ -50,8 +70,11 @@ export class DrainFence {
         begin = Math.min(begin, cursors[queueId]!);
       }
     }
-    // Nobody reads the topic: there is no order to keep.
-    if (begin === Number.POSITIVE_INFINITY) return false;
+    if (begin === Number.POSITIVE_INFINITY) {
+      // Nobody has read the topic yet. Who begins will find all of it, but a broker that is drained would wait for ever.
+      if (this.#tables.drain.isDraining) return false;
+      begin = 0;
+    }
     return this.#lastOf(topic, queueId, begin, groupHash) >= begin;
   }
 
@@ -71,9 +94,10 @@ export class DrainFence {
     }
     return seen.last.get(groupHash) ?? -1;
   }
-}
 
-function moved(topic: Topic): Refused {
-  const message = `this broker is being drained and takes no new messages of topic ${topic.name}; another broker does`;
-  return { ok: false, code: Code.TooManyRequests, message, isMoved: true };
+  /** What it rests on must be on disk before another broker takes the message. */
+  #moved(topic: Topic, why: string): Refused {
+    const message = `this broker ${why}: another one takes the message in topic ${topic.name}; send again when the sidecar has the newest route`;
+    return { ok: false, code: Code.TooManyRequests, message, isMoved: true, position: this.#journal.lastPosition };
+  }
 }

@@ -18,6 +18,7 @@ import {
   writeGroupDropped,
   writeGroupRecord,
 } from "../record/group-record.ts";
+import { type GroupSpreadRecord, groupSpreadBytes, writeGroupSpread } from "../record/group-spread-record.ts";
 import { type LaneEvent, laneEventBytes, writeLaneEvent } from "../record/lane-event-record.ts";
 import { type LaneRuleRecord, laneRuleRecordBytes, writeLaneRuleRecord } from "../record/lane-rule-record.ts";
 import { type LanesSwitched, lanesSwitchedBytes, writeLanesSwitched } from "../record/lanes-switched-record.ts";
@@ -321,6 +322,10 @@ export class Journal {
 
   brokerDrain(record: BrokerDrainRecord): number {
     return this.#commit(RecordType.BrokerDrain, brokerDrainBytes, (into, at) => writeBrokerDrain(record, into, at));
+  }
+
+  groupSpread(record: GroupSpreadRecord): number {
+    return this.#commit(RecordType.GroupSpread, groupSpreadBytes, (into, at) => writeGroupSpread(record, into, at));
   }
 
   logTrimmed(record: LogTrimmedRecord): number {

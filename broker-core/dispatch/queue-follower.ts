@@ -1,6 +1,7 @@
 import { EntryFlag } from "../consume-queue/index-entry.ts";
 import { outcomeOf } from "../lane/message-lane.ts";
 import { LeaseState } from "../pop/lease-table.ts";
+import type { GroupSpreadRecord } from "../record/group-spread-record.ts";
 import * as message from "../record/message-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import { type ReleaseRecord, releaseCarriesMessage, releaseMessageStart } from "../record/release-record.ts";
@@ -75,6 +76,10 @@ export class QueueFollower {
     for (const subscription of topic.subscriptions.values()) subscription.widen();
   }
 
+  groupSpread({ topicId, number }: GroupSpreadRecord): void {
+    if (this.topicById(topicId) !== undefined) this.#tables.groupSpreads.set(topicId, number);
+  }
+
   topicDropped(bytes: Buffer, start: number, end: number): void {
     const topic = this.topicById(readTopicDropped(bytes, start, end));
     if (topic !== undefined) this.drop(topic);
@@ -95,6 +100,7 @@ export class QueueFollower {
       queues.remove(queue);
     }
     topics.remove(topic);
+    this.#tables.groupSpreads.delete(topic.id);
     this.#tables.damage.forgetTopic(topic.id);
   }
 

@@ -53,7 +53,7 @@ export class Sender {
     this.#opener = opener;
     this.#timed = timed;
     this.#transactions = transactions;
-    this.#fence = new DrainFence(tables);
+    this.#fence = new DrainFence(tables, journal);
   }
 
   send(call: SendCall, now: Now): Sent {
@@ -71,9 +71,9 @@ export class Sender {
       isAhead ||= this.#timed.isAhead(this.#facts[i]!, now);
     }
     const isHalf = this.#facts[0]!.messageType === MessageType.Transaction;
-    if (this.#isLeft(call.topicId)) {
+    if (this.#fence.isAround(call)) {
       const groupHash = isAhead || isHalf ? 0 : this.#facts[0]!.groupHash;
-      const elsewhere = this.#fence.refuse(this.#tables.topics.byId(call.topicId)!, groupHash, now);
+      const elsewhere = this.#fence.refuse(this.#tables.topics.byId(call.topicId)!, groupHash, call, now);
       if (elsewhere !== undefined) return elsewhere;
     }
     if (isAhead || isHalf || isLiteParent(topic.messageTypes)) {
@@ -85,12 +85,6 @@ export class Sender {
     const mixture = this.#mixture(topic, call.messages.length);
     if (mixture !== undefined) return mixture;
     return this.#store(topic, call, this.#chooseQueue(topic), now);
-  }
-
-  /** The broker is drained, or was while the topic was here: it does not take everything. */
-  #isLeft(topicId: number): boolean {
-    const { isDraining, leaveBelow } = this.#tables.drain;
-    return isDraining || topicId < leaveBelow;
   }
 
   /** Puts one message that was exported back into a queue as it is: it has had its time, its transaction and its type. */

@@ -27,11 +27,11 @@ export class StateImageVersionError extends StateImageError {}
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 16;
+const version = 17;
 /** Versions that released brokers have written, and this one reads: 13 knew no lanes and no draining. */
 const versionsRead: readonly number[] = [13, version];
-const versionWithLanes = 16;
-const versionWithDrain = 16;
+const versionWithLanes = 17;
+const versionWithDrain = 17;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which
@@ -124,6 +124,13 @@ function writeCounters(tables: BrokerTables, into: ImageWriter): void {
   into.u32(tables.drain.leaveBelow);
   into.f64(tables.drain.wallMs);
   into.f64(tables.drain.patienceMs);
+  into.f64(tables.drain.groupSpread);
+  const spreads = [...tables.groupSpreads].sort(([a], [b]) => a - b);
+  into.u32(spreads.length);
+  for (const [topicId, number] of spreads) {
+    into.u32(topicId);
+    into.f64(number);
+  }
 }
 
 function writeTopic({ queues }: BrokerTables, topic: Topic, into: ImageWriter): void {
@@ -303,7 +310,9 @@ function readTables(from: ImageReader, tables: BrokerTables, boot: number): void
   tables.nextGeneration = from.f64();
   if (from.hasDrain) {
     const isDraining = from.u8() === 1;
-    tables.drain = { isDraining, leaveBelow: from.u32(), wallMs: from.f64(), patienceMs: from.f64() };
+    const [leaveBelow, wallMs, patienceMs, groupSpread] = [from.u32(), from.f64(), from.f64(), from.f64()];
+    tables.drain = { isDraining, leaveBelow, wallMs, patienceMs, groupSpread };
+    for (let left = from.u32(); left > 0; left--) tables.groupSpreads.set(from.u32(), from.f64());
   }
   for (let left = from.u32(); left > 0; left--) readGroup(from, tables);
   tables.topics.readFrom(from);

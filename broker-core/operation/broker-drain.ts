@@ -11,21 +11,27 @@ const namedMax = 10;
 const patienceMsMax = 30 * 24 * 3_600_000;
 
 /**
- * `broker.drain { drain, patienceMs? }`: the broker takes no new messages from now on, or takes them again; said again as it is, it
- * only tells how far it has got. `patienceMs`: so long message groups with messages here may have new ones.
+ * `broker.drain { drain, patienceMs?, groupSpread? }`: the broker takes no new messages from now on, or takes them again; said again as it
+ * is, it only tells how far it has got. `patienceMs`: so long message groups with messages here may have new ones. `groupSpread`: the
+ * number of the spread by which message groups leave; they come back by a later one.
  */
 export function brokerDrain(tables: BrokerTables, journal: Journal): Operation {
   const parameters = z.strictObject({
     drain: z.boolean(),
     patienceMs: z.number().min(0).max(patienceMsMax).default(0),
+    groupSpread: z.int().min(0).default(0),
   });
-  return operation("broker.drain", parameters, ({ drain, patienceMs }, now: Now): Operated => {
+  return operation("broker.drain", parameters, ({ drain, patienceMs, groupSpread: said }, now: Now): Operated => {
     const { drain: known, topics } = tables;
     let position = journal.lastPosition;
-    if (known.isDraining !== drain || (drain && known.patienceMs !== patienceMs)) {
+    const groupSpread = Math.max(known.groupSpread, said);
+    if (
+      known.isDraining !== drain ||
+      (drain && (known.patienceMs !== patienceMs || known.groupSpread !== groupSpread))
+    ) {
       // Topics that come later have no message groups that left.
       const wallMs = known.isDraining && drain ? known.wallMs : now.wallMs;
-      position = journal.brokerDrain({ isDraining: drain, leaveBelow: topics.nextId, wallMs, patienceMs });
+      position = journal.brokerDrain({ isDraining: drain, leaveBelow: topics.nextId, wallMs, patienceMs, groupSpread });
     }
     return { ok: true, result: { isDraining: drain, ...(drain ? remaining(tables) : {}) }, position };
   });

@@ -17,6 +17,8 @@ export interface HeldAnswer {
   storeMs: number;
   transactionId: string;
   recallHandles: readonly string[];
+  /** Of a send that another broker takes: what is said of it; else "". */
+  movedMessage: string;
   /** Of a send that is measured: when it came; else 0. */
   startedMs: number;
   /** Of everything else: the encoded body. */
@@ -119,6 +121,7 @@ export class AnswerGate {
     if (answer.pooledBody !== undefined) giveBody(answer.pooledBody);
     answer.pooledBody = undefined;
     answer.startedMs = 0;
+    answer.movedMessage = "";
     this.#head = (this.#head + 1) & (this.#ring.length - 1);
     this.#count--;
   }
@@ -147,6 +150,7 @@ function emptyAnswer(): HeldAnswer {
     storeMs: 0,
     transactionId: "",
     recallHandles: noRecallHandles,
+    movedMessage: "",
     startedMs: 0,
     body: undefined,
     pooledBody: undefined,

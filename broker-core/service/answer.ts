@@ -70,6 +70,9 @@ export function releaseAnswer(held: HeldAnswer): void {
   const connection = held.connection!;
   if (connection.isClosed) {
     if (held.handedOut !== undefined) connection.handBack(held.handedOut);
+  } else if (held.movedMessage !== "") {
+    const { kind, correlation, movedMessage, requestBytes } = held;
+    connection.answerFailure(kind, correlation, Code.TooManyRequests, movedMessage, requestBytes, true);
   } else if (held.kind === FrameKind.Send) {
     const { correlation, queueId, firstOffset, storeMs, transactionId, recallHandles, requestBytes } = held;
     answerSend(connection, correlation, queueId, firstOffset, storeMs, transactionId, recallHandles, requestBytes);

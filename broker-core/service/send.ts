@@ -1,6 +1,7 @@
 import { Code } from "../../proto/code.ts";
 import { SendRequestReader } from "../../proto/codec/frame-body.ts";
 import { FrameKind } from "../../proto/frame/frame.ts";
+import { noPosition } from "../broker-port.ts";
 import { answerSend } from "./answer.ts";
 import { noRecallHandles } from "./answer-gate.ts";
 import type { Connection } from "./connection.ts";
@@ -34,12 +35,26 @@ export function serveSend(
   messages.length = 0;
   while (reader.nextMessage()) messages.push(bytes.subarray(reader.messageStart, reader.messageEnd));
   const sent = core.port.send(
-    { topicId: reader.topicId, laneMark: reader.laneMark, bornHost: reader.bornHost, messages },
+    {
+      topicId: reader.topicId,
+      laneMark: reader.laneMark,
+      bornHost: reader.bornHost,
+      messages,
+      groupSpread: reader.groupSpread,
+      isEarlierHome: reader.isEarlierHome,
+    },
     core.now(),
   );
   core.timer.touched();
   if (!sent.ok) {
-    connection.answerFailure(FrameKind.Send, correlation, sent.code, sent.message, requestBytes, sent.isMoved);
+    const position = sent.position ?? noPosition;
+    if (sent.isMoved !== true || core.durable.mayPass(position)) {
+      connection.answerFailure(FrameKind.Send, correlation, sent.code, sent.message, requestBytes, sent.isMoved);
+      return;
+    }
+    const held = core.durable.hold(position, connection, FrameKind.Send, correlation);
+    held.movedMessage = sent.message;
+    held.requestBytes = requestBytes;
     return;
   }
   core.metrics.messagesStored.add(messages.length);

@@ -1,7 +1,7 @@
 import { type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { drainBroker, undrainBroker } from "../catalog/drain-broker.ts";
-import { withBrokerAdded } from "../catalog/topic-placement.ts";
+import { nextSpreadNumber, withBrokerAdded } from "../catalog/topic-placement.ts";
 import type { DrainProgress } from "../operation/drain-keeper.ts";
 import { askedBy, keyOf } from "./api-request.ts";
 import { brokerView, topicView } from "./view.ts";
@@ -64,7 +64,9 @@ export function addDrainRoutes(server: AdminServer, { catalog, isAlive, progress
     }
     const record = await catalog.change(askedBy(request), (draft) => {
       const topic = draft.get("topic", key);
-      if (topic !== undefined) draft.put("topic", key, withBrokerAdded(topic, name));
+      if (topic !== undefined && !topic.placement.includes(name)) {
+        draft.put("topic", key, withBrokerAdded(topic, name, nextSpreadNumber(draft)));
+      }
       return draft.get("topic", key);
     });
     if (record !== undefined) return jsonAnswer(200, topicView(record));

@@ -1,7 +1,7 @@
 import type { BrokerRecord } from "../resource/broker.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import { placeable } from "./declare.ts";
-import { changeTopicsOf, withoutBroker } from "./topic-placement.ts";
+import { changeTopicsOf, nextSpreadNumber, withBrokersAdded, withoutBroker } from "./topic-placement.ts";
 
 /** What a broker says of itself when it registers or renews. */
 export interface BrokerSaid {
@@ -84,7 +84,8 @@ export function forgetBroker(draft: CatalogDraft, name: string): Forgotten {
   if (draft.get("broker", name) === undefined) return { outcome: "absent" };
   if (draft.isAlive(name)) return { outcome: "alive" };
   draft.delete("broker", name);
-  const topics = changeTopicsOf(draft, name, (topic) => withoutBroker(topic, name));
+  const number = nextSpreadNumber(draft);
+  const topics = changeTopicsOf(draft, name, (topic) => withoutBroker(topic, name, number));
   placeHomeless(draft);
   return { outcome: "forgotten", topics };
 }
@@ -95,7 +96,10 @@ function placeHomeless(draft: CatalogDraft): void {
   if (placement.length === 0) return;
   for (const key of draft.keys("topic")) {
     const topic = draft.get("topic", key);
-    if (topic?.placement.length === 0) draft.put("topic", key, { ...topic, placement });
+    if (topic?.placement.length !== 0) continue;
+    // Its message groups may have moved before it lost its last broker.
+    const number = topic.groupSpread === undefined ? 0 : nextSpreadNumber(draft);
+    draft.put("topic", key, withBrokersAdded(topic, placement, number));
   }
 }
 

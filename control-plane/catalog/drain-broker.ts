@@ -1,6 +1,12 @@
 import type { CatalogDraft } from "./catalog-draft.ts";
 import { placeable } from "./declare.ts";
-import { changeTopicsOf, withBrokerDraining, withBrokerOpen, withGroupsGone } from "./topic-placement.ts";
+import {
+  changeTopicsOf,
+  nextSpreadNumber,
+  withBrokerDraining,
+  withBrokerOpen,
+  withGroupsGone,
+} from "./topic-placement.ts";
 
 /** What became of the wish to drain a broker. */
 export type Drained =
@@ -25,22 +31,28 @@ export function drainBroker(draft: CatalogDraft, name: string, patienceMs: numbe
   }
   const others = placeable(draft).filter((other) => other !== name && draft.isAlive(other));
   if (topics > 0 && others.length === 0) return { outcome: "alone", topics };
-  draft.put("broker", name, { ...broker, drain: { sinceMs: draft.nowMs, by: draft.by, patienceMs, isDone: false } });
+  const groupSpread = nextSpreadNumber(draft);
+  const drain = { sinceMs: draft.nowMs, by: draft.by, patienceMs, groupSpread, isDone: false };
+  draft.put("broker", name, { ...broker, drain });
   changeTopicsOf(draft, name, (topic) => {
     const closed = [...(topic.closed ?? []), name];
     const isHeld = topic.placement.some((other) => !closed.includes(other) && others.includes(other));
-    return withBrokerDraining(topic, name, isHeld ? [] : others);
+    return withBrokerDraining(topic, name, isHeld ? [] : others, groupSpread);
   });
   return { outcome: "draining", topics };
 }
 
-/** The broker takes new messages again; false: it was not drained. Message groups that left it stay where they went. */
+/**
+ * The broker takes new messages again; false: it was not drained. Message groups that have messages elsewhere stay there until those are
+ * consumed.
+ */
 export function undrainBroker(draft: CatalogDraft, name: string): boolean {
   const broker = draft.get("broker", name);
   if (broker?.drain === undefined) return false;
   const { drain: _, ...rest } = broker;
   draft.put("broker", name, rest);
-  changeTopicsOf(draft, name, (topic) => withBrokerOpen(topic, name));
+  const number = nextSpreadNumber(draft);
+  changeTopicsOf(draft, name, (topic) => withBrokerOpen(topic, name, number));
   return true;
 }
 

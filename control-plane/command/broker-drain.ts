@@ -40,7 +40,7 @@ export function register(broker: Command): void {
     broker.command("undrain").argument("<name>").description("let a broker that is drained take new messages again"),
   ).action(async (name: string, options: ServerOption) => {
     await new ApiClient(options).ask("POST", `${pathOf(name)}/undrain`);
-    print(`broker "${name}" takes new messages again; message groups that left it stay where they are`);
+    print(`broker "${name}" takes new messages again; message groups come back that have no messages left elsewhere`);
   });
   withServer(
     broker

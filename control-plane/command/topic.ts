@@ -53,7 +53,7 @@ export function register(program: Command): Command {
       .argument("<name>")
       .requiredOption("--add <broker>", "a broker that shall hold the topic too")
       .description(
-        "spread a topic over another broker: new messages go there at once, message groups when theirs is drained",
+        "spread a topic over another broker: new messages go there at once, message groups when theirs has nothing left of them",
       )
       .option("-n, --namespace <namespace>", "namespace of the topic", defaultNamespace),
   ).action(async (name: string, options: ServerOption & { namespace: string; add: string }) => {

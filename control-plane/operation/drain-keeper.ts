@@ -109,7 +109,10 @@ export class DrainKeeper {
     this.#running.add(name);
     const startMs = clock.monotonicMs();
     try {
-      const order = drain === undefined ? { drain: false } : { drain: true, patienceMs: drain.patienceMs };
+      const order =
+        drain === undefined
+          ? { drain: false }
+          : { drain: true, patienceMs: drain.patienceMs, groupSpread: drain.groupSpread };
       const said = await this.#deps.call(name, "broker.drain", order);
       this.#trouble.delete(name);
       if (drain === undefined) this.#serving.set(name, broker.runId);

@@ -27,6 +27,8 @@ export interface BrokerDrain {
   readonly by: string;
   /** How long message groups that always have messages left there may have new ones, milliseconds. */
   readonly patienceMs: number;
+  /** Number of the spread by which message groups leave (`GroupSpread`). */
+  readonly groupSpread: number;
   /** Nothing is left there that anybody waits for. */
   readonly isDone: boolean;
 }

@@ -30,16 +30,24 @@ export interface TopicRecord extends TopicSpec {
   readonly placement: readonly string[];
   /** Those of them that take no new messages: they are drained. Left out: none. */
   readonly closed?: readonly string[];
-  /**
-   * Which of them message groups are spread over: those of the first set; where they leave one, the others of that set, and where they
-   * leave all of it, the next set. In this way a message group has one broker as long as that lives. Left out: one set of all.
-   */
-  readonly groupSets?: readonly (readonly string[])[];
-  /** Those of the sets that message groups leave, or have left, for good. Left out: none. */
-  readonly groupsLeft?: readonly string[];
+  /** How message groups are spread over them, once that has changed. Left out: over all of them, and always were. */
+  readonly groupSpread?: GroupSpread;
   /** Wall clock. */
   readonly createdMs: number;
   readonly createdBy: string;
+}
+
+/**
+ * A message group has its home in the newest set. Where it had another one in an earlier set it goes on being taken there while
+ * something of it is left (broker-core/dispatch/decisions/2026-11-26-spreading-message-groups.md).
+ */
+export interface GroupSpread {
+  /** Of the newest set: rises with every change, over all topics. */
+  readonly number: number;
+  /** Broker groups, newest set first. An earlier set is kept as long as it may matter. */
+  readonly sets: readonly (readonly string[])[];
+  /** Those of the earlier sets that have nothing left of any message group. */
+  readonly gone: readonly string[];
 }
 
 /** Bit n stands for number n of `apache.rocketmq.v2.MessageType`. */

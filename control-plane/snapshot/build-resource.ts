@@ -33,7 +33,7 @@ export function buildTopicRoute(
 ): ResourceEntry {
   const name = qualifiedName(topic.namespace, topic.name);
   const clusters = topic.placement.map(clusterNameOf);
-  const { groupSets, closed = [], groupsLeft = [] } = topic;
+  const { groupSpread, closed = [] } = topic;
   const bytes = popmesh.v1.TopicRoute.encode({
     name,
     incarnation: topic.incarnation,
@@ -43,13 +43,20 @@ export function buildTopicRoute(
       queueCount: topic.queues,
       readable: true,
       writable: topic.state === "active" && !closed.includes(broker),
-      groupSet: (groupSets?.findIndex((set) => set.includes(broker)) ?? -1) + 1,
-      groupsLeave: groupsLeft.includes(broker),
     })),
     rateLimits: [...rateLimits],
     maxMessageBytes,
-    // A sidecar that does not know the sets would spread message groups over other brokers than the rest.
-    requiredFeatures: groupSets === undefined && groupsLeft.length === 0 ? [] : ["group-sets"],
+    ...(groupSpread === undefined
+      ? {}
+      : {
+          groupSpread: {
+            number: groupSpread.number,
+            set: groupSpread.sets.map((broker) => ({ broker: [...broker] })),
+            gone: [...groupSpread.gone],
+          },
+          // A sidecar that does not know the sets would spread message groups over other brokers than the rest.
+          requiredFeatures: ["group-spread"],
+        }),
     state: clusters.length === 0 ? stateNumber.readOnly : stateNumber[topic.state],
   }).finish();
   return new ResourceEntry(ResourceType.TopicRoute, name, bytes, clusters);

@@ -12,6 +12,7 @@ import {
 import {
   beginReading,
   next,
+  readBool,
   readRange,
   readTag,
   readUint32,
@@ -29,8 +30,14 @@ export const sendMessagesMax = 128;
 
 const emptyBuffer = Buffer.alloc(0);
 
-export function sendRequestBytesMax(laneMark: string, bornHost: string, messages: readonly Uint8Array[]): number {
+export function sendRequestBytesMax(
+  laneMark: string,
+  bornHost: string,
+  messages: readonly Uint8Array[],
+  groupSpread = 0,
+): number {
   let bytes = numberFieldBytesMax + textFieldBytesMax(laneMark) + textFieldBytesMax(bornHost);
+  if (groupSpread > 0) bytes += 2 * numberFieldBytesMax;
   for (let i = 0; i < messages.length; i++) bytes += fieldHeadBytesMax + messages[i]!.length;
   return bytes;
 }
@@ -42,6 +49,8 @@ export function writeSendRequest(
   laneMark: string,
   bornHost: string,
   messages: readonly Uint8Array[],
+  groupSpread = 0,
+  isEarlierHome = false,
 ): number {
   at = writeNumberField(into, at, 1, topicId);
   at = writeTextField(into, at, 2, laneMark);
@@ -52,13 +61,17 @@ export function writeSendRequest(
     into.set(message, at);
     at += message.length;
   }
-  return at;
+  if (groupSpread === 0) return at;
+  at = writeNumberField(into, at, 5, groupSpread);
+  return writeNumberField(into, at, 6, isEarlierHome ? 1 : 0);
 }
 
 export class SendRequestReader {
   topicId = 0;
   laneMark = "";
   bornHost = "";
+  groupSpread = 0;
+  isEarlierHome = false;
   messageCount = 0;
   /** Sum of the messages' sizes. */
   messageBytes = 0;
@@ -74,6 +87,8 @@ export class SendRequestReader {
     this.topicId = 0;
     this.laneMark = "";
     this.bornHost = "";
+    this.groupSpread = 0;
+    this.isEarlierHome = false;
     this.messageCount = 0;
     this.messageBytes = 0;
     this.#bytes = bytes;
@@ -95,6 +110,12 @@ export class SendRequestReader {
           this.messageBytes -= readRange(bytes, next, end);
           this.messageBytes += next;
           this.messageCount++;
+          break;
+        case (5 << 3) | WireType.Varint:
+          this.groupSpread = readUint64(bytes, next, end);
+          break;
+        case (6 << 3) | WireType.Varint:
+          this.isEarlierHome = readBool(bytes, next, end);
           break;
         default:
           skipValue(bytes, next, end, tag);

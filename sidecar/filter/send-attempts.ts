@@ -3,7 +3,8 @@ import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Counter } from "../../proto/runtime/metric.ts";
 import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
-import { homesOfMessageGroup, segmentOfMessageGroup } from "../route/message-group-placement.ts";
+import { segmentOfMessageGroup } from "../route/message-group-placement.ts";
+import { SettledGroups } from "../route/settled-groups.ts";
 import type { TopicRoute } from "../route/topic-route.ts";
 import type { UpstreamFailure, UpstreamSendAnswer } from "../upstream/upstream.ts";
 import { answerReserveMs, hasTimeFor } from "./deadline.ts";
@@ -20,6 +21,9 @@ export interface SendOrder {
   readonly laneMark: string;
 }
 
+/** Of a send that belongs to no message group, or to one that always had this home. */
+const anyPlace = { groupSpread: 0, isEarlierHome: false };
+
 /**
  * Sends a batch to a broker of its topic's route. It goes to another one only if the first provably took nothing, once, within
  * the retry budget; never after a timeout (S2).
@@ -28,6 +32,7 @@ export class SendAttempts {
   readonly #clusters: ClusterManager;
   readonly #clock: Clock;
   readonly #retries: Counter;
+  readonly #settled = new SettledGroups();
 
   /** `retries` counts attempts beyond the first. */
   constructor(clusters: ClusterManager, clock: Clock, retries: Counter) {
@@ -39,7 +44,7 @@ export class SendAttempts {
   /** `done` is called once, before the deadline of the call. */
   send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
     call.lane = order.laneMark;
-    if (route.hasLeavingGroups && order.messageGroup !== "" && route.writable.length > 0) {
+    if (route.groupSpread !== undefined && order.messageGroup !== "" && route.writable.length > 0) {
       this.#sendToHome(call, route, order, done);
       return;
     }
@@ -53,7 +58,7 @@ export class SendAttempts {
     // The views die when this returns; a second attempt, which only several brokers allow, needs the bytes.
     const isRetryable = clusterNames.length > 1;
     const kept = isRetryable ? { ...order, messages: order.messages.map((view) => Buffer.from(view)) } : order;
-    this.#sendTo(endpoint, call, route, kept, (answer) => {
+    this.#sendTo(endpoint, call, route, kept, anyPlace, (answer) => {
       if (answer.ok || !wasNotTaken(answer) || !isRetryable || !hasTimeFor(call, this.#clock)) {
         this.#clusters.retryBudget.endCall();
         done(answer);
@@ -66,7 +71,7 @@ export class SendAttempts {
         return;
       }
       this.#retries.add();
-      this.#sendTo(other, call, route, kept, (second) => {
+      this.#sendTo(other, call, route, kept, anyPlace, (second) => {
         this.#clusters.retryBudget.endRetry();
         this.#clusters.retryBudget.endCall();
         done(second);
@@ -74,20 +79,26 @@ export class SendAttempts {
     });
   }
 
-  /** To the broker that has the message group, while it may be leaving one: whoever does not take it any more says so. */
+  /** To the broker that has the message group, which may be an earlier home of it: whoever does not take it any more says so. */
   #sendToHome(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
-    const homes = homesOfMessageGroup(route, order.messageGroup);
-    const kept = { ...order, messages: order.messages.map((view) => Buffer.from(view)) };
+    const homes = this.#settled.homes(route, order.messageGroup);
+    // The views die when this returns.
+    const kept = homes.length === 1 ? order : { ...order, messages: order.messages.map((view) => Buffer.from(view)) };
     const ask = (at: number): void => {
       const endpoint = homes[at] && this.#clusters.pickForSend([homes[at].cluster]);
       if (endpoint === undefined) {
         done(noBroker(route));
         return;
       }
-      this.#sendTo(endpoint, call, route, kept, (answer) => {
-        if (answer.ok || answer.reach !== "moved" || at + 1 >= homes.length || !hasTimeFor(call, this.#clock))
-          done(answer);
-        else ask(at + 1);
+      const isLast = at + 1 === homes.length;
+      const place = { groupSpread: route.groupSpread?.number ?? 0, isEarlierHome: !isLast };
+      this.#sendTo(endpoint, call, route, kept, place, (answer) => {
+        if (!answer.ok && answer.reach === "moved" && !isLast && hasTimeFor(call, this.#clock)) {
+          ask(at + 1);
+          return;
+        }
+        if (answer.ok && isLast && at > 0) this.#settled.note(route, order.messageGroup);
+        done(answer);
       });
     };
     ask(0);
@@ -97,13 +108,14 @@ export class SendAttempts {
     endpoint: Endpoint,
     call: MeshCall,
     route: TopicRoute,
-    order: SendOrder,
+    { bornHost, messages }: SendOrder,
+    { groupSpread, isEarlierHome }: typeof anyPlace,
     done: (answer: UpstreamSendAnswer) => void,
   ): void {
     call.cluster = endpoint.cluster;
     call.attempts++;
     endpoint.upstream.send(
-      { topic: route.ref, laneMark: call.lane, bornHost: order.bornHost, messages: order.messages },
+      { topic: route.ref, laneMark: call.lane, bornHost, messages, groupSpread, isEarlierHome },
       call.deadlineMs - answerReserveMs,
       (answer) => {
         this.#clusters.reportSend(endpoint, outcomeOf(answer));
@@ -118,7 +130,7 @@ const writableNames = new WeakMap<TopicRoute, readonly string[]>();
 
 function writableClusters(route: TopicRoute, messageGroup: string): readonly string[] {
   if (messageGroup !== "" && route.writable.length > 1) {
-    const segment = segmentOfMessageGroup(route.groupTakers, messageGroup);
+    const segment = segmentOfMessageGroup(route.writable, messageGroup);
     return segment === undefined ? [] : [segment.cluster];
   }
   let names = writableNames.get(route);

@@ -14,7 +14,7 @@ export function segmentOfMessageGroup(
   let bestWeight = -1;
   // Rendezvous hashing: the order of the segments does not matter, and removing one moves only its own groups.
   for (const segment of writable) {
-    const weight = hash(`${segment.brokerName}\n${messageGroup}`);
+    const weight = weightOf(segment.brokerName, messageGroup);
     if (weight > bestWeight || (weight === bestWeight && best !== undefined && segment.brokerName < best.brokerName)) {
       best = segment;
       bestWeight = weight;
@@ -24,24 +24,40 @@ export function segmentOfMessageGroup(
 }
 
 /**
- * Where the messages of a message group may have to go, while message groups leave a broker that is drained: each is asked in turn and
- * says whether it takes them, the last takes them. A broker takes those of a message group that is leaving it as long as earlier ones
- * are not consumed there, so that none is overtaken. Every sidecar asks in the same order, whatever it has seen.
+ * Where the messages of a message group may have to go when they are spread over other brokers than before: earlier homes, each of
+ * which takes them while it has something of the group left, so that none is overtaken, and says so where it has not; then the home of
+ * now. It is one broker in most cases. Every sidecar asks the same, whatever it has seen; empty: the home of now is no segment of the route.
  */
-export function homesOfMessageGroup({ segments }: TopicRoute, messageGroup: string): RouteSegment[] {
-  const homes: RouteSegment[] = [];
-  const setMax = Math.max(0, ...segments.map(({ groupSet }) => groupSet));
-  for (let set = 1; set <= setMax; set++) {
-    let candidates = segments.filter(({ groupSet }) => groupSet === set);
-    for (;;) {
-      const home = segmentOfMessageGroup(candidates, messageGroup);
-      if (home === undefined) break;
-      homes.push(home);
-      if (!home.isLeftByGroups) return homes;
-      candidates = candidates.filter((other) => other !== home);
+export function homesOfMessageGroup({ segments, groupSpread }: TopicRoute, messageGroup: string): RouteSegment[] {
+  const [now = [], ...earlier] = groupSpread?.sets ?? [];
+  const name = homeIn(now, messageGroup);
+  const home = segments.find(({ brokerName }) => brokerName === name);
+  if (home === undefined || groupSpread === undefined) return [];
+  const homes = new Set<RouteSegment>();
+  for (const set of earlier) {
+    const before = homeIn(set, messageGroup);
+    const segment = segments.find(({ brokerName }) => brokerName === before);
+    if (segment !== undefined && segment !== home && !groupSpread.gone.has(segment.brokerName)) homes.add(segment);
+  }
+  return [...homes, home];
+}
+
+/** As `segmentOfMessageGroup`, by names. */
+function homeIn(brokerNames: readonly string[], messageGroup: string): string | undefined {
+  let best: string | undefined;
+  let bestWeight = -1;
+  for (const name of brokerNames) {
+    const weight = weightOf(name, messageGroup);
+    if (weight > bestWeight || (weight === bestWeight && best !== undefined && name < best)) {
+      best = name;
+      bestWeight = weight;
     }
   }
-  return homes;
+  return best;
+}
+
+function weightOf(brokerName: string, messageGroup: string): number {
+  return hash(`${brokerName}\n${messageGroup}`);
 }
 
 /** FNV-1a over UTF-16 units with a final mix (murmur3), which spreads short, similar names. 32 bits, unsigned. */

@@ -13,10 +13,18 @@ export interface TopicRoute {
   readonly maxMessageBytes: number;
   /** Names of the rate limits that are for this topic. */
   readonly rateLimits: readonly string[];
-  /** Of the writable ones, those that message groups are spread over, while they leave no segment; see `homesOfMessageGroup`. */
-  readonly groupTakers: readonly RouteSegment[];
-  /** Message groups are leaving a segment: where one is has to be asked. */
-  readonly hasLeavingGroups: boolean;
+  /** How message groups are spread; undefined: over all writable segments, and always were. */
+  readonly groupSpread: GroupSpread | undefined;
+}
+
+/** Message groups are spread over other brokers than before; see `homesOfMessageGroup`. */
+export interface GroupSpread {
+  /** Rises with every change. */
+  readonly number: number;
+  /** Names of broker groups, newest set first. */
+  readonly sets: readonly (readonly string[])[];
+  /** Broker groups that have nothing left of any message group: they are not asked. */
+  readonly gone: ReadonlySet<string>;
 }
 
 /** The part of a topic that lies in one broker group. */
@@ -28,10 +36,6 @@ export interface RouteSegment {
   readonly queueCount: number;
   readonly isReadable: boolean;
   readonly isWritable: boolean;
-  /** Message groups are spread over the segments of the lowest set, from 1; 0: over none. */
-  readonly groupSet: number;
-  /** Message groups leave it: it is asked first, and says which it does not take any more. */
-  readonly isLeftByGroups: boolean;
 }
 
 /** How a consumer group is served. Immutable. */

@@ -88,11 +88,15 @@ export interface UpstreamSend {
   readonly bornHost: string;
   /** apache.rocketmq.v2.Message, as the client wrote them; views that are valid until `send` returns. */
   readonly messages: readonly Uint8Array[];
+  /** Of a message group that is spread anew: the number of the spread (`GroupSpread`); else left out. */
+  readonly groupSpread?: number;
+  /** Another broker takes it if nothing of its message group is left here. */
+  readonly isEarlierHome?: boolean;
 }
 
 /**
  * Where an attempt may have got to when it failed (S2). "not-sent": provably nothing was taken, another broker may be
- * tried; "moved": the same, by the broker's own word: it is being drained; "unknown": it may be stored; "refused": the broker says no,
+ * tried; "moved": the same, by the broker's own word: it is drained, or the message group has its home elsewhere; "unknown": it may be stored; "refused": the broker says no,
  * and why.
  */
 export type FailureReach = "not-sent" | "moved" | "unknown" | "refused";

@@ -19,7 +19,7 @@ export type ResourceDecoder<T> = (name: string, bytes: Uint8Array) => Decoded<T>
  * What this sidecar understands of `required_features`. A resource that demands anything else is refused: serving it
  * wrongly would be worse than serving its last good version.
  */
-export const knownFeatures: ReadonlySet<string> = new Set(["broadcast", "group-sets"]);
+export const knownFeatures: ReadonlySet<string> = new Set(["broadcast", "group-spread"]);
 
 /** Names the features a resource demands and this sidecar lacks; undefined when there are none. */
 export function missingFeatures(required: readonly string[]): string | undefined {

@@ -20,7 +20,6 @@ export function decodeTopicRoute(name: string, bytes: Uint8Array): Decoded<Topic
   if (missing !== undefined) return { ok: false, reason: missing };
   const isWritableState = message.state !== readOnlyState && message.state !== drainingState;
   if (isWritableState && message.segment.length === 0) return { ok: false, reason: "is active but has no segments" };
-  const hasGroupSets = message.segment.some(({ groupSet }) => groupSet > 0);
   const segments: RouteSegment[] = [];
   for (const segment of message.segment) {
     if (!segment.cluster.startsWith(clusterNamePrefix) || segment.cluster.length === clusterNamePrefix.length) {
@@ -32,12 +31,10 @@ export function decodeTopicRoute(name: string, bytes: Uint8Array): Decoded<Topic
       queueCount: Math.max(1, segment.queueCount),
       isReadable: segment.readable,
       isWritable: segment.writable,
-      groupSet: hasGroupSets ? segment.groupSet : 1,
-      isLeftByGroups: segment.groupsLeave,
     });
   }
   const writable = isWritableState ? segments.filter((segment) => segment.isWritable) : [];
-  const lowestSet = Math.min(...segments.filter(({ groupSet }) => groupSet > 0).map(({ groupSet }) => groupSet));
+  const spread = message.groupSpread;
   return {
     ok: true,
     value: Object.freeze({
@@ -52,8 +49,9 @@ export function decodeTopicRoute(name: string, bytes: Uint8Array): Decoded<Topic
       readable: segments.filter((segment) => segment.isReadable),
       maxMessageBytes: message.maxMessageBytes,
       rateLimits: message.rateLimits,
-      groupTakers: writable.filter(({ groupSet }) => groupSet === lowestSet),
-      hasLeavingGroups: segments.some(({ isLeftByGroups }) => isLeftByGroups),
+      groupSpread: spread
+        ? { number: spread.number, sets: spread.set.map(({ broker }) => broker), gone: new Set(spread.gone) }
+        : undefined,
     }),
   };
 }

@@ -37,8 +37,9 @@ describe("a mesh of several brokers under load of the official SDK", function ()
       await transfers.start();
       await waitUntil("a load on both brokers", () => orders.sentCount >= 200 && transfers.sentCount >= 300, 60_000);
 
-      await parts.addBroker("broker-c");
+      const brokerC = await parts.addBroker("broker-c");
       await popmesh("topic", "place", "orders", "--add", "broker-c");
+      await popmesh("topic", "place", "transfers", "--add", "broker-c");
       const draining = RunningProcess.node(
         popmeshCommand,
         ["broker", "drain", "broker-a", "--patience", "4s", "--wait"],
@@ -62,6 +63,12 @@ describe("a mesh of several brokers under load of the official SDK", function ()
       await waitUntil("message groups go on", () => transfers.sentCount >= sentWithout + 200, 30_000);
 
       orders.stopSending();
+      await waitUntil("the orders are done", async () => (await lag("billing")) === 0, handledMsMax);
+      const atC = await stored(brokerC.admin);
+      const sentAtC = transfers.sentCount;
+      await waitUntil("message groups go on without orders", () => transfers.sentCount >= sentAtC + 200, 30_000);
+      assert.ok((await stored(brokerC.admin)) > atC, "no message group has come to the broker that was added");
+
       await transfers.stopSending();
       await waitUntil("all orders are handled", async () => (await lag("billing")) === 0, handledMsMax).catch(
         async (error: unknown) => {

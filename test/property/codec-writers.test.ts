@@ -103,11 +103,15 @@ describe("the hot writers", () => {
   it("write the bodies of Send frames", () => {
     everyRun((random) => {
       const message = random.list(() => random.bytes());
-      const request = { topicId: random.number32(), laneMark: random.text(), bornHost: random.text(), message };
-      const { topicId, laneMark, bornHost } = request;
+      const groupSpread = random.number();
+      const request = {
+        ...{ topicId: random.number32(), laneMark: random.text(), bornHost: random.text(), message, groupSpread },
+        earlierHome: groupSpread % 2 === 1,
+      };
+      const { topicId, laneMark, bornHost, earlierHome } = request;
       assert.deepEqual(
-        atMost(body.sendRequestBytesMax(laneMark, bornHost, message), (into, at) =>
-          body.writeSendRequest(into, at, topicId, laneMark, bornHost, message),
+        atMost(body.sendRequestBytesMax(laneMark, bornHost, message, groupSpread), (into, at) =>
+          body.writeSendRequest(into, at, topicId, laneMark, bornHost, message, groupSpread, earlierHome),
         ),
         v1.SendRequest.encode(request).finish(),
       );

@@ -261,11 +261,12 @@ function sendRequestPair(): CodecPair {
       while (reader.nextMessage()) messages.push(bytes.toString("hex", reader.messageStart, reader.messageEnd));
       if (messages.length !== reader.messageCount) throw new Error("the cursor saw other messages than were counted");
       if (messages.join("").length !== 2 * reader.messageBytes) throw new Error("messageBytes is not the sum");
-      return { topicId: reader.topicId, laneMark: reader.laneMark, bornHost: reader.bornHost, messages };
+      const { topicId, laneMark, bornHost, groupSpread, isEarlierHome } = reader;
+      return { topicId, laneMark, bornHost, messages, groupSpread, isEarlierHome };
     },
     general: (bytes) => {
-      const { topicId, laneMark, bornHost, message } = codec.decode(bytes);
-      return { topicId, laneMark, bornHost, messages: message.map(hex) };
+      const { topicId, laneMark, bornHost, message, groupSpread, earlierHome } = codec.decode(bytes);
+      return { topicId, laneMark, bornHost, messages: message.map(hex), groupSpread, isEarlierHome: earlierHome };
     },
   };
 }

@@ -63,7 +63,7 @@ export class BrokerCoreUpstream implements Upstream {
   }
 
   send(request: UpstreamSend, deadlineMs: number, done: Done<UpstreamSendAnswer>): void {
-    const bytesMax = sendRequestBytesMax(request.laneMark, request.bornHost, request.messages);
+    const bytesMax = sendRequestBytesMax(request.laneMark, request.bornHost, request.messages, request.groupSpread);
     if (bytesMax > bodyBytesMax) {
       const message = `a send of over ${bodyBytesMax} bytes does not fit into a frame; send fewer messages at once`;
       this.#calls.answerLater(done, failure(Code.MessageBodyTooLarge, message, "refused"));

@@ -96,7 +96,8 @@ function writeSend(
   const { writer } = connection.frames;
   const at = writer.begin(FrameKind.Send, 0, correlation, bytesMax);
   const position = writer.handedPosition + at - frameHeaderBytes;
-  writer.end(writeSendRequest(writer.bytes, at, topicId, request.laneMark, request.bornHost, request.messages));
+  const { laneMark, bornHost, messages, groupSpread, isEarlierHome } = request;
+  writer.end(writeSendRequest(writer.bytes, at, topicId, laneMark, bornHost, messages, groupSpread, isEarlierHome));
   connection.requestsInUse++;
   connection.sendsInUse++;
   connection.bytesInUse += bytesMax;

@@ -18,11 +18,12 @@ function opened(attemptsMax = 0) {
   const t = f.topic("ns/orders", { messageTypes: mixed, queueCount: 2 });
   const g = f.group("ns/billing", { attemptsMax });
   f.receive(t, g);
-  const drain = (patienceMs = 60_000) => f.operate<Remaining>("broker.drain", { drain: true, patienceMs });
+  const drain = (patienceMs = 60_000, groupSpread = 7) =>
+    f.operate<Remaining>("broker.drain", { drain: true, patienceMs, groupSpread });
   /** What becomes of a send: "taken", "moved", or the code of the refusal. */
-  const send = (id: string, group = "", topic = t) => {
+  const send = (id: string, group = "", topic = t, groupSpread = 0) => {
     const messages = [messageBytes(group === "" ? { id } : { id, group })];
-    const sent = f.state.send({ topicId: topic, laneMark: "", bornHost: "", messages }, f.now);
+    const sent = f.state.send({ topicId: topic, laneMark: "", bornHost: "", messages, groupSpread }, f.now);
     f.sync();
     if (sent.ok) return "taken";
     return sent.isMoved === true ? "moved" : sent.code;
@@ -90,12 +91,14 @@ describe("broker.drain", () => {
     assert.equal(send("late"), "moved");
   });
 
-  it("takes messages again when the drain is over, but no message group back that left", () => {
-    const { f, drain, send } = opened();
+  it("takes messages again when the drain is over, and message groups by a route that knows of it", () => {
+    const { f, t, drain, send } = opened();
     assert.equal(send("r1", "red"), "taken");
     drain();
     f.operate("broker.drain", { drain: false });
-    assert.deepEqual([send("n"), send("b1", "blue")], ["taken", "moved"]);
+    assert.deepEqual([send("n"), send("b1", "blue"), send("b1", "blue", t, 7)], ["taken", "moved", "moved"]);
+    f.crash("kill");
+    assert.deepEqual([send("b1", "blue", t, 8), send("g1", "green", t, 7)], ["taken", "moved"]);
     const later = f.topic("ns/later", { messageTypes: mixed, queueCount: 1 });
     assert.equal(send("b1", "blue", later), "taken");
     f.assertRebuilt();

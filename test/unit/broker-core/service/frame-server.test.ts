@@ -139,6 +139,22 @@ describe("The frame server", () => {
       assert.ok(measured === 2 || measured === 3, `${measured} of 41 were measured`);
     });
 
+    it("that another broker takes a send, when what it rests on is durable", async () => {
+      const message = [encodedMessage("a", { messageGroup: "red" })];
+      const send = { topicId, message, groupSpread: 5, earlierHome: true };
+      const correlation = client.say(FrameKind.Send, v1.SendRequest.encode(send).finish());
+      await client.heard();
+      broker.log.write();
+      await client.heard();
+      assert.equal(client.answerTo(correlation), undefined, "a power cut would forget the spread");
+      broker.log.sync();
+      const answer = await client.answered(correlation);
+      const { moved, message: text } = v1.Failure.decode(answer.body);
+      assert.deepEqual([answer.status, moved], [Code.TooManyRequests, true], text);
+      const again = await client.answered(client.say(FrameKind.Send, v1.SendRequest.encode(send).finish()));
+      assert.equal(v1.Failure.decode(again.body).moved, true, "it is known by now: nothing is written");
+    });
+
     it("an ack and a renewal when durable; an extension and a hand-back when written", async () => {
       const receipts = await handOut(broker, client, topicId, groupId, ["a", "b", "c", "d"]);
       const change = (kind: popmesh.v1.ChangeKind, receipt: Uint8Array) =>

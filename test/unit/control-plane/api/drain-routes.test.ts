@@ -15,7 +15,7 @@ describe("draining a broker over the HTTP API", () => {
   let plane: TestControlPlane;
   let broker: ScriptedBroker;
   /** The orders that broker-a got. */
-  let orders: { readonly drain: boolean; readonly patienceMs?: number }[] = [];
+  let orders: { readonly drain: boolean; readonly patienceMs?: number; readonly groupSpread?: number }[] = [];
   let left: typeof nothing = { ...nothing };
 
   beforeEach(async () => {
@@ -70,7 +70,9 @@ describe("draining a broker over the HTTP API", () => {
     const refused = await plane.http("POST", "/v1/namespaces/default/topics/parcels/brokers/broker-a");
     assert.equal(refused.status, 409);
     await waitUntil("the broker is told", () => orders.some(({ drain }) => drain));
-    assert.deepEqual(orders.at(-1), { drain: true, patienceMs: 5_000 });
+    const { groupSpread = 0, ...order } = orders.at(-1)!;
+    assert.deepEqual(order, { drain: true, patienceMs: 5_000 });
+    assert.ok(groupSpread > 0, "the broker knows by which spread message groups leave it");
     await waitUntil("what is left is known", async () => (await statusOf("broker-a")).left?.unconsumed === 3);
     left = { ...nothing, deadLetters: 1 };
     await waitUntil("it is drained", async () => (await statusOf("broker-a")).drain === "drained");

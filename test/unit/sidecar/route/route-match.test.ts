@@ -15,14 +15,12 @@ const segment = (brokerName: string): RouteSegment => ({
   queueCount: 4,
   isReadable: true,
   isWritable: true,
-  groupSet: 1,
-  isLeftByGroups: false,
 });
 const routeOf = (...names: string[]): TopicRoute => {
   const segments = names.map(segment);
   const ref = { name: "default/t", incarnation: 1, messageTypes: 0, queueCount: 4 };
-  const groups = { groupTakers: segments, hasLeavingGroups: false };
-  return { ref, segments, writable: segments, readable: segments, maxMessageBytes: 0, rateLimits: [], ...groups };
+  const rest = { maxMessageBytes: 0, rateLimits: [], groupSpread: undefined };
+  return { ref, segments, writable: segments, readable: segments, ...rest };
 };
 
 describe("route match", () => {
@@ -46,29 +44,66 @@ describe("route match", () => {
     );
   });
 
-  it("asks brokers that message groups leave before the one that takes them, and the next set when all of one leave", () => {
-    const route = (...brokers: readonly [name: string, groupSet: number, isLeft: boolean][]): TopicRoute => ({
-      ...routeOf(),
-      segments: brokers.map(([name, groupSet, isLeftByGroups]) => ({ ...segment(name), groupSet, isLeftByGroups })),
-    });
-    const homes = (of: TopicRoute, group: string) => homesOfMessageGroup(of, group).map(({ brokerName }) => brokerName);
-    const groups = Array.from({ length: 500 }, (_, i) => `order-${i}`);
-    const before = new Map(
-      groups.map((group) => [group, homes(route(["a", 1, false], ["b", 1, false], ["c", 1, false]), group)]),
-    );
-    let left = 0;
-    for (const group of groups) {
-      const [home] = before.get(group)!;
-      // Only those of the broker that leaves are asked for there, and go where they go when it is gone.
-      const leaving = homes(route(["a", 1, true], ["b", 1, false], ["c", 1, false]), group);
-      const gone = homes(route(["b", 1, false], ["c", 1, false]), group);
-      if (home === "a") left++;
-      assert.deepEqual(leaving, home === "a" ? ["a", ...gone] : [home], group);
-      // A broker that was added takes none of them.
-      assert.deepEqual(homes(route(["a", 1, false], ["b", 1, false], ["c", 1, false], ["d", 0, false]), group), [home]);
-      assert.equal(homes(route(["a", 1, true], ["d", 2, false]), group).join(), "a,d");
+  it("asks the homes of before that a message group has had, then its home of now", () => {
+    const homes = (group: string, sets: string[][], gone: string[] = []) => {
+      const route = { ...routeOf("a", "b", "c", "d"), groupSpread: { number: 1, sets, gone: new Set(gone) } };
+      return homesOfMessageGroup(route, group).map(({ brokerName }) => brokerName);
+    };
+    const place = (brokers: readonly string[], group: string) =>
+      segmentOfMessageGroup(brokers.map(segment), group)?.brokerName ?? "";
+    let [left, came] = [0, 0];
+    for (let i = 0; i < 500; i++) {
+      const group = `order-${i}`;
+      const [of3, of2, of4] = [
+        ["a", "b", "c"],
+        ["b", "c"],
+        ["a", "b", "c", "d"],
+      ].map((set) => place(set, group));
+      // One leaves: only its own are asked for there.
+      if (of3 === "a") left++;
+      assert.deepEqual(
+        homes(group, [
+          ["b", "c"],
+          ["a", "b", "c"],
+        ]),
+        of3 === "a" ? ["a", of2] : [of2],
+        group,
+      );
+      assert.deepEqual(
+        homes(
+          group,
+          [
+            ["b", "c"],
+            ["a", "b", "c"],
+          ],
+          ["a"],
+        ),
+        [of2],
+        "it has nothing left",
+      );
+      // One comes: only those go there whose home it is.
+      if (of4 === "d") came++;
+      assert.deepEqual(
+        homes(group, [
+          ["a", "b", "c", "d"],
+          ["a", "b", "c"],
+        ]),
+        of4 === "d" ? [of3, "d"] : [of3],
+        group,
+      );
+      // And back again.
+      assert.deepEqual(
+        homes(group, [
+          ["a", "b", "c"],
+          ["b", "c"],
+        ]),
+        of3 === "a" ? [of2, "a"] : [of3],
+        group,
+      );
+      assert.deepEqual(homes(group, [["x"], ["a"]]), [], "the home of now is no part of the route");
     }
     assert.ok(left > 100 && left < 240, `${left} of 500`);
+    assert.ok(came > 70 && came < 190, `${came} of 500`);
   });
 
   it("[14, trap 6] places a message group by itself, the same whatever the order of the brokers", () => {
