@@ -63,7 +63,10 @@ async function up(options: UpOptions): Promise<void> {
   const processes = processTable(options, dataDirectory).map(
     ([name, argv]) =>
       new SupervisedProcess(name, argv, join(dataDirectory, "logs", `${name}.log`), clock, {
-        onWarning: (from, line) => printError(`${from}: ${line}`),
+        // That the others go away is no news to whoever stops them all; their logs have it.
+        onWarning: (from, line) => {
+          if (!isStopping) printError(`${from}: ${line}`);
+        },
         onRestart: (from, how, pauseMs) => printError(`${from} ended (${how}); starting it again in ${pauseMs} ms`),
         onFinal: (from, how) => {
           printError(`${from} cannot run (${how}); stopping. Its log: ${join(dataDirectory, "logs", `${from}.log`)}`);

@@ -24,6 +24,7 @@ describe("popmesh up", function () {
       await mesh.stop();
     }
     assert.equal(await mesh.up.exited(), 0, mesh.up.output);
+    assert.equal(mesh.up.output.split("stopping …")[1]?.trim(), "", "nothing that looks like trouble");
   });
 
   it("says which port is taken, how to choose another, and starts nothing", async () => {
