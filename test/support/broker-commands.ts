@@ -1,5 +1,6 @@
 import { ChangeKind } from "../../broker-core/broker-port.ts";
-import { BrokerRun, countsBlank, keys, type ModelCounts, tags } from "./broker-model.ts";
+import { keys, tags } from "./broker-model.ts";
+import { BrokerRun, countsBlank, type ModelCounts } from "./broker-run.ts";
 import fc from "./seeded-fast-check.ts";
 
 /** One step of a random history; prints itself so that a counterexample reads as a script. */
@@ -61,22 +62,24 @@ const sendFifoDurable = step(
 );
 const sync = step("sync", nothing, (run) => run.sync());
 const receive = step("receive", fc.tuple(group, batch, leaseMs, client), (run, g, n, ms, who) =>
-  run.receive(g, n, ms, who, "", 0),
+  run.handOuts.receive(g, n, ms, who, "", 0),
 );
 const attempt = step(
   "attempt",
   fc.tuple(group, batch, leaseMs, client, fc.constantFrom("a", "b")),
-  (run, g, n, ms, who, id) => run.receive(g, n, ms, who, id, 0),
+  (run, g, n, ms, who, id) => run.handOuts.receive(g, n, ms, who, id, 0),
 );
 const wait = step(
   "wait",
   fc.tuple(group, batch, leaseMs, client, fc.constantFrom(100, 20_000)),
-  (run, g, n, ms, who, waitMs) => run.receive(g, n, ms, who, "", waitMs),
+  (run, g, n, ms, who, waitMs) => run.handOuts.receive(g, n, ms, who, "", waitMs),
 );
-const ack = step("ack", fc.tuple(any), (run, index) => run.ack(index, false));
-const ackLast = step("ackLast", nothing, (run) => run.ack(run.receipts.length - 1 + run.receipts.length, false));
+const ack = step("ack", fc.tuple(any), (run, index) => run.settling.ack(index, false));
+const ackLast = step("ackLast", nothing, (run) =>
+  run.settling.ack(run.receipts.length - 1 + run.receipts.length, false),
+);
 const change = (name: string, kind: ChangeKind) =>
-  step(name, fc.tuple(any, fc.constantFrom(0, 20, 5_000)), (run, index, ms) => run.change(index, kind, ms));
+  step(name, fc.tuple(any, fc.constantFrom(0, 20, 5_000)), (run, index, ms) => run.settling.change(index, kind, ms));
 
 const sendHalf = step(
   "sendHalf",
@@ -96,8 +99,8 @@ const endYoungest = step(
 );
 
 const forwardAndRedrive = step("forwardAndRedrive", fc.tuple(any), (run, index) => {
-  run.forward(run.receipts.length - 1 + run.receipts.length);
-  for (let g = 0; g < groupCount; g++) run.redrive(g, index);
+  run.settling.forward(run.receipts.length - 1 + run.receipts.length);
+  for (let g = 0; g < groupCount; g++) run.settling.redrive(g, index);
 });
 
 const sendTimed = step(
@@ -125,9 +128,9 @@ const steps = [
   receive,
   attempt,
   attempt,
-  step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
-  step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
-  step("repeatAttempt", nothing, (run) => run.repeatAttempt()),
+  step("repeatAttempt", nothing, (run) => run.handOuts.repeatAttempt()),
+  step("repeatAttempt", nothing, (run) => run.handOuts.repeatAttempt()),
+  step("repeatAttempt", nothing, (run) => run.handOuts.repeatAttempt()),
   wait,
   ack,
   ack,
@@ -154,21 +157,21 @@ const steps = [
   change("extend", ChangeKind.Extend),
   change("handBack", ChangeKind.HandBack),
   change("suspend", ChangeKind.Suspend),
-  step("forward", fc.tuple(any), (run, index) => run.forward(index)),
-  step("forwardLast", nothing, (run) => run.forward(run.receipts.length - 1 + run.receipts.length)),
-  step("redrive", fc.tuple(group, any), (run, g, index) => run.redrive(g, index)),
+  step("forward", fc.tuple(any), (run, index) => run.settling.forward(index)),
+  step("forwardLast", nothing, (run) => run.settling.forward(run.receipts.length - 1 + run.receipts.length)),
+  step("redrive", fc.tuple(group, any), (run, g, index) => run.settling.redrive(g, index)),
   forwardAndRedrive,
   forwardAndRedrive,
-  step("ackAsOther", fc.tuple(any), (run, index) => run.ack(index, true)),
-  step("cancel", fc.tuple(any), (run, index) => run.cancel(index)),
+  step("ackAsOther", fc.tuple(any), (run, index) => run.settling.ack(index, true)),
+  step("cancel", fc.tuple(any), (run, index) => run.handOuts.cancel(index)),
   step("pass", fc.tuple(fc.constantFrom(1, 7, 50, 9_000, 61_000)), (run, ms) => run.pass(ms)),
   step("pass", fc.tuple(fc.constantFrom(3, 10_000)), (run, ms) => run.pass(ms)),
   step("jumpWall", fc.tuple(fc.constantFrom(-3.2e11, -3_600_000, 5_000, 3.2e11)), (run, ms) => run.jumpWall(ms)),
   step("write", nothing, (run) => run.write()),
-  step("snapshot", nothing, (run) => run.snapshot()),
-  step("baseImage", nothing, (run) => run.baseImage()),
-  step("trim", nothing, (run) => run.trim()),
-  step("removeSegments", nothing, (run) => run.removeSegments()),
+  step("snapshot", nothing, (run) => run.images.snapshot()),
+  step("baseImage", nothing, (run) => run.images.baseImage()),
+  step("trim", nothing, (run) => run.images.trim()),
+  step("removeSegments", nothing, (run) => run.images.removeSegments()),
   step("compare", nothing, (run) => run.compare()),
   step("crash", fc.tuple(fc.constantFrom<"kill" | "power">("kill", "power"), fc.boolean()), (run, kind, useImage) =>
     run.crash(kind, useImage),
@@ -183,7 +186,7 @@ const rare = [
   step(
     "reset",
     fc.tuple(group, fc.constantFrom<"earliest" | "latest" | number>("earliest", "latest", 0, 1, 3)),
-    (run, g, to) => run.reset(g, to),
+    (run, g, to) => run.settling.reset(g, to),
   ),
 ];
 
@@ -193,7 +196,7 @@ export function brokerHistories(commandsMax: number): fc.Arbitrary<Iterable<fc.C
 }
 
 const ackRecent = step("ackRecent", fc.tuple(fc.nat(6)), (run, back) => {
-  if (run.receipts.length > back) run.ack(run.receipts.length - 1 - back, false);
+  if (run.receipts.length > back) run.settling.ack(run.receipts.length - 1 - back, false);
 });
 const many = <T>(count: number, item: T): T[] => Array.from({ length: count }, () => item);
 

@@ -13,7 +13,8 @@ import { randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
 import { busyHistories } from "./broker-commands.ts";
 import type { Got } from "./broker-fixture.ts";
-import { BrokerRun, type BrokerTruth, type GroupTruth, queueCount, topicName } from "./broker-model.ts";
+import { type BrokerTruth, type GroupTruth, queueCount, topicName } from "./broker-model.ts";
+import { BrokerRun } from "./broker-run.ts";
 import fc from "./seeded-fast-check.ts";
 
 /*
