@@ -50,9 +50,10 @@ import { brokerOperations } from "./operation/broker-operations.ts";
 import { type Operation, Operations } from "./operation/operations.ts";
 import { subscriptionFigures } from "./operation/subscription-figures.ts";
 import { countsByTopic, topicFigures } from "./operation/topic-figures.ts";
+import type { GroupStart } from "./pop/cursor-opening.ts";
 import { LeaseEnds } from "./pop/lease-ends.ts";
 import { ReceiptSealer } from "./pop/receipt.ts";
-import { type GroupStart, Receiver } from "./pop/receiver.ts";
+import { Receiver } from "./pop/receiver.ts";
 import { Settler } from "./pop/settler.ts";
 import type { Subscription } from "./pop/subscription.ts";
 import { WakeList } from "./pop/wake-list.ts";
@@ -361,6 +362,7 @@ export class BrokerState implements BrokerPort {
 
   onDurable(durablePosition: number, now: Now): void {
     this.#transactions.onDurable(now);
+    this.#receiver.onDurable(durablePosition);
     const { topics, queues, undurable } = this.#tables;
     topics.putAwayIdle(now.monotonicMs);
     for (let queue = undurable.take(durablePosition); queue >= 0; queue = undurable.take(durablePosition)) {

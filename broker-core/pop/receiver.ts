@@ -11,7 +11,8 @@ import { MessageFilters } from "../filter/message-filter.ts";
 import type { LaneKeeper } from "../lane/lane-keeper.ts";
 import { isLiteParent } from "../lite/lite-name.ts";
 import { cutText } from "../record/fixed-bytes.ts";
-import { isDeadLetterTopic, type Topic } from "../topic/topic.ts";
+import type { Topic } from "../topic/topic.ts";
+import { CursorOpening, type GroupStart } from "./cursor-opening.ts";
 import type { LaneCursor } from "./lane-cursor.ts";
 import { none } from "./lease-table.ts";
 import { firstPlaces, nextPlaces, placesCount } from "./next-places.ts";
@@ -23,9 +24,6 @@ import type { Subscription } from "./subscription.ts";
 import type { SubscriptionLane } from "./subscription-lanes.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { type PopRequest, WaiterTable } from "./waiter-table.ts";
-
-/** Where a group starts in a topic that it reads for the first time. */
-export type GroupStart = "end" | "beginning";
 
 /** Receives of topics whose messages lie in their lite topics. */
 export interface LiteReceives {
@@ -51,10 +49,9 @@ const slicesWithoutWait = 4;
 /** Hands messages out: at once, or to calls that wait, first come first served. */
 export class Receiver {
   readonly #tables: BrokerTables;
-  readonly #journal: Journal;
   readonly #sink: ReceiveSink;
-  readonly #options: ReceiverOptions;
   readonly #filters = new MessageFilters();
+  readonly #opening: CursorOpening;
   readonly #popper: Popper;
   readonly #waiters = new WaiterTable();
   #lite: LiteReceives | undefined;
@@ -75,9 +72,8 @@ export class Receiver {
     wake: (subscription: Subscription) => void,
   ) {
     this.#tables = tables;
-    this.#journal = journal;
     this.#sink = sink;
-    this.#options = options;
+    this.#opening = new CursorOpening(tables, journal, options.groupStart);
     this.#popper = new Popper(tables, log, journal, burier, sealer, options.inFlightMaxDefault, wake);
     this.#waitTimers = new TimerWheel(tables.clock.startMonotonicMs);
   }
@@ -137,7 +133,8 @@ export class Receiver {
     const subscription = topic.subscriptions.get(call.groupId);
     if (subscription !== undefined) {
       nextPlaces(this.#tables, subscription, subscription.laneFor(call.lane), placesCount(call), into);
-    } else if (this.#readsFromBeginning(topic, call.groupId)) firstPlaces(this.#tables, topic, placesCount(call), into);
+    } else if (this.#opening.readsFromBeginning(topic, call.groupId))
+      firstPlaces(this.#tables, topic, placesCount(call), into);
   }
 
   cancel(handle: number): boolean {
@@ -163,7 +160,7 @@ export class Receiver {
       // The oldest call has looked at all that is visible, or at one slice of it: then the next turn goes on.
       if (!this.#popper.tryFill(subscription, lane, request, now)) break;
       this.#unpark(slot, now);
-      this.#sink.receiveAnswered(request.ticket, this.#popper.handOut);
+      this.#answer(subscription, request.ticket);
     }
     this.#goOnIfUnfinished(subscription, lane);
   }
@@ -192,8 +189,9 @@ export class Receiver {
       slot = this.#waitTimers.takeDue(now.monotonicMs)
     ) {
       const { ticket, lane } = this.#waiters.request(slot);
+      const subscription = this.#waiters.subscription(slot);
       this.#leave(slot, now);
-      this.#answerEmpty(ticket, lane);
+      this.#answerEmpty(ticket, lane, subscription);
     }
   }
 
@@ -204,8 +202,9 @@ export class Receiver {
       const next = this.#waiters.next(slot);
       const { ticket, lane } = this.#waiters.request(slot);
       if (only === undefined || only === lane) {
+        const subscription = this.#waiters.subscription(slot);
         this.#unpark(slot, now);
-        this.#answerEmpty(ticket, lane);
+        this.#answerEmpty(ticket, lane, subscription);
         isAny = true;
       }
       slot = next;
@@ -247,7 +246,7 @@ export class Receiver {
     for (let slice = 0; slice < slicesWithoutWait; slice++) {
       if (this.#popper.tryFill(subscription, lane, request, now)) {
         this.#goOnIfUnfinished(subscription, lane);
-        this.#sink.receiveAnswered(request.ticket, this.#popper.handOut);
+        this.#answer(subscription, request.ticket);
         return answered;
       }
       if (!this.#popper.isUnfinished || call.waitMs > 0) break;
@@ -258,7 +257,7 @@ export class Receiver {
       return this.#refuse(request.ticket, Code.TooManyRequests, `${text}: acknowledge some, or raise its inflight max`);
     }
     if (!(call.waitMs > 0)) {
-      this.#answerEmpty(request.ticket, request.lane);
+      this.#answerEmpty(request.ticket, request.lane, subscription);
       return answered;
     }
     if (this.#waiters.count >= waitersMax) {
@@ -274,18 +273,18 @@ export class Receiver {
   tryAnswer(subscription: Subscription, request: PopRequest, now: Now): boolean {
     if (!this.#popper.tryFill(subscription, subscription, request, now)) return false;
     this.#goOnIfUnfinished(subscription, subscription);
-    this.#sink.receiveAnswered(request.ticket, this.#popper.handOut);
+    this.#answer(subscription, request.ticket);
     return true;
   }
 
   /** The wait of a call is over. */
   answerNothing({ ticket, lane }: PopRequest): void {
-    this.#answerEmpty(ticket, lane);
+    this.#answerEmpty(ticket, lane, undefined);
   }
 
   /** Makes a group known to a topic that it has not read yet, as a receive does. */
   open(topic: Topic, groupId: number, now: Now): Subscription {
-    return topic.subscriptions.get(groupId) ?? this.#openCursor(topic, groupId, now);
+    return topic.subscriptions.get(groupId) ?? this.#opening.open(topic, groupId, now);
   }
 
   /**
@@ -341,34 +340,6 @@ export class Receiver {
     this.#scanning.push({ subscription, lane });
   }
 
-  /**
-   * Where a group begins that is new to a topic: as this broker is set. But a dead-letter topic is read from its beginning: whoever
-   * looks at it wants what is there. And so is one whose position may be lost with a damaged part of the log.
-   */
-  #readsFromBeginning(topic: Topic, groupId: number): boolean {
-    const mayHaveRead = groupId < this.#tables.damage.groupsBelow;
-    const group = this.#tables.groups.byId(groupId);
-    // An instance of a broadcast group gets what comes from its first receive on.
-    const isAsSet = group?.policy.broadcast === undefined && this.#options.groupStart === "beginning";
-    return isAsSet || isDeadLetterTopic(topic.name) || mayHaveRead;
-  }
-
-  /** A group reads a topic for the first time. At the end: what is stored but not yet visible comes, too. */
-  #openCursor(topic: Topic, groupId: number, now: Now): Subscription {
-    const { queues } = this.#tables;
-    const group = this.#tables.groups.byId(groupId);
-    const fromBeginning = this.#readsFromBeginning(topic, groupId);
-    this.#journal.cursorOpened({
-      groupId,
-      topicId: topic.id,
-      groupName: group?.name ?? "",
-      topicName: topic.name,
-      wallMs: now.wallMs,
-      offsets: topic.queues.map((queue) => (fromBeginning ? queues.beginOffset(queue) : queues.visibleEnd(queue))),
-    });
-    return topic.subscriptions.get(groupId)!;
-  }
-
   /** `now`: its lane was consumed in until now. */
   #unpark(slot: number, now?: Now): void {
     this.#waitTimers.cancel(slot);
@@ -383,9 +354,25 @@ export class Receiver {
     else this.#keeper?.seen(lane as SubscriptionLane, now);
   }
 
-  #answerEmpty(ticket: number, lane: string): void {
-    this.#popper.handOut.begin(undefined, -1, 0, lane);
-    this.#sink.receiveAnswered(ticket, this.#popper.handOut);
+  /** `subscription`: whose beginning it rests on; none where a client of a LITE topic has told before what it reads. */
+  #answerEmpty(ticket: number, lane: string, subscription: Subscription | undefined): void {
+    const { handOut } = this.#popper;
+    const position = subscription === undefined ? -1 : this.#opening.undurablePosition(subscription);
+    handOut.begin(undefined, position, 0, lane);
+    handOut.mustBeDurable = position >= 0;
+    this.#sink.receiveAnswered(ticket, handOut);
+  }
+
+  /** With what the hand-out holds. */
+  #answer(subscription: Subscription, ticket: number): void {
+    const { handOut } = this.#popper;
+    if (this.#opening.undurablePosition(subscription) >= 0) handOut.mustBeDurable = true;
+    this.#sink.receiveAnswered(ticket, handOut);
+  }
+
+  /** Everything below is on disk. */
+  onDurable(durablePosition: number): void {
+    this.#opening.onDurable(durablePosition);
   }
 
   #refuse(ticket: number, code: Code, message: string): number {

@@ -56,6 +56,11 @@ export class WaiterTable {
     return this.#requests[slot]!;
   }
 
+  /** Of the group that waits. */
+  subscription(slot: number): Subscription {
+    return this.#subscriptions[slot]!;
+  }
+
   /** The lane in which it waits. */
   lane(slot: number): LaneCursor {
     return this.#lanes[slot]!;

@@ -99,7 +99,7 @@ export class ReceiveTable implements ReceiveSink {
     const groupId = this.#groupIds[ticket]!;
     this.close(ticket);
     if (connection === undefined) return;
-    if (handOut.count === 0) {
+    if (handOut.count === 0 && !handOut.mustBeDurable) {
       connection.answer(FrameKind.Receive, Code.Ok, correlation, nothing);
       return;
     }

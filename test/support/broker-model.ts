@@ -140,6 +140,11 @@ export class BrokerModel {
     this.state = structuredClone(kind === "kill" ? this.written : this.durable);
   }
 
+  /** The group has begun to read the topic, and that is not on disk: whoever is answered could not rely on it. */
+  isNew(groupIndex: number): boolean {
+    return this.durable.topicId !== this.state.topicId || this.durable.groups[groupIndex]!.start === undefined;
+  }
+
   /** What each group that reads the topic is to get, and what it must not get again. */
   truth(): BrokerTruth {
     const { topicId, incarnation, messages, groups, logBegin, timed } = this.state;

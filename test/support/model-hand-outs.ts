@@ -60,7 +60,7 @@ export class ModelHandOuts {
         repeated.map((id) => [id, group.leases.get(id)!.receipt, group.leases.get(id)!.attempt]),
         "the same attempt gets the same batch",
       );
-      this.#checkDurability(ticket, got);
+      this.#checkDurability(groupIndex, ticket, got);
       for (const id of repeated) group.leases.get(id)!.copies++;
       this.#run.counts.repeated++;
     } else if (this.#run.model.room(group) === 0) {
@@ -170,7 +170,7 @@ export class ModelHandOuts {
   ): void {
     const group = this.#run.model.state.groups[groupIndex]!;
     const got = this.takeBatch(ticket);
-    this.#checkDurability(ticket, got);
+    this.#checkDurability(groupIndex, ticket, got);
     const held: HeldReceipt[] = [];
     const available = this.#run.model.available(group);
     const ready = available.filter(({ id }) => group.leases.has(id));
@@ -226,9 +226,9 @@ export class ModelHandOuts {
     else this.#run.receipts.push(...held);
   }
 
-  #checkDurability(ticket: number, got: readonly Got[]): void {
+  #checkDurability(groupIndex: number, ticket: number, got: readonly Got[]): void {
     const answer = this.#run.real.answers.get(ticket);
-    const mustBeDurable = got.some(({ group: key }) => key !== "");
+    const mustBeDurable = got.some(({ group: key }) => key !== "") || this.#run.model.isNew(groupIndex);
     assert.equal(answer?.kind === "batch" && answer.mustBeDurable, mustBeDurable, "when the answer may leave");
   }
 

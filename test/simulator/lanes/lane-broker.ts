@@ -258,8 +258,8 @@ export class LaneBroker {
     }
     const grantedMs = this.#time.nowMs;
     const leave = (): void => this.#take(ticket)?.({ deliveries, position, grantedMs });
-    if (deliveries.length === 0) leave();
-    else if (mustBeDurable) this.log.whenDurable(position, leave);
+    if (mustBeDurable) this.log.whenDurable(position, leave);
+    else if (deliveries.length === 0) leave();
     else this.log.whenWritten(position, leave);
   }
 }

@@ -221,6 +221,24 @@ describe("The frame server", () => {
       assert.equal(v1.ReceiveAnswer.decode((await client.answered(next)).body).delivery.length, 1);
     });
 
+    it("the first receive of a broadcast group's instance when it is durable where that began", async () => {
+      const broadcast = { group: "default/all", clientId: "c", expiryMs: 60_000 };
+      const opening = { name: "default/all@c", generation: 1, broadcast };
+      const opened = client.say(FrameKind.OpenGroup, v1.OpenGroup.encode(opening).finish());
+      await client.heard();
+      broker.log.sync();
+      const instance = v1.OpenGroupAnswer.decode((await client.answered(opened)).body).groupId;
+      const first = client.say(FrameKind.Receive, receiveBody(topicId, instance));
+      await client.heard();
+      broker.log.write();
+      await client.heard();
+      assert.equal(client.answerTo(first), undefined, "after a power cut it would begin anew");
+      broker.log.sync();
+      assert.equal(v1.ReceiveAnswer.decode((await client.answered(first)).body).delivery.length, 0);
+      const second = await client.ask(FrameKind.Receive, receiveBody(topicId, instance));
+      assert.equal(second.status, Code.Ok, "the next one does not wait");
+    });
+
     it("a receive with nothing when its wait is over", async () => {
       const receive = client.say(FrameKind.Receive, receiveBody(topicId, groupId, 500));
       await client.heard();
