@@ -6,7 +6,8 @@ import { declareRateLimit, rateLimitWarnings } from "../catalog/declare-rate-lim
 import { declareRollout, heldByRollout } from "../catalog/declare-rollout.ts";
 import { laneRuleWarnings } from "../catalog/lane-rule-warnings.ts";
 import { namespaceWarnings } from "../catalog/namespace-usage.ts";
-import type { Manifest, ManifestMistake } from "../resource/manifest.ts";
+import type { Manifest } from "../resource/manifest.ts";
+import type { ManifestMistake } from "../resource/manifest-mistake.ts";
 
 /** What became of one manifest. */
 export interface Applied {
@@ -43,7 +44,11 @@ export function applyManifests(
     const declared = declare(draft, manifest, context);
     const { kind, namespace, name, at } = manifest;
     if (declared.outcome === "conflict") {
-      mistakes.push({ ...at, path: declared.path, reason: `${kind} ${namespace}/${name} ${declared.reason}` });
+      mistakes.push({
+        ...at(declared.path.split(".")),
+        path: declared.path,
+        reason: `${kind} ${namespace}/${name} ${declared.reason}`,
+      });
     } else applied.push({ kind, namespace, name, outcome: declared.outcome });
   }
   if (mistakes.length > 0) throw new ApplyConflict(mistakes);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { request } from "undici";
 import type { ResourceView } from "../api/view.ts";
-import type { ManifestMistake } from "../resource/manifest.ts";
+import type { ManifestMistake } from "../resource/manifest-mistake.ts";
 
 export const defaultServer = "http://127.0.0.1:18080";
 

@@ -6,6 +6,7 @@ import { consumerGroupLimits, deliveryModes } from "./consumer-group.ts";
 import type { LaneRuleSpec } from "./lane-rule.ts";
 import { laneRuleSpecSchema } from "./lane-rule-manifest.ts";
 import { duration } from "./manifest-duration.ts";
+import { type ManifestMistake, mistakesOf, mistakeWords, type Place, type PlaceOf } from "./manifest-mistake.ts";
 import { manifestApiVersion } from "./manifest-version.ts";
 import type { NamespaceSpec } from "./namespace.ts";
 import { namespaceSpecSchema } from "./namespace-manifest.ts";
@@ -22,56 +23,43 @@ export type Manifest =
       readonly namespace: string;
       readonly name: string;
       readonly spec: Partial<TopicSpec>;
-      readonly at: Place;
+      readonly at: PlaceOf;
     }
   | {
       readonly kind: "ConsumerGroup";
       readonly namespace: string;
       readonly name: string;
       readonly spec: Partial<ConsumerGroupSpec>;
-      readonly at: Place;
+      readonly at: PlaceOf;
     }
   | {
       readonly kind: "Namespace";
       readonly namespace: string;
       readonly name: string;
       readonly spec: Partial<NamespaceSpec>;
-      readonly at: Place;
+      readonly at: PlaceOf;
     }
   | {
       readonly kind: "LaneRule";
       readonly namespace: string;
       readonly name: string;
       readonly spec: LaneRuleSpec;
-      readonly at: Place;
+      readonly at: PlaceOf;
     }
   | {
       readonly kind: "RateLimit";
       readonly namespace: string;
       readonly name: string;
       readonly spec: RateLimitSpec;
-      readonly at: Place;
+      readonly at: PlaceOf;
     }
   | {
       readonly kind: "Rollout";
       readonly namespace: string;
       readonly name: string;
       readonly spec: RolloutSaid;
-      readonly at: Place;
+      readonly at: PlaceOf;
     };
-
-/** Where in the text, both from 1. */
-export interface Place {
-  readonly line: number;
-  readonly column: number;
-}
-
-/** One mistake in a manifest: where, at which field, and what is wrong with it. */
-export interface ManifestMistake extends Place {
-  /** For example "spec.type"; "" for the whole document. */
-  readonly path: string;
-  readonly reason: string;
-}
 
 export type ManifestReading =
   | { readonly ok: true; readonly manifests: readonly Manifest[] }
@@ -173,7 +161,7 @@ export function readManifests(text: string): ManifestReading {
           line: at.line,
           column: at.col,
           path: "",
-          reason: error.message.split("\n")[0] ?? "is no YAML",
+          reason: (error.message.split("\n")[0] ?? "is no YAML").replace(/ at line \d+, column \d+:?$/, ""),
         });
       }
       continue;
@@ -199,10 +187,8 @@ export function readManifests(text: string): ManifestReading {
   return mistakes.length > 0 ? { ok: false, mistakes } : { ok: true, manifests };
 }
 
-type PlaceOf = (path: readonly PropertyKey[]) => Place;
-
 function readManifest(value: unknown, place: PlaceOf, manifests: Manifest[], mistakes: ManifestMistake[]): void {
-  const head = headSchema.safeParse(value);
+  const head = headSchema.safeParse(value, { error: mistakeWords });
   if (!head.success) {
     mistakes.push(...mistakesOf(head.error, headSchema, [], place));
     return;
@@ -222,70 +208,11 @@ function readManifest(value: unknown, place: PlaceOf, manifests: Manifest[], mis
     const reason = `"${namespace}" ${ownNamespaceProblem}`;
     mistakes.push({ ...place(["metadata", "namespace"]), path: "metadata.namespace", reason });
   }
-  const spec = specSchemas[kind].safeParse(head.data.spec ?? {});
+  const spec = specSchemas[kind].safeParse(head.data.spec ?? {}, { error: mistakeWords });
   if (!spec.success) mistakes.push(...mistakesOf(spec.error, specSchemas[kind], ["spec"], place));
   else if (nameProblem === undefined && ownNamespaceProblem === undefined) {
-    manifests.push({ kind, namespace, name: metadata.name, spec: spec.data, at: place([]) } as Manifest);
+    manifests.push({ kind, namespace, name: metadata.name, spec: spec.data, at: place } as Manifest);
   }
-}
-
-/** `prefix`: where in the manifest what `schema` describes is. */
-function mistakesOf(
-  error: z.ZodError,
-  schema: z.ZodType,
-  prefix: readonly string[],
-  place: PlaceOf,
-): ManifestMistake[] {
-  return error.issues.flatMap((issue) => {
-    const path = [...prefix, ...issue.path];
-    if (issue.code === "unrecognized_keys") {
-      return issue.keys.map((key) => ({
-        ...place([...path, key]),
-        path: [...path, key].join("."),
-        reason: unknownField(key, path.join("."), fieldsAt(schema, issue.path)),
-      }));
-    }
-    return [{ ...place(path), path: path.join("."), reason: issue.message }];
-  });
-}
-
-/** What people write into a consumer group to have it consume in order, here or in RocketMQ. */
-const orderFields = ["consumeMessageOrderly", "consumeOrderly", "fifo", "order", "ordered", "orderly"];
-
-function unknownField(key: string, path: string, known: readonly string[]): string {
-  if (path === "spec" && orderFields.includes(key)) {
-    return "is no field: whether messages are consumed in order is said by the topic alone, with type: fifo or mixed";
-  }
-  const near = known.find((field) => distance(field.toLowerCase(), key.toLowerCase()) <= 2);
-  return near === undefined
-    ? `is no field of ${path === "" ? "a manifest" : path}`
-    : `is no field; did you mean "${near}"?`;
-}
-
-/** Names of the fields that a schema knows at a path. */
-function fieldsAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): readonly string[] {
-  if (schema instanceof z.ZodPipe) return fieldsAt(schema.in, path);
-  if (schema instanceof z.ZodOptional) return fieldsAt(schema.unwrap(), path);
-  const [key, ...rest] = path;
-  if (schema instanceof z.ZodArray) return fieldsAt(schema.element, rest);
-  if (!(schema instanceof z.ZodObject)) return [];
-  if (key === undefined) return Object.keys(schema.shape);
-  const field: z.ZodType | undefined = schema.shape[String(key)];
-  return field === undefined ? [] : fieldsAt(field, rest);
-}
-
-/** Levenshtein distance of two short words. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 /** Place of the deepest node that the path reaches. */

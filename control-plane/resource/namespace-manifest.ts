@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { mistakeWords } from "./manifest-mistake.ts";
 import { sizeInBytes } from "./manifest-size.ts";
 import { type NamespaceSpec, namespaceLimits } from "./namespace.ts";
 import { defaultLimitSchema } from "./rate-limit-manifest.ts";
@@ -7,9 +8,18 @@ import { defaultLimitSchema } from "./rate-limit-manifest.ts";
 const orNone = <T, N>(schema: z.ZodType<T>, none: N) =>
   z.unknown().transform((value, context): T | N => {
     if (value === "none") return none;
-    const read = schema.safeParse(value);
+    const read = schema.safeParse(value, { error: mistakeWords });
     if (read.success) return read.data;
-    for (const { path, message } of read.error.issues) context.addIssue({ code: "custom", path: [...path], message });
+    for (const { path, message, ...issue } of read.error.issues) {
+      if (issue.code === "unrecognized_keys") {
+        context.issues.push({
+          code: issue.code,
+          keys: [...issue.keys],
+          path: [...path],
+          input: value as Record<string, unknown>,
+        });
+      } else context.addIssue({ code: "custom", path: [...path], message });
+    }
     return z.NEVER;
   });
 

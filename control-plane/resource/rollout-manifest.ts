@@ -89,7 +89,8 @@ export const rolloutSpecSchema = z
       refuse("topic", "has no place beside laneRule, which says it");
     if (said.laneRule !== undefined && said.group !== undefined)
       refuse("group", "has no place beside laneRule, which says it");
-    if (said.topic !== undefined && said.lane === undefined) refuse("lane", "is missing: which lane gets the share?");
+    if (said.laneRule === undefined && said.topic !== undefined && said.lane === undefined)
+      refuse("lane", "is missing: which lane gets the share?");
     if (said.lane === baseLane) refuse("lane", "is the lane of everything that no rule sends elsewhere");
     return {
       rule:

@@ -55,16 +55,16 @@ describe("the HTTP API", () => {
     assert.equal(status, 409);
     assert.deepEqual(
       mistakes?.map(({ line, path }) => `${line} ${path}`),
-      ["5 spec.type", "10 spec.queues"],
+      ["8 spec.type", "13 spec.queues"],
     );
     assert.deepEqual(await topicNames(), ["bills", "orders"]);
   });
 
   for (const [what, spec, path, reason] of [
     ["an unknown type", { type: "lifo" }, "spec.type", /normal.*fifo/],
-    ["no queues", { queues: 0 }, "spec.queues", />=\s?1/],
+    ["no queues", { queues: 0 }, "spec.queues", /must be 1 or more/],
     ["too many queues", { queues: 1025 }, "spec.queues", /1024/],
-    ["half a queue", { queues: 1.5 }, "spec.queues", /int/],
+    ["half a queue", { queues: 1.5 }, "spec.queues", /must be a whole number, and is 1.5/],
     ["queues as text", { queues: "many" }, "spec.queues", /number/],
     ["an unknown state", { state: "paused" }, "spec.state", /active/],
     ["a misspelt field", { queue: 4 }, "spec.queue", /did you mean "queues"/],

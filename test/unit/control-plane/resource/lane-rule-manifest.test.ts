@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type ManifestMistake, readManifests } from "../../../../control-plane/resource/manifest.ts";
+import { readManifests } from "../../../../control-plane/resource/manifest.ts";
+import type { ManifestMistake } from "../../../../control-plane/resource/manifest-mistake.ts";
 
 /** Line 6 is the first of the spec, which is indented by two. */
 const rule = (spec: string) =>
@@ -72,10 +73,10 @@ describe("a LaneRule", () => {
   });
 
   for (const [what, text, path, reason] of [
-    ["no topic", rule("  rules: [{ to: canary }]\n"), "spec.topic", /string/],
-    ["no rules", rule("  topic: orders\n"), "spec.rules", /array/],
+    ["no topic", rule("  rules: [{ to: canary }]\n"), "spec.topic", /is missing; it must be a text/],
+    ["no rules", rule("  topic: orders\n"), "spec.rules", /is missing; it must be a list/],
     ["no clause", rule("  topic: orders\n  rules: []\n"), "spec.rules", /no clause.*delete it/],
-    ["no lane to go to", clauses("{ percent: 5 }"), "spec.rules.0.to", /string/],
+    ["no lane to go to", clauses("{ percent: 5 }"), "spec.rules.0.to", /is missing; it must be a text/],
     ["a lane that is no name", clauses("{ to: a/b }"), "spec.rules.0.to", /"a\/b" may hold/],
     [
       "a reserved group",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type ManifestMistake, readManifests } from "../../../../control-plane/resource/manifest.ts";
+import { readManifests } from "../../../../control-plane/resource/manifest.ts";
+import type { ManifestMistake } from "../../../../control-plane/resource/manifest-mistake.ts";
 
 function mistakesOf(text: string): readonly ManifestMistake[] {
   const reading = readManifests(text);
@@ -48,7 +49,7 @@ describe("manifests", () => {
     const reading = readManifests(item("a") + item("b"));
     assert.ok(reading.ok);
     assert.deepEqual(
-      reading.manifests.map(({ name, at }) => `${name} ${at.line}`),
+      reading.manifests.map(({ name, at }) => `${name} ${at([]).line}`),
       ["a 1", "b 6"],
     );
     assert.deepEqual(mistakesOf(item("a") + item("TBW102"))[0], {
@@ -93,8 +94,24 @@ describe("manifests", () => {
       "spec.backoff.exponential.initial",
       /not be longer than max/,
     ],
-    [group("{ backoff: { exponential: { initial: 1s, max: 2s } } }"), "spec.backoff.exponential.multiplier", /number/],
-    ["- 1\n- 2\n", "", /object/],
+    [
+      group("{ backoff: { exponential: { initial: 1s, max: 2s } } }"),
+      "spec.backoff.exponential.multiplier",
+      /^is missing; it must be a number$/,
+    ],
+    [
+      topic("{ type: fifa }"),
+      "spec.type",
+      /must be one of normal, fifo, .* and is the text "fifa"; did you mean "fifo"/,
+    ],
+    [topic("{ queues: '8' }"), "spec.queues", /must be a .*number, and is the text "8"; leave out the quotes/],
+    [topic("{ queues: 0 }"), "spec.queues", /^must be 1 or more$/],
+    [topic("{ queues: 1.5 }"), "spec.queues", /^must be a whole number, and is 1\.5$/],
+    [topic("[]"), "spec", /^must be a group of fields, such as .*, and is a list$/],
+    [group("{ backoff: { list: [] } }"), "spec.backoff.list", /^must have 1 or more entries$/],
+    ["apiVersion: popmesh.io/v1\nkind: Topic\n", "metadata", /^is missing; it must be a group of fields/],
+    ["apiVersion: popmesh.io/v1\nkind: Topic\nmetadata: { name: 7 }\n", "metadata.name", /for a text write "7"/],
+    ["- 1\n- 2\n", "", /group of fields/],
     [group("{ longPolling: soon }"), "spec.longPolling", /must be a duration/],
     ["apiVersion: popmesh.io/v2\nkind: Topic\nmetadata: { name: a }\n", "apiVersion", /popmesh\.io\/v1/],
     ["apiVersion: popmesh.io/v1\nkind: Queue\nmetadata: { name: a }\n", "kind", /Topic/],

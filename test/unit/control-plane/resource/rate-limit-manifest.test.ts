@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type ManifestMistake, readManifests } from "../../../../control-plane/resource/manifest.ts";
+import { readManifests } from "../../../../control-plane/resource/manifest.ts";
+import type { ManifestMistake } from "../../../../control-plane/resource/manifest-mistake.ts";
 
 /** Line 5 is the first of the spec, which is indented by two. */
 const limit = (...lines: string[]) =>
