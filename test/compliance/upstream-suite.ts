@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Code } from "../../proto/code.ts";
 import { receiptBrokerName } from "../../proto/receipt-handle.ts";
-import type { Delivery } from "../../sidecar/upstream/upstream.ts";
+import type { Delivery, UpstreamResults } from "../../sidecar/upstream/upstream.ts";
 import { Stopwatch } from "../support/stopwatch.ts";
 import {
   deadline,
@@ -115,15 +115,12 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
     it("never hands out again what was acknowledged, not even after its invisible time", async () => {
       const { topic, group } = names();
       await client.store(topic, "done");
-      const [delivery] = await client.take(topic, group, { invisibleMs: 200 });
-      assert.ok(delivery);
-      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.Ok]);
-      assert.deepEqual(
-        UpstreamClient.codes(await client.ack(group, delivery.receipt)),
-        [Code.Ok],
-        "acks are idempotent",
+      const { receipt, invisibleMs } = await settledInTime(
+        (lease) => client.take(topic, group, lease),
+        (receipt) => client.ack(group, receipt),
       );
-      assert.deepEqual(await client.take(topic, group, { waitMs: 500 }), []);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, receipt)), [Code.Ok], "acks are idempotent");
+      assert.deepEqual(await client.take(topic, group, { waitMs: invisibleMs + 300 }), []);
     });
 
     it("hands out again within 50 ms after the invisible time, with the next attempt", async () => {
@@ -167,14 +164,18 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
 
     it("acknowledges through another sidecar, also after the first is gone", async () => {
       const { topic, group } = names();
-      const first = subject.connect();
       await client.store(topic, "popped elsewhere");
-      const [delivery] = await first.take(topic, group, { invisibleMs: 300 });
-      assert.ok(delivery);
-      await first.upstream.close(0);
       const second = subject.connect();
-      assert.deepEqual(UpstreamClient.codes(await second.ack(group, delivery.receipt)), [Code.Ok]);
-      assert.deepEqual(await second.take(topic, group, { waitMs: 600 }), []);
+      const { invisibleMs } = await settledInTime(
+        async (lease) => {
+          const first = subject.connect();
+          const deliveries = await first.take(topic, group, lease);
+          await first.upstream.close(0);
+          return deliveries;
+        },
+        (receipt) => second.ack(group, receipt),
+      );
+      assert.deepEqual(await second.take(topic, group, { waitMs: invisibleMs + 300 }), []);
     });
 
     it("answers each entry of an ack by itself, in order", async () => {
@@ -193,23 +194,24 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
     it("renews: a new receipt, the old one is void", async () => {
       const { topic, group } = names();
       await client.store(topic, "renewed");
-      const [delivery] = await client.take(topic, group, { invisibleMs: 400 });
-      assert.ok(delivery);
-      const renewed = await client.change(group, delivery.receipt, "renew", 30_000);
-      assert.ok(renewed.ok && renewed.results[0]?.code === Code.Ok);
-      assert.deepEqual(await client.take(topic, group, { waitMs: 700 }), [], "it stays invisible");
-      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.InvalidReceiptHandle]);
-      assert.deepEqual(UpstreamClient.codes(await client.ack(group, renewed.results[0].receipt)), [Code.Ok]);
+      const { receipt, newReceipt, invisibleMs } = await settledInTime(
+        (lease) => client.take(topic, group, lease),
+        (receipt) => client.change(group, receipt, "renew", 30_000),
+      );
+      assert.deepEqual(await client.take(topic, group, { waitMs: invisibleMs + 300 }), [], "it stays invisible");
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, receipt)), [Code.InvalidReceiptHandle]);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, newReceipt)), [Code.Ok]);
     });
 
     it("extends: the receipt that the client holds stays valid", async () => {
       const { topic, group } = names();
       await client.store(topic, "extended");
-      const [delivery] = await client.take(topic, group, { invisibleMs: 400 });
-      assert.ok(delivery);
-      assert.deepEqual(UpstreamClient.codes(await client.change(group, delivery.receipt, "extend", 30_000)), [Code.Ok]);
-      assert.deepEqual(await client.take(topic, group, { waitMs: 700 }), []);
-      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.Ok]);
+      const { receipt, invisibleMs } = await settledInTime(
+        (lease) => client.take(topic, group, lease),
+        (receipt) => client.change(group, receipt, "extend", 30_000),
+      );
+      assert.deepEqual(await client.take(topic, group, { waitMs: invisibleMs + 300 }), []);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, receipt)), [Code.Ok]);
     });
 
     it("hands back: visible at once, and the attempt does not count", async () => {
@@ -235,15 +237,16 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
     it("gives a message up: it is not handed out again, and saying so twice is OK", async () => {
       const { topic, group } = names();
       await client.store(topic, "given up");
-      const [delivery] = await client.take(topic, group, { invisibleMs: 300 });
-      assert.ok(delivery);
-      assert.deepEqual(UpstreamClient.codes(await client.deadLetter(group, delivery.receipt)), [Code.Ok]);
-      assert.deepEqual(UpstreamClient.codes(await client.deadLetter(group, delivery.receipt, "nonsense")), [
+      const { receipt, invisibleMs } = await settledInTime(
+        (lease) => client.take(topic, group, lease),
+        (receipt) => client.deadLetter(group, receipt),
+      );
+      assert.deepEqual(UpstreamClient.codes(await client.deadLetter(group, receipt, "nonsense")), [
         Code.Ok,
         Code.InvalidReceiptHandle,
       ]);
-      assert.deepEqual(UpstreamClient.codes(await client.ack(group, delivery.receipt)), [Code.InvalidReceiptHandle]);
-      assert.deepEqual(await client.take(topic, group, { waitMs: 600 }), []);
+      assert.deepEqual(UpstreamClient.codes(await client.ack(group, receipt)), [Code.InvalidReceiptHandle]);
+      assert.deepEqual(await client.take(topic, group, { waitMs: invisibleMs + 300 }), []);
     });
 
     it("hands out one message of a message group at a time, in order, and lets the other groups go on", async () => {
@@ -558,6 +561,33 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       );
     });
   });
+}
+
+/** A lease that was taken and settled before its end, which is soon: what a test waits for to see that nothing comes of it. */
+interface Settled {
+  readonly receipt: string;
+  /** Of the answer: the one that is valid from now on. */
+  readonly newReceipt: string;
+  readonly invisibleMs: number;
+}
+
+/** Takes one message and settles it. Where the machine stood still until the lease was over, it is taken again, for twice as long. */
+async function settledInTime(
+  take: (lease: { readonly invisibleMs: number; readonly waitMs: number }) => Promise<readonly Delivery[]>,
+  settle: (receipt: string) => Promise<UpstreamResults>,
+): Promise<Settled> {
+  for (let invisibleMs = 300; ; invisibleMs *= 2) {
+    const startedMs = performance.now();
+    const [delivery] = await take({ invisibleMs, waitMs: 5_000 });
+    assert.ok(delivery);
+    const results = await settle(delivery.receipt);
+    const isLate = performance.now() - startedMs >= invisibleMs;
+    const { receipt } = delivery;
+    if (results.ok && results.results[0]?.code === Code.Ok) {
+      return { receipt, newReceipt: results.results[0].receipt, invisibleMs };
+    }
+    assert.ok(isLate, `refused in time: ${JSON.stringify(results)}`);
+  }
 }
 
 /** Receives until `count` messages have come. */

@@ -76,7 +76,7 @@ describe("looking messages up", function () {
       );
     }
     // The first ten are handed out; their fates differ.
-    const got = await client.take(topic, billing, { batch: 10, invisibleMs: 600, clientId: "worker-1" });
+    const got = await client.take(topic, billing, { batch: 10, invisibleMs: 60_000, clientId: "worker-1" });
     const receiptOf = new Map(
       got.map((delivery) => [
         apache.rocketmq.v2.Message.decode(delivery.message).systemProperties!.messageId,
