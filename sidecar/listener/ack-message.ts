@@ -2,7 +2,6 @@ import { Code, codeName } from "../../proto/code.ts";
 import { AckMessageResponseWriter, AckMessageScan } from "../../proto/codec/ack-message.ts";
 import { readText } from "../../proto/codec/text.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
-import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
@@ -13,6 +12,7 @@ import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-metho
 import { answerStatus } from "./local-answer.ts";
 import { methodPath } from "./method-path.ts";
 import { brokerNameOfReceipt } from "./receipt-check.ts";
+import { readRequest } from "./request-reading.ts";
 
 /** 1,024 entries with ids and handles of the longest kind. */
 const requestBytesMax = 512 * 1024;
@@ -62,13 +62,7 @@ export class AckMessageMethod implements GrpcMethod {
 
   onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
     const scan = this.#scan;
-    let malformed = "";
-    try {
-      scan.read(bytes, start, end);
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      malformed = error.message;
-    }
+    const malformed = readRequest(scan, bytes, start, end);
     const { topic, group } = scan;
     const namespace = commonNamespace(group.namespace, topic.namespace);
     const call = this.#entry.open(server, "AckMessage", namespace, topic.name, group.name, end - start);

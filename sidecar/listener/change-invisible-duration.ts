@@ -5,7 +5,6 @@ import {
   writeChangeResponse,
 } from "../../proto/codec/change-invisible-duration.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
-import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import { commonNamespace } from "../filter/resource-name.ts";
 import type { Router } from "../filter/router.ts";
@@ -19,6 +18,7 @@ import { tooManyRequestsDelayMs } from "./local-answer.ts";
 import { methodPath } from "./method-path.ts";
 import { brokerNameOfReceipt } from "./receipt-check.ts";
 import { refuseChangedInvisibleMs } from "./receive-check.ts";
+import { readRequest } from "./request-reading.ts";
 
 const requestBytesMax = 64 * 1024;
 
@@ -55,13 +55,7 @@ export class ChangeInvisibleDurationMethod implements GrpcMethod {
 
   onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
     const reader = this.#reader;
-    let malformed = "";
-    try {
-      reader.read(bytes, start, end);
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      malformed = error.message;
-    }
+    const malformed = readRequest(reader, bytes, start, end);
     const { topic, group } = reader;
     const namespace = commonNamespace(group.namespace, topic.namespace);
     const call = this.#entry.open(server, "ChangeInvisibleDuration", namespace, topic.name, group.name, end - start);

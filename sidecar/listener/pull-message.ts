@@ -17,6 +17,7 @@ import { answerStatus, writeStatus } from "./local-answer.ts";
 import { methodPath } from "./method-path.ts";
 import { queueNamed } from "./queue-check.ts";
 import { batchOf, longPollMsMax, pollMsOf, refuseFilter } from "./receive-check.ts";
+import { decodeRequest } from "./request-reading.ts";
 
 const request = new GeneralCodec<apache.rocketmq.v2.PullMessageRequest, never>(
   apache.rocketmq.v2.PullMessageRequest,
@@ -56,14 +57,8 @@ export class PullMessageMethod implements GrpcMethod {
   }
 
   onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
-    let pull: apache.rocketmq.v2.PullMessageRequest | undefined;
-    let malformed = "";
-    try {
-      pull = request.decode(bytes, start, end);
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      malformed = error.message;
-    }
+    const decoded = decodeRequest(request, bytes, start, end);
+    const pull = decoded instanceof MeshError ? undefined : decoded;
     const topic = pull?.messageQueue?.topic;
     const polling = pull?.longPollingTimeout;
     const requestedMs = polling == null ? undefined : Math.max(0, polling.seconds * 1000 + polling.nanos / 1e6);
@@ -81,8 +76,8 @@ export class PullMessageMethod implements GrpcMethod {
       answerStatus(server, this.#entry.clock, verdict.code, verdict.message);
       return;
     }
-    if (pull === undefined) this.#refuse(server, call, Code.BadRequest, malformed);
-    else this.#serve(server, call, pull, requestedMs ?? 0);
+    if (decoded instanceof MeshError) this.#refuse(server, call, Code.BadRequest, decoded.message);
+    else this.#serve(server, call, decoded, requestedMs ?? 0);
   }
 
   #serve(server: ServerCall, call: MeshCall, pull: apache.rocketmq.v2.PullMessageRequest, requestedMs: number): void {

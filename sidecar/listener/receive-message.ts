@@ -5,7 +5,6 @@ import { receiptBrokerName } from "../../proto/receipt-handle.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Log } from "../../proto/runtime/log.ts";
-import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Counter, MetricRegistry } from "../../proto/runtime/metric.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import type { ReceiveOrder } from "../filter/receive-order.ts";
@@ -25,6 +24,7 @@ import { tooManyRequestsDelayMs } from "./local-answer.ts";
 import { methodPath } from "./method-path.ts";
 import { batchOf, invisibleMsOf, longPollMsMax, pollMsOf, refuseFilter } from "./receive-check.ts";
 import { type PollOwner, ReceivePoll, writeEmpty } from "./receive-poll.ts";
+import { readRequest } from "./request-reading.ts";
 import type { StallWatch } from "./stall-watch.ts";
 
 const requestBytesMax = 64 * 1024;
@@ -104,13 +104,7 @@ export class ReceiveMessageMethod implements GrpcMethod, PollOwner {
 
   onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
     const reader = this.#reader;
-    let malformed = "";
-    try {
-      reader.read(bytes, start, end);
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      malformed = error.message;
-    }
+    const malformed = readRequest(reader, bytes, start, end);
     const requestedPollMs = reader.longPollingTimeout.isPresent ? Math.max(0, reader.longPollingTimeout.ms) : undefined;
     const call = this.#entry.open(
       server,

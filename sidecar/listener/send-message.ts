@@ -2,7 +2,6 @@ import { Code } from "../../proto/code.ts";
 import { SendMessageResponseWriter, SendMessageScan } from "../../proto/codec/send-message.ts";
 import { qualifiedName } from "../../proto/resource-name.ts";
 import type { Clock } from "../../proto/runtime/clock.ts";
-import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { MeshCall } from "../filter/filter.ts";
 import type { Router } from "../filter/router.ts";
 import type { LaneMarks } from "../lane/lane-marks.ts";
@@ -15,6 +14,7 @@ import type { LiveProducers } from "./live-producers.ts";
 import { answerStatus } from "./local-answer.ts";
 import { copyMessageIds, namespaceOf, refuseSend, refuseSizes, refuseTypes, topicOf } from "./message-check.ts";
 import { methodPath } from "./method-path.ts";
+import { readRequest } from "./request-reading.ts";
 
 /** A message of 4 MiB with its properties, and room for one that is a little too large to be told so. */
 const requestBytesMax = 4 * 1024 * 1024 + 64 * 1024;
@@ -54,14 +54,8 @@ export class SendMessageMethod implements GrpcMethod {
 
   onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
     const scan = this.#scan;
-    let malformed = "";
-    try {
-      scan.read(bytes, start, end);
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      malformed = error.message;
-      scan.messageCount = 0;
-    }
+    const malformed = readRequest(scan, bytes, start, end);
+    if (malformed !== "") scan.messageCount = 0;
     const first = scan.messageCount > 0 ? scan.messages[0] : undefined;
     const call = this.#entry.open(
       server,

@@ -6,6 +6,7 @@ import type { CallEntry } from "./call-entry.ts";
 import { type GrpcMethod, GrpcStatus, type ServerCall } from "./http2/grpc-method.ts";
 import { answerStatus } from "./local-answer.ts";
 import { methodPath } from "./method-path.ts";
+import { decodeRequest } from "./request-reading.ts";
 
 /** What a call names, as far as filters care. */
 export interface CallNames {
@@ -35,15 +36,8 @@ export function unaryMethod<Request, Response>(entry: CallEntry, service: UnaryS
     kind: "unary",
     requestBytesMax,
     onMessage(server: ServerCall, bytes: Buffer, start: number, end: number): void {
-      let request: Request | undefined;
-      let malformed = "";
-      try {
-        request = service.request.decode(bytes, start, end);
-      } catch (error) {
-        if (!(error instanceof MeshError)) throw error;
-        malformed = error.message;
-      }
-      const names = request === undefined ? noNames : service.names(request);
+      const request = decodeRequest(service.request, bytes, start, end);
+      const names = request instanceof MeshError ? noNames : service.names(request);
       const call = entry.open(server, service.rpc, names.namespace, names.topic, names.group, end - start);
       const verdict = entry.enter(call);
       if (verdict.kind === "answer") {
@@ -58,7 +52,7 @@ export function unaryMethod<Request, Response>(entry: CallEntry, service: UnaryS
           server.finish(GrpcStatus.Ok);
         }
       };
-      if (request === undefined) reply(Code.BadRequest, malformed);
+      if (request instanceof MeshError) reply(Code.BadRequest, request.message);
       else service.serve(call, request, reply);
     },
   };
