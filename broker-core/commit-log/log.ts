@@ -120,6 +120,8 @@ export const RecordType = {
   LogTrimmed: 40,
   /** The order of message groups that outlives a trim of the log; right before its LogTrimmed. */
   OrderKept: 41,
+  /** The filter with which the consumers of a lane of a group read a topic from now on. */
+  LaneFilter: 42,
   /** The message groups of a topic are spread over other brokers than before. */
   GroupSpread: 43,
 } as const;

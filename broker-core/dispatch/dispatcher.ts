@@ -2,9 +2,7 @@ import { RecordType } from "../commit-log/log.ts";
 import { readBrokerDrain } from "../record/broker-drain-record.ts";
 import { readGroupDropped, readGroupRecord } from "../record/group-record.ts";
 import { readGroupSpread } from "../record/group-spread-record.ts";
-import { readLaneEvent } from "../record/lane-event-record.ts";
 import { readLaneRuleRecord } from "../record/lane-rule-record.ts";
-import { readLanesSwitched } from "../record/lanes-switched-record.ts";
 import { readLogTrimmed } from "../record/log-trimmed-record.ts";
 import { readOrderKept } from "../record/order-kept-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
@@ -138,10 +136,13 @@ export class Dispatcher {
       case RecordType.LaneSpilled:
       case RecordType.LaneResumed:
       case RecordType.LaneClosed:
-        this.#lanes.event(type, readLaneEvent(bytes, start, end));
+        this.#lanes.event(type, bytes, start, end);
+        break;
+      case RecordType.LaneFilter:
+        this.#lanes.filter(bytes, start, end);
         break;
       case RecordType.LanesSwitched:
-        this.#lanes.switched(readLanesSwitched(bytes, start, end));
+        this.#lanes.switched(bytes, start, end);
         break;
       case RecordType.BrokerDrain:
         this.#tables.drain = readBrokerDrain(bytes, start, end);

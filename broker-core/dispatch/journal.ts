@@ -20,6 +20,7 @@ import {
 } from "../record/group-record.ts";
 import { type GroupSpreadRecord, groupSpreadBytes, writeGroupSpread } from "../record/group-spread-record.ts";
 import { type LaneEvent, laneEventBytes, writeLaneEvent } from "../record/lane-event-record.ts";
+import { type LaneFilterRecord, laneFilterBytes, writeLaneFilter } from "../record/lane-filter-record.ts";
 import { type LaneRuleRecord, laneRuleRecordBytes, writeLaneRuleRecord } from "../record/lane-rule-record.ts";
 import { type LanesSwitched, lanesSwitchedBytes, writeLanesSwitched } from "../record/lanes-switched-record.ts";
 import { type LogTrimmedRecord, logTrimmedBytes, writeLogTrimmed } from "../record/log-trimmed-record.ts";
@@ -313,6 +314,12 @@ export class Journal {
 
   laneEvent(type: LaneEventType, event: LaneEvent): number {
     return this.#commit(type, laneEventBytes(event), (into, at) => writeLaneEvent(event, into, at));
+  }
+
+  laneFilter(record: LaneFilterRecord): number {
+    return this.#commit(RecordType.LaneFilter, laneFilterBytes(record), (into, at) =>
+      writeLaneFilter(record, into, at),
+    );
   }
 
   lanesSwitched(record: LanesSwitched): number {

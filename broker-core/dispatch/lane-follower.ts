@@ -1,14 +1,16 @@
 import { baseLane } from "../../proto/lane/lane-rule.ts";
 import { RecordType } from "../commit-log/log.ts";
+import { sentFilter } from "../filter/message-filter.ts";
 import { GroupLaneRule } from "../lane/lane-rule-set.ts";
 import { readLaneRule } from "../lane/lane-rule-shape.ts";
 import { ruleFor } from "../lane/rule-for.ts";
 import type { LaneCursor } from "../pop/lane-cursor.ts";
 import type { Subscription } from "../pop/subscription.ts";
-import { SubscriptionLanes } from "../pop/subscription-lanes.ts";
-import type { LaneEvent } from "../record/lane-event-record.ts";
+import { type SubscriptionLane, SubscriptionLanes } from "../pop/subscription-lanes.ts";
+import { type LaneEvent, readLaneEvent } from "../record/lane-event-record.ts";
+import { readLaneFilter } from "../record/lane-filter-record.ts";
 import type { LaneRuleRecord } from "../record/lane-rule-record.ts";
-import type { LanesSwitched } from "../record/lanes-switched-record.ts";
+import { readLanesSwitched } from "../record/lanes-switched-record.ts";
 import { RecordFault } from "../record/record-fault.ts";
 import type { BrokerTables } from "./broker-tables.ts";
 import type { DamageRepair } from "./damage-repair.ts";
@@ -43,7 +45,8 @@ export class LaneFollower {
   }
 
   /** All lanes are suspended, or go on. Spilled ones stay so until somebody consumes in them. */
-  switched({ isOff, wallMs, by }: LanesSwitched): void {
+  switched(bytes: Buffer, start: number, end: number): void {
+    const { isOff, wallMs, by } = readLanesSwitched(bytes, start, end);
     const { laneRules, subscriptions } = this.#tables;
     const { lanes: laneSwitch } = laneRules;
     laneSwitch.isOff = isOff;
@@ -66,18 +69,13 @@ export class LaneFollower {
   }
 
   /** Something becomes of a lane. */
-  event(type: RecordType, event: LaneEvent): void {
-    const subscription = this.#tables.subscription(event.groupId, event.topicId);
-    const lanes = subscription?.lanes;
-    const lane = lanes?.byName(event.lane);
-    if (subscription === undefined || lanes === undefined || lane === undefined) {
-      if (this.#tables.damage.isOpen) {
-        // A lane that ends has nothing left that could be missed.
-        if (subscription !== undefined && type !== RecordType.LaneClosed) this.#laneMissed(subscription);
-        return;
-      }
-      throw new RecordFault(`lane ${event.lane} of group ${event.groupId} on topic ${event.topicId} is not there`);
-    }
+  event(type: RecordType, bytes: Buffer, start: number, end: number): void {
+    const event = readLaneEvent(bytes, start, end);
+    // A lane that ends has nothing left that could be missed.
+    const lane = this.#laneOf(event, type !== RecordType.LaneClosed);
+    if (lane === undefined) return;
+    const subscription = this.#tables.subscription(event.groupId, event.topicId)!;
+    const lanes = subscription.lanes!;
     if (type === RecordType.LaneClosed) {
       // By what is left of the log something is in hand: then it goes on closing, and ends by a record of its own.
       const isInHand = lane.inFlight + lane.ready.count + lane.unlocked.count > 0;
@@ -91,6 +89,27 @@ export class LaneFollower {
     }
     lanes.setSpilled(lane, type === RecordType.LaneSpilled);
     lane.takeBack();
+  }
+
+  /** The consumers of a lane read with a filter, from now on. */
+  filter(bytes: Buffer, start: number, end: number): void {
+    const record = readLaneFilter(bytes, start, end);
+    const lane = this.#laneOf(record, true);
+    if (lane !== undefined) lane.wanted = sentFilter(record.filterType, record.expression);
+  }
+
+  /** Undefined: it is lost, after damage; otherwise that is a fault. `isMissed`: something of it may be left. */
+  #laneOf(
+    { groupId, topicId, lane: name }: Pick<LaneEvent, "groupId" | "topicId" | "lane">,
+    isMissed: boolean,
+  ): SubscriptionLane | undefined {
+    const subscription = this.#tables.subscription(groupId, topicId);
+    const lane = subscription?.lanes?.byName(name);
+    if (lane !== undefined) return lane;
+    if (!this.#tables.damage.isOpen)
+      throw new RecordFault(`lane ${name} of group ${groupId} on topic ${topicId} is not there`);
+    if (subscription !== undefined && isMissed) this.#laneMissed(subscription);
+    return undefined;
   }
 
   /** The group goes on elsewhere in a queue: all lanes do, and each owns there what is classified as its own (F12). */
@@ -148,7 +167,7 @@ export class LaneFollower {
         continue;
       }
       // A rule may take back a lane that none of its clauses names. Once taken back, it stays so to its end.
-      if (rule?.rule.withdrawn?.includes(lane.lane)) lane.isWithdrawn = true;
+      if (rule?.rule.withdrawn?.includes(lane.lane)) this.#withdraw(lane, true);
       if (!lane.isClosing) {
         const ends = topic.queues.map((queue) => this.#tables.queues.endOffset(queue));
         lanes.setEnds(lane, ends);
@@ -165,8 +184,14 @@ export class LaneFollower {
         );
       lane.whenEmpty = rule!.rule.whenEmpty;
       if (lanes.areOff) lanes.setSpilled(lane, true);
-      lane.isWithdrawn = rule!.rule.withdrawn?.includes(name) ?? false;
+      this.#withdraw(lane, rule!.rule.withdrawn?.includes(name) ?? false);
     }
+  }
+
+  /** Of a lane that is taken back base decides, also what was kept for its consumers. */
+  #withdraw(lane: SubscriptionLane, isWithdrawn: boolean): void {
+    if (isWithdrawn && !lane.isWithdrawn) lane.takeBack();
+    lane.isWithdrawn = isWithdrawn;
   }
 
   #lanesOf(subscription: Subscription): SubscriptionLanes {

@@ -27,11 +27,11 @@ export class StateImageVersionError extends StateImageError {}
 assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
-const version = 17;
+const version = 18;
 /** Versions that released brokers have written, and this one reads: 13 knew no lanes and no draining. */
 const versionsRead: readonly number[] = [13, version];
-const versionWithLanes = 17;
-const versionWithDrain = 17;
+const versionWithLanes = 18;
+const versionWithDrain = 18;
 
 /**
  * All derived state for a checkpoint, the tables as they lie in memory. What is not derived from the log (who waits, which

@@ -39,6 +39,19 @@ export class MessageFilters {
   }
 }
 
+/** A filter as a client sent it, so that it can be written down. */
+export interface SentFilter {
+  readonly type: number;
+  readonly expression: string;
+  readonly filter: MessageFilter;
+}
+
+/** One that was written down. What this release does not understand counts as wanting everything: nothing is passed by then. */
+export function sentFilter(type: number, expression: string): SentFilter {
+  const filter = compile(type, expression);
+  return { type, expression, filter: "ok" in filter ? everything : filter };
+}
+
 function compile(type: number, expression: string): MessageFilter | Refused {
   const read = readFilterExpression(type, expression);
   if (!read.ok) return { ok: false, code: Code.IllegalFilterExpression, message: read.message };

@@ -1,9 +1,10 @@
 import { whenEmptyDefault } from "../../proto/lane/lane-rule.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
-import type { Now } from "../broker-port.ts";
+import type { Now, ReceiveCall } from "../broker-port.ts";
 import { RecordType } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import type { Journal, LaneEventType } from "../dispatch/journal.ts";
+import { isSameFilter, type MessageFilter } from "../filter/message-filter.ts";
 import { freeRow } from "../pop/group-locks.ts";
 import type { LaneCursor } from "../pop/lane-cursor.ts";
 import { none } from "../pop/lease-table.ts";
@@ -102,6 +103,19 @@ export class LaneKeeper {
   saw(subscription: Subscription, lane: SubscriptionLane, now: Now): void {
     this.seen(lane, now);
     if (lane.isSpilled && !lane.isWithdrawn) this.#event(RecordType.LaneResumed, subscription, lane, now);
+  }
+
+  /** A receive in a lane has its filter in force. What the lane wants is written down, for those who stand in. Throws as `saw`. */
+  reads(
+    { topic, group }: Subscription,
+    { lane, wanted, isClosing }: SubscriptionLane,
+    { filterType, filter: expression }: ReceiveCall,
+    filter: MessageFilter,
+    now: Now,
+  ): void {
+    if (isClosing || (wanted !== undefined && isSameFilter(wanted.filter, filter))) return;
+    const { wallMs } = now;
+    this.#journal.laneFilter({ topicId: topic.id, groupId: group.id, wallMs, lane, filterType, expression });
   }
 
   /** A receive in a lane was answered, or its wait is over. */

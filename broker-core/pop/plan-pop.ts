@@ -1,6 +1,6 @@
 import { EntryFlag } from "../consume-queue/index-entry.ts";
 import { entryMatches } from "../filter/entry-filter.ts";
-import type { MessageFilter } from "../filter/message-filter.ts";
+import { isSameFilter, type MessageFilter } from "../filter/message-filter.ts";
 import { isPriorityTopic } from "../topic/topic.ts";
 import { HeapWalk } from "./heap-walk.ts";
 import type { LaneCursor } from "./lane-cursor.ts";
@@ -55,6 +55,7 @@ export function planPop(
   turn.isStandIn = isStandIn;
   turn.lanes = lanes;
   turn.filter = filter;
+  turn.awaited = isStandIn ? awaitedOf(lanes, lane, filter) : undefined;
   turn.room = room;
   turn.bytesMax = bytesMax;
   if (lane.ready.heapCount > 0 && !planRedeliveries(plan)) return;
@@ -68,6 +69,17 @@ export function planPop(
     const queueId = isByPriority ? queues.length - 1 - i : (lane.nextQueue + i) % queues.length;
     if (!planQueue(plan, queueId)) return;
   }
+}
+
+/** Of a lane that nobody will consume in again, or has not yet, those who stand in decide alone. */
+function awaitedOf(
+  lanes: SubscriptionLanes | undefined,
+  { lane }: LaneCursor,
+  filter: MessageFilter,
+): MessageFilter | undefined {
+  const own = lanes?.byName(lane);
+  if (own?.wanted === undefined || own.isClosing || own.isWithdrawn) return undefined;
+  return isSameFilter(own.wanted.filter, filter) ? undefined : own.wanted.filter;
 }
 
 /** Messages back from a lease, oldest first. False when the batch has no room for bytes any more or the budget is used up. */
@@ -92,7 +104,7 @@ function planRedeliveries(plan: PopPlan): boolean {
     const queueId = leases.queueId[slot]!;
     const entry = queues.entry(subscription.topic.queues[queueId]!, leases.offset[slot]!);
     if (!matches(view, filter, entry, plan)) {
-      if (!passesBack(plan, slot)) plan.mismatched.push(slot);
+      if (!passesBack(plan, slot, entry)) plan.mismatched.push(slot);
       continue;
     }
     if (plan.count > 0 && plan.bytes + queues.bytes(entry) > bytesMax) return false;
@@ -103,16 +115,18 @@ function planRedeliveries(plan: PopPlan): boolean {
 }
 
 /**
- * Settles a message that came back and does not match any more, where it would block its message group for ever, or nobody will ever
- * come that wants it. False: it stays.
+ * Settles a message that does not match, where it came back and would block its message group for ever, or nobody will ever come that
+ * wants it, or it was never handed out, only kept for consumers of its lane, who do not want it. False: it stays.
  */
-function passesBack(plan: PopPlan, slot: number): boolean {
-  const { view, lane, isStandIn, lanes } = plan.turn;
+function passesBack(plan: PopPlan, slot: number, entry: number): boolean {
+  const { view, lane, isStandIn, lanes, awaited } = plan.turn;
   const { leases, locks } = view;
   const isClosing = lane.laneNumber !== 0 && lanes?.byName(lane.lane)?.isClosing === true;
-  if (isStandIn && !isClosing) return false;
+  const isKept = lane.laneNumber !== 0 && leases.generation[slot] === 0;
+  if (isKept && awaited !== undefined && matches(view, awaited, entry, plan)) return false;
+  if (isStandIn && !isClosing && !isKept) return false;
   const row = leases.lock[slot]!;
-  if (row === none && !isClosing) return false;
+  if (row === none && !isClosing && !isKept) return false;
   plan.pass(leases.queueId[slot]!, leases.offset[slot]!, 1);
   if (row !== none && locks.skippedCount[row] === 0 && locks.queuedHead[row] === none) locks.freedBy[row] = plan.number;
   return true;
@@ -135,13 +149,12 @@ function planUnlocked(plan: PopPlan): boolean {
 
 /** Looks the messages of one group up, from the first that was passed by. False when the batch or the budget is used up. */
 function planGroup(plan: PopPlan, row: number): boolean {
-  const { view, subscription, lane, isStandIn, lanes, filter, bytesMax } = plan.turn;
+  const { view, subscription, lane, lanes, filter, awaited, bytesMax } = plan.turn;
   const { queues, locks } = view;
   const queueId = locks.queueId[row]!;
   const groupHash = locks.groupHash[row]!;
   const queue = subscription.topic.queues[queueId]!;
   const end = subscription.cursors[queueId]!;
-  const isKept = isStandIn && lanes?.byName(lane.lane)?.isClosing === false;
   let left = locks.skippedCount[row]!;
   let passed = 0;
   let lastPassed = 0;
@@ -167,7 +180,7 @@ function planGroup(plan: PopPlan, row: number): boolean {
       else plan.add(queueId, offset, 1, queues.bytes(entry), 0);
       break;
     }
-    if (isKept) {
+    if (awaited !== undefined && matches(view, awaited, entry, plan)) {
       plan.unwanted.push(row);
       break;
     }
@@ -213,13 +226,12 @@ function placeGroups(plan: PopPlan, lanes: SubscriptionLanes): void {
 
 /** Scans one queue from the lane's position. False when the batch or the budget is used up. */
 function planQueue(plan: PopPlan, queueId: number): boolean {
-  const { view, subscription, lane, isStandIn, lanes, filter, room, bytesMax } = plan.turn;
+  const { view, subscription, lane, lanes, filter, awaited, room, bytesMax } = plan.turn;
   const { queues } = view;
   const { isOrdered } = subscription.topic;
   const queue = subscription.topic.queues[queueId]!;
   const begin = lane.cursors[queueId]!;
   const end = queues.visibleEnd(queue);
-  const isKept = isStandIn && lanes?.byName(lane.lane)?.isClosing === false;
   let offset = lanes === undefined ? begin : Math.max(lane.scanFrom(queueId), queues.beginOffset(queue));
   let isOwn = lanes === undefined || isOrdered || lanes.closingCount > 0;
   let goesOn = true;
@@ -250,7 +262,7 @@ function planQueue(plan: PopPlan, queueId: number): boolean {
       }
       plan.add(queueId, offset, 1, queues.bytes(entry), isOrdered ? queues.groupHash(entry) : 0);
       isOwn = true;
-    } else if (!isKept || (queues.flags(entry) & EntryFlag.Lost) !== 0) isOwn = true;
+    } else if (awaited === undefined || !matches(view, awaited, entry, plan)) isOwn = true;
     else {
       if (lane.ready.count + plan.keptCount >= keptInLaneMax) break;
       if (plan.keptCount === keptMax) {

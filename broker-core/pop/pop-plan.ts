@@ -37,6 +37,8 @@ class Turn {
   isStandIn = false;
   lanes: SubscriptionLanes | undefined = undefined;
   filter!: MessageFilter;
+  /** What the lane's own consumers want, who may come back, where others stand in for them. Undefined: nothing beside `filter`. */
+  awaited: MessageFilter | undefined = undefined;
   /** Messages that fit. */
   room = 0;
   bytesMax = 0;

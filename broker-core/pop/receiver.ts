@@ -243,6 +243,7 @@ export class Receiver {
     if (lane !== subscription) this.#keeper?.saw(subscription, lane as SubscriptionLane, now);
     const objection = this.#agree(subscription, lane, request, now);
     if (objection !== undefined) return this.#refuse(request.ticket, Code.IllegalFilterExpression, objection);
+    if (lane !== subscription) this.#keeper?.reads(subscription, lane as SubscriptionLane, call, request.filter, now);
     for (let slice = 0; slice < slicesWithoutWait; slice++) {
       if (this.#popper.tryFill(subscription, lane, request, now)) {
         this.#goOnIfUnfinished(subscription, lane);

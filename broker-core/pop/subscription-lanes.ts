@@ -1,6 +1,7 @@
 import { baseLane, type WhenEmpty, whenEmptyDefault } from "../../proto/lane/lane-rule.ts";
 import type { ConsumeQueueTable } from "../consume-queue/consume-queue-table.ts";
 import type { ImageReader, ImageWriter } from "../dispatch/image-bytes.ts";
+import { type SentFilter, sentFilter } from "../filter/message-filter.ts";
 import { LaneOutcomes } from "../lane/lane-outcomes.ts";
 import type { TopicLaneRules } from "../lane/topic-lane-rules.ts";
 import type { GroupLockTable } from "./group-locks.ts";
@@ -12,6 +13,9 @@ import type { Subscription } from "./subscription.ts";
 /** Entries that a count looks at, in one queue; from those it estimates the others. */
 const countedMax = 65_536;
 
+/** In an image, instead of the type of a filter. */
+const noFilter = 255;
+
 /** A lane of a group in a topic, beside the base lane. */
 export class SubscriptionLane extends LaneCursor {
   /** By queue id: messages before are not this lane's, whatever their entry says. */
@@ -20,6 +24,8 @@ export class SubscriptionLane extends LaneCursor {
   ends: number[] | undefined = undefined;
   /** Nobody consumes in the lane: base consumers are given its messages too. */
   isSpilled = false;
+  /** What its consumers want, the last ones there were; undefined: there were none yet. */
+  wanted: SentFilter | undefined = undefined;
   /** As the rule says that is in force. */
   whenEmpty: WhenEmpty = whenEmptyDefault;
   /**
@@ -193,6 +199,8 @@ export class SubscriptionLanes {
       const state = (lane.isSpilled ? 1 : 0) | (lane.isClosing ? 2 : 0) | (lane.isWithdrawn ? 8 : 0);
       into.u8(state | (lane.whenEmpty.action === "hold" ? 4 : 0));
       into.f64(lane.whenEmpty.action === "spill" ? lane.whenEmpty.afterMs : 0);
+      into.u8(lane.wanted === undefined ? noFilter : lane.wanted.type);
+      into.text(lane.wanted?.expression ?? "");
       into.u16(lane.starts.length);
       for (const [queueId, start] of lane.starts.entries()) {
         into.f64(start);
@@ -215,6 +223,8 @@ export class SubscriptionLanes {
       const name = from.text();
       const flags = from.u8();
       const afterMs = from.f64();
+      const filterType = from.u8();
+      const expression = from.text();
       const starts: number[] = [];
       const cursors: number[] = [];
       const ends: number[] = [];
@@ -225,6 +235,7 @@ export class SubscriptionLanes {
       }
       const lane = read.#put(number, name, starts, cursors);
       lane.whenEmpty = (flags & 4) !== 0 ? { action: "hold" } : { action: "spill", afterMs };
+      if (filterType !== noFilter) lane.wanted = sentFilter(filterType, expression);
       read.setSpilled(lane, (flags & 1) !== 0);
       lane.isWithdrawn = (flags & 8) !== 0;
       if ((flags & 2) !== 0) read.setEnds(lane, ends);

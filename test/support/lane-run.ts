@@ -54,6 +54,17 @@ const kinds = [
 export type LaneStep = readonly [kind: number, a: number, b: number];
 export const laneStepKinds: number = kinds.length;
 
+interface ListedRule {
+  readonly group: string;
+  readonly rule: { readonly clauses: readonly { readonly to: string }[] };
+}
+
+/** What of `lane.list` is looked at. */
+interface Listed {
+  readonly topics: readonly { readonly rules: readonly ListedRule[] }[];
+  readonly areOff?: boolean;
+}
+
 interface Held {
   readonly group: number;
   readonly receipt: Buffer;
@@ -76,6 +87,7 @@ export class LaneRun {
   #answers = 0;
   #number = 0;
   #nextId = 1;
+  readonly #redIds: string[] = [];
   #image: Image | undefined;
   #base: Image | undefined;
   #trimmed: (Image & { readonly recordPosition: number }) | undefined;
@@ -97,24 +109,37 @@ export class LaneRun {
     this.#look();
   }
 
+  /** Something is kept for a lane from the beginning: by themselves histories seldom come to that. */
+  beginWithKept(): void {
+    const red = this.groups[1]!;
+    this.#operateRule("", { clauses: [{ to: "canary", lane: "canary" }], whenEmpty: { action: "spill", afterMs: 0 } });
+    this.#receiveAs(1, red, "canary", 1, 400, 0);
+    this.f.pass(40);
+    this.#send({ id: this.#newId("blue"), tag: "blue" }, "canary");
+    this.f.sync();
+    this.#receiveAs(1, red, "", 1, 400, 0);
+    this.#look();
+  }
+
   #do(kind: (typeof kinds)[number], a: number, b: number): void {
     const { f } = this;
     switch (kind) {
       case "send": {
         const group = a % 3 === 0 || !this.checker.isOrdered ? {} : { group: `g${a % 5}` };
-        const parts = { id: `m${this.#nextId++}`, tag: tags[b % 2]!, ...group };
+        const tag = tags[b % 2]!;
+        const parts = { id: this.#newId(tag), tag, ...group };
         this.#send(parts, marks[a % marks.length]!);
         break;
       }
       case "timed":
         f.sendTimed(this.topicId, f.wallMs + 1 + (a % 5_000), {
-          id: `m${this.#nextId++}`,
+          id: this.#newId("red"),
           tag: "red",
           laneMark: "canary",
         });
         break;
       case "half": {
-        const id = f.sendHalf(this.topicId, { id: `m${this.#nextId++}`, tag: "red" });
+        const id = f.sendHalf(this.topicId, { id: this.#newId("red"), tag: "red" });
         f.sync();
         f.endOk(id, "COMMIT");
         break;
@@ -138,7 +163,9 @@ export class LaneRun {
         this.#settle(a, "forward");
         break;
       case "redrive": {
-        const order = { group: groupNames[a % 3]!, count: 5 };
+        // What only consumers of canary wanted stays dead: its lane may be gone, and then nobody of the group wants it.
+        const only = a % 3 === 1 ? { messageIds: this.#redIds.slice(-500) } : {};
+        const order = { group: groupNames[a % 3]!, count: 5, ...only };
         f.sync();
         void f.state.operate("dlq.redrive", order, f.now);
         break;
@@ -351,6 +378,22 @@ export class LaneRun {
     this.counts.sent++;
   }
 
+  /** Whether a rule gives the group such a lane, and lanes are on. */
+  #hasLane(group: string, lane: string): boolean {
+    const listed = this.f.state.operate("lane.list", { topic: "ns/orders" }, this.f.now);
+    assert.ok(!(listed instanceof Promise) && listed.ok);
+    const { topics, areOff } = listed.result as Listed;
+    const { rules = [] } = topics[0] ?? {};
+    const rule = rules.find((each) => each.group === group) ?? rules.find((each) => each.group === "");
+    return areOff !== true && rule?.rule.clauses.some(({ to }) => to === lane) === true;
+  }
+
+  #newId(tag: (typeof tags)[number]): string {
+    const id = `m${this.#nextId++}`;
+    if (tag === "red") this.#redIds.push(id);
+    return id;
+  }
+
   #receive(a: number, b: number, waitMs: number): void {
     const g = a % 3;
     // The third group comes late, if at all.
@@ -367,7 +410,8 @@ export class LaneRun {
   }
 
   #receiveAs(g: number, groupId: number, lane: string, batch: number, invisibleMs: number, waitMs: number): void {
-    const filter = g === 1 ? "red" : "*";
+    // Of the group that wants "red", the consumers of other lanes want more.
+    const filter = g !== 1 || (this.f.lost.size === 0 && this.#hasLane("ns/red", lane)) ? "*" : "red";
     const call = { lane, batch, invisibleMs, waitMs, filter, clientId: `${lane || "base"}-${g}` };
     const { ticket } = this.f.ask(this.topicId, groupId, call);
     this.#tickets.set(ticket, g);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as event from "../../../../broker-core/record/lane-event-record.ts";
+import * as filter from "../../../../broker-core/record/lane-filter-record.ts";
 import * as rule from "../../../../broker-core/record/lane-rule-record.ts";
 import * as pop from "../../../../broker-core/record/pop-record.ts";
 import fc from "../../../support/seeded-fast-check.ts";
@@ -32,6 +33,21 @@ describe("records of lanes come back as they were written", () => {
         const bytes = Buffer.alloc(event.laneEventBytes(record) + 8);
         event.writeLaneEvent(record, bytes, 4);
         assert.deepEqual(event.readLaneEvent(bytes, 4, bytes.length - 4), record);
+      }),
+    );
+  });
+
+  it("the filters of lanes", () => {
+    const filters = fc.record(
+      { topicId: u32, groupId: u32, wallMs: fc.nat(), lane: text, filterType: fc.nat(255), expression: text },
+      plain,
+    );
+    fc.assert(
+      fc.property(filters, (record) => {
+        const bytes = Buffer.alloc(filter.laneFilterBytes(record) + 8, 0xa5);
+        filter.writeLaneFilter(record, bytes, 4);
+        assert.deepEqual(filter.readLaneFilter(bytes, 4, bytes.length - 4), record);
+        assert.deepEqual([bytes[3], bytes[bytes.length - 4]], [0xa5, 0xa5]);
       }),
     );
   });
