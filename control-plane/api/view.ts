@@ -17,12 +17,13 @@ export interface ResourceView {
 }
 
 export function topicView(topic: TopicRecord): ResourceView {
-  const { namespace, name, type, queues, state, incarnation, generation, placement, createdMs, createdBy } = topic;
+  const { namespace, name, type, queues, state, brokers, ...rest } = topic;
+  const { incarnation, generation, placement, createdMs, createdBy } = rest;
   return {
     apiVersion: manifestApiVersion,
     kind: "Topic",
     metadata: { namespace, name },
-    spec: { type, queues, state },
+    spec: { type, queues, state, ...(brokers === undefined ? {} : { brokers }) },
     status: { incarnation, generation, brokers: placement, createdAt: isoTime(createdMs), createdBy },
   };
 }

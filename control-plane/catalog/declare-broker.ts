@@ -1,7 +1,7 @@
 import type { BrokerRecord } from "../resource/broker.ts";
+import { placeWanting } from "./broker-choice.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
-import { placeable } from "./declare.ts";
-import { changeTopicsOf, nextSpreadNumber, withBrokersAdded, withoutBroker } from "./topic-placement.ts";
+import { changeTopicsOf, nextSpreadNumber, withoutBroker } from "./topic-placement.ts";
 
 /** What a broker says of itself when it registers or renews. */
 export interface BrokerSaid {
@@ -50,7 +50,7 @@ export function declareBroker(draft: CatalogDraft, said: BrokerSaid): void {
   };
   if (existing !== undefined && isSame(existing, record)) return;
   draft.put("broker", said.name, record);
-  placeHomeless(draft);
+  placeWanting(draft);
 }
 
 /** A broker has said, to whoever turned its kill switch, how that stands now. */
@@ -86,21 +86,8 @@ export function forgetBroker(draft: CatalogDraft, name: string): Forgotten {
   draft.delete("broker", name);
   const number = nextSpreadNumber(draft);
   const topics = changeTopicsOf(draft, name, (topic) => withoutBroker(topic, name, number));
-  placeHomeless(draft);
+  placeWanting(draft);
   return { outcome: "forgotten", topics };
-}
-
-/** Topics that were created before there was any broker get their place with the first one. */
-function placeHomeless(draft: CatalogDraft): void {
-  const placement = placeable(draft);
-  if (placement.length === 0) return;
-  for (const key of draft.keys("topic")) {
-    const topic = draft.get("topic", key);
-    if (topic?.placement.length !== 0) continue;
-    // Its message groups may have moved before it lost its last broker.
-    const number = topic.groupSpread === undefined ? 0 : nextSpreadNumber(draft);
-    draft.put("topic", key, withBrokersAdded(topic, placement, number));
-  }
 }
 
 function isSame(a: BrokerRecord, b: BrokerRecord): boolean {

@@ -4,10 +4,12 @@ import { consumerGroupDefaults } from "../resource/consumer-group.ts";
 import { namespaceLengthMaxWithDefaults } from "../resource/default-limit.ts";
 import { type NamespaceRecord, type NamespaceSpec, namespaceSpecOf } from "../resource/namespace.ts";
 import { type TopicRecord, type TopicSpec, topicDefaults } from "../resource/topic.ts";
+import { brokersFor, brokersLacking, placeable } from "./broker-choice.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
 import { countUp } from "./name-counter.ts";
 import { countIn, isCounted } from "./namespace-usage.ts";
 import { actionOf, countVersion, keepVersion, type Rollback, type RolledBack, rollBack } from "./resource-versions.ts";
+import { nextSpreadNumber, withBrokersAdded } from "./topic-placement.ts";
 
 /** What became of a declaration. */
 export type Declared<R> =
@@ -42,8 +44,9 @@ export function declareTopic(
       type: spec.type,
       queues: spec.queues,
       state: spec.state,
+      ...(spec.brokers === undefined ? {} : { brokers: spec.brokers }),
       ...counter,
-      placement: placeable(draft),
+      placement: brokersFor(key, spec.brokers, placeable(draft)),
       createdMs: draft.nowMs,
       createdBy: draft.by,
     };
@@ -58,14 +61,24 @@ export function declareTopic(
     const reason = `cannot shrink from ${existing.queues} to ${spec.queues}: the queues may still hold messages`;
     return { outcome: "conflict", path: "spec.queues", reason };
   }
-  if (spec.queues === existing.queues && spec.state === existing.state) {
+  const closed = existing.closed ?? [];
+  const open = existing.placement.filter((broker) => !closed.includes(broker));
+  if (spec.brokers !== existing.brokers && spec.brokers !== undefined && spec.brokers < open.length) {
+    const reason = `cannot be ${spec.brokers}: it lies on ${open.join(", ")}, and they may still hold messages`;
+    return { outcome: "conflict", path: "spec.brokers", reason };
+  }
+  if (spec.queues === existing.queues && spec.state === existing.state && spec.brokers === existing.brokers) {
     return { outcome: "unchanged", record: existing };
   }
   const more = { topics: 0, groups: 0, queues: spec.queues - existing.queues };
   const refusal = isCounted(name) ? countIn(draft, namespace, more) : undefined;
   if (refusal !== undefined) return { outcome: "conflict", ...refusal };
   const { generation } = countUp(draft, "topic", key, false);
-  const record: TopicRecord = { ...existing, queues: spec.queues, state: spec.state, generation };
+  const { brokers } = spec;
+  const changed = { ...existing, queues: spec.queues, state: spec.state, generation };
+  const wanted: TopicRecord = brokers === undefined ? changed : { ...changed, brokers };
+  const come = brokersLacking(key, wanted, placeable(draft).filter(draft.isAlive));
+  const record = come.length === 0 ? wanted : withBrokersAdded(wanted, come, nextSpreadNumber(draft));
   draft.put("topic", key, record);
   return { outcome: "configured", record };
 }
@@ -138,16 +151,6 @@ export function rollBackNamespace(
   return rollBack(draft, "namespace", name, to, isCurrent, (spec, rollback) =>
     declareNamespace(draft, name, spec, defaults, rollback),
   );
-}
-
-/** Broker groups that take new topics: those that live and are not leaving; if none lives, those that may come back. */
-export function placeable(draft: CatalogDraft): string[] {
-  const serving = draft
-    .keys("broker")
-    .filter((name) => draft.get("broker", name)?.state === "serving" && draft.get("broker", name)?.drain === undefined)
-    .sort();
-  const alive = serving.filter((name) => draft.isAlive(name));
-  return alive.length > 0 ? alive : serving;
 }
 
 /** What is declared is one resource too many. */

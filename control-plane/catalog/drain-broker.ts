@@ -1,5 +1,6 @@
+import { qualifiedName } from "../../proto/resource-name.ts";
+import { brokersLacking, placeable, placeWanting } from "./broker-choice.ts";
 import type { CatalogDraft } from "./catalog-draft.ts";
-import { placeable } from "./declare.ts";
 import {
   changeTopicsOf,
   nextSpreadNumber,
@@ -37,7 +38,10 @@ export function drainBroker(draft: CatalogDraft, name: string, patienceMs: numbe
   changeTopicsOf(draft, name, (topic) => {
     const closed = [...(topic.closed ?? []), name];
     const isHeld = topic.placement.some((other) => !closed.includes(other) && others.includes(other));
-    return withBrokerDraining(topic, name, isHeld ? [] : others, groupSpread);
+    const key = qualifiedName(topic.namespace, topic.name);
+    const all = topic.brokers === undefined && !isHeld ? others : [];
+    const heirs = [...all, ...brokersLacking(key, { ...topic, closed }, others)];
+    return withBrokerDraining(topic, name, heirs, groupSpread);
   });
   return { outcome: "draining", topics };
 }
@@ -53,6 +57,7 @@ export function undrainBroker(draft: CatalogDraft, name: string): boolean {
   draft.put("broker", name, rest);
   const number = nextSpreadNumber(draft);
   changeTopicsOf(draft, name, (topic) => withBrokerOpen(topic, name, number));
+  placeWanting(draft);
   return true;
 }
 

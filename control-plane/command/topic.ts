@@ -8,6 +8,7 @@ import { print } from "./output.ts";
 interface CreateOptions extends ServerOption {
   readonly type?: string;
   readonly queues?: string;
+  readonly brokers?: string;
   readonly namespace: string;
 }
 
@@ -21,11 +22,13 @@ export function register(program: Command): Command {
       .description("create a topic; an existing one must be of the same type")
       .option("--type <type>", "normal (default), fifo, delay, transaction, priority, lite or mixed")
       .option("--queues <count>", "queues on each broker group")
+      .option("--brokers <count>", "brokers that shall hold it (all that serve now)")
       .option("-n, --namespace <namespace>", "namespace of the topic", defaultNamespace),
   ).action(async (name: string, options: CreateOptions) => {
     const spec: Record<string, unknown> = {};
     if (options.type !== undefined) spec["type"] = options.type;
     if (options.queues !== undefined) spec["queues"] = Number(options.queues);
+    if (options.brokers !== undefined) spec["brokers"] = Number(options.brokers);
     const manifest = {
       apiVersion: manifestApiVersion,
       kind: "Topic",

@@ -14,7 +14,7 @@ import type { RateLimitSpec } from "./rate-limit.ts";
 import { rateLimitSpecSchema } from "./rate-limit-manifest.ts";
 import type { RolloutSaid } from "./rollout.ts";
 import { rolloutSpecSchema } from "./rollout-manifest.ts";
-import { type TopicSpec, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
+import { type TopicSpec, topicBrokersMax, topicQueuesMax, topicStates, topicTypes } from "./topic.ts";
 
 /** A resource as people write it, checked. Fields that were left out of the spec are absent. */
 export type Manifest =
@@ -99,6 +99,7 @@ const specSchemas = {
     type: z.enum(topicTypes).optional(),
     queues: z.int().min(1).max(topicQueuesMax).optional(),
     state: z.enum(topicStates).optional(),
+    brokers: z.int().min(1).max(topicBrokersMax).optional(),
   }),
   ConsumerGroup: z
     .strictObject({

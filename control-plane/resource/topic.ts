@@ -12,7 +12,12 @@ export interface TopicSpec {
   /** Queues on each broker group that holds the topic. May grow, never shrink: a queue may still hold messages. */
   readonly queues: number;
   readonly state: TopicState;
+  /** Broker groups that shall hold it. May grow, never shrink. Left out: all that serve when it is created. */
+  readonly brokers?: number;
 }
+
+/** A guard against typing errors: so many brokers nobody has. */
+export const topicBrokersMax = 1024;
 
 export const topicQueuesMax = 1024;
 
