@@ -1,8 +1,7 @@
 import { type LogReader, type LogRecord, RecordType } from "../commit-log/log.ts";
 import type { BrokerTables } from "../dispatch/broker-tables.ts";
+import { placeState } from "../operation/place-state.ts";
 import { type MessageView, messageViewAt } from "../operation/stored-message.ts";
-import { LeaseState, none } from "../pop/lease-table.ts";
-import type { Subscription } from "../pop/subscription.ts";
 import { carryKind, carryNumber } from "../record/carry-record.ts";
 import { halfNumber } from "../record/half-message-record.ts";
 import { messageOffset, messageQueueId, messageStoreMs, messageTopicId } from "../record/message-record.ts";
@@ -140,50 +139,14 @@ export function release(copy: MessageCopy, record: LogRecord): void {
   copy.releasedBy = { position: record.position, type: record.type, atMs: releasedMs, reason: cause };
 }
 
-/** What a group has done with a message until now. */
-export interface GroupState {
-  readonly group: string;
-  /**
-   * "done": acknowledged, or passed by the group's filter; "not reached": the group's position is before it.
-   */
-  readonly state: "done" | "not reached" | "in flight" | "ready again" | "dead";
-  readonly attempt?: number;
-  readonly holder?: string;
-  readonly lane?: string;
-  /** Left of the holder's time. */
-  readonly leftMs?: number;
-}
-
 /** What each group that reads the topic has done with it. */
-export function groupStates(tables: BrokerTables, copy: MessageCopy, monotonicMs: number): GroupState[] {
+function groupStates(tables: BrokerTables, copy: MessageCopy, monotonicMs: number): object[] {
   const subscriptions = tables.topics.byId(copy.topicId)?.subscriptions;
   if (subscriptions === undefined || copy.standing !== "visible") return [];
-  return Array.from(subscriptions.values(), (subscription) => groupState(tables, subscription, copy, monotonicMs));
-}
-
-function groupState(
-  { leases, holders, lanes }: BrokerTables,
-  subscription: Subscription,
-  { queueId, offset }: MessageCopy,
-  monotonicMs: number,
-): GroupState {
-  const group = subscription.group.name;
-  const slot = leases.find(subscription.slot, queueId, offset);
-  if (slot === none) return { group, state: offset < (subscription.cursors[queueId] ?? 0) ? "done" : "not reached" };
-  const attempt = leases.attempt[slot]!;
-  switch (leases.state[slot]) {
-    case LeaseState.InFlight:
-      return {
-        ...{ group, state: "in flight", attempt },
-        holder: holders.text(leases.holder[slot]!),
-        lane: lanes.text(leases.lane[slot]!),
-        leftMs: Math.max(0, Math.round(leases.endMs[slot]! - monotonicMs)),
-      };
-    case LeaseState.Ready:
-      return { group, state: "ready again", attempt };
-    default:
-      return { group, state: "dead", attempt };
-  }
+  return Array.from(subscriptions.values(), (subscription) => ({
+    group: subscription.group.name,
+    ...placeState(tables, subscription, copy.queueId, copy.offset, monotonicMs),
+  }));
 }
 
 /** A copy with all that is known of it, as operators see it. */

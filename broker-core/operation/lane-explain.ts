@@ -10,14 +10,13 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { ruleFor } from "../lane/rule-for.ts";
 import type { LaneOutcome } from "../lane/topic-lane-rules.ts";
 import type { LaneCursor } from "../pop/lane-cursor.ts";
-import { LeaseState, none } from "../pop/lease-table.ts";
-import { orderHash } from "../pop/order-hash.ts";
 import type { Subscription } from "../pop/subscription.ts";
 import { messageBodyStart, messageLaneMark } from "../record/message-record.ts";
 import { readStoredMessage } from "../record/stored-message.ts";
 import type { Topic } from "../topic/topic.ts";
 import { describeLane } from "./describe-group.ts";
 import { type Operation, operation } from "./operations.ts";
+import { placeState } from "./place-state.ts";
 
 const shape = z.strictObject({ topic: z.string(), queueId: z.number().int().min(0), offset: z.number().int().min(0) });
 
@@ -110,32 +109,14 @@ function standing(
   offset: number,
   monotonicMs: number,
 ): object {
-  const { queues, leases, locks, holders } = tables;
-  const owner = subscription.ownerOf(queues, queueId, offset);
-  const slot = leases.find(subscription.slot, queueId, offset);
+  const owner = subscription.ownerOf(tables.queues, queueId, offset);
   const laneFacts = describeLane(tables, subscription, owner, monotonicMs);
   const base = owner === subscription ? laneFacts : describeLane(tables, subscription, subscription, monotonicMs);
   const told = { owner: owner.lane, isSpilled: laneFacts.isSpilled, ownerLane: laneFacts, baseLane: base };
-  if (slot === none) {
-    const queue = subscription.topic.queues[queueId]!;
-    const hash = subscription.topic.isOrdered
-      ? orderHash(queues, subscription, queues.entry(queue, offset), offset)
-      : 0;
-    const row = hash === 0 ? none : locks.find(subscription.slot, queueId, hash);
-    const isPassedBy = row !== none && locks.skippedCount[row]! > 0 && offset >= locks.skippedFrom[row]!;
-    const isAhead = offset >= (owner.cursors[queueId] ?? 0);
-    if (isAhead) return { ...told, state: "ahead", before: countBefore(tables, subscription, owner, queueId, offset) };
-    return { ...told, state: isPassedBy ? "waits for its turn" : "done" };
-  }
-  const state = leases.state[slot];
-  const holder = holders.text(leases.holder[slot]!);
-  const attempt = leases.attempt[slot]!;
-  if (state === LeaseState.InFlight) {
-    const leftMs = Math.max(0, Math.round(leases.endMs[slot]! - monotonicMs));
-    return { ...told, state: "in flight", holder, attempt, leftMs };
-  }
-  if (state === LeaseState.Dead) return { ...told, state: "dead", attempt };
-  return { ...told, state: state === LeaseState.Queued ? "waits for its turn" : "back", holder, attempt };
+  // `lane` is what the rule said; that of the holder is told with the hand-outs.
+  const { lane: _, ...place } = placeState(tables, subscription, queueId, offset, monotonicMs);
+  if (place.state !== "ahead") return { ...told, ...place };
+  return { ...told, ...place, before: countBefore(tables, subscription, owner, queueId, offset) };
 }
 
 /** Messages of the same lane that come before it in its queue. */

@@ -4,12 +4,12 @@ import { qualifiedName } from "../../proto/resource-name.ts";
 import { type AdminHandler, type AdminServer, jsonAnswer } from "../../proto/runtime/admin-server.ts";
 import { MeshError } from "../../proto/runtime/mesh-error.ts";
 import type { Catalog } from "../catalog/catalog.ts";
-import { groupLines } from "../explain/explain-group.ts";
+import { groupLines, type WaitingRule, waitingLines } from "../explain/explain-group.ts";
 import { messageLines, wouldLines } from "../explain/explain-message.ts";
 import type { ExplainedCopy, ExplainedGroup, ExplainedTopicOfGroup } from "../explain/explained.ts";
 import type { BrokerOperator } from "../operation/broker-operator.ts";
 import type { LaneRuleStanding } from "../operation/lane-publisher.ts";
-import { fromAll } from "../operation/order-to-all.ts";
+import { fromAll, isAbsence } from "../operation/order-to-all.ts";
 import type { LaneRuleRecord } from "../resource/lane-rule.ts";
 import { refused, refuseNames } from "./operation-routes.ts";
 
@@ -65,7 +65,11 @@ export function addExplainRoutes(server: AdminServer, doors: ExplainDoors): void
     const topic = query.get("topic");
     const lane = query.get("lane") ?? undefined;
     const order = { group, ...(topic === null ? {} : { topic: qualifiedName(namespace, topic) }) };
-    const said = fromAll(await brokers.callAll<{ topics: ExplainedTopicOfGroup[] }>("lane.group", order));
+    const answers = await brokers.callAll<{ topics: ExplainedTopicOfGroup[] }>("lane.group", order);
+    const read = new Set(answers.flatMap((each) => (each.ok ? each.result.topics.map((told) => told.topic) : [])));
+    const waiting = waitingRules(doors, namespace, name, topic).filter((rule) => !read.has(rule.topic));
+    const isUnread = answers.length > 0 && answers.every((each) => !each.ok && isAbsence(each.error.code));
+    const said = isUnread && waiting.length > 0 ? { brokers: [], unanswered: [] } : fromAll(answers);
     const sidecarLanes = doors.sidecarLanes();
     const lines = said.brokers.flatMap(({ broker, topics }) =>
       topics.flatMap((told) => {
@@ -73,7 +77,34 @@ export function addExplainRoutes(server: AdminServer, doors: ExplainDoors): void
         return groupLines(group, broker, told, { sidecarLanes, behind }, lane);
       }),
     );
-    return jsonAnswer(200, { group, ...said, text: lines.join("\n") });
+    lines.push(...waitingLines(group, waiting));
+    return jsonAnswer(200, { group, ...said, waiting, text: lines.join("\n") });
+  });
+}
+
+/** The rules that name a group, or that are for every group of the topic that is asked about. */
+function waitingRules(
+  { catalog, standings }: ExplainDoors,
+  namespace: string,
+  group: string,
+  topic: string | null,
+): WaitingRule[] {
+  const rules = [...catalog.tables.laneRule.values()].filter(
+    (rule) => rule.namespace === namespace && (topic === null || rule.topic === topic),
+  );
+  const own = rules.filter((rule) => rule.group === group);
+  const chosen = own.length > 0 || topic === null ? own : rules.filter((rule) => rule.group === "");
+  return chosen.map((rule) => {
+    const all = standings(rule);
+    return {
+      name: qualifiedName(namespace, rule.name),
+      number: rule.generation,
+      group: rule.group,
+      topic: qualifiedName(namespace, rule.topic),
+      clauses: rule.clauses,
+      brokers: all.length,
+      inForce: all.filter(({ state }) => state === "in force").length,
+    };
   });
 }
 

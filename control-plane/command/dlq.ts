@@ -36,6 +36,7 @@ interface DeadLetterItem {
   readonly reason: string;
   readonly attempts: number;
   readonly lastHolder: string;
+  readonly lane: string;
   readonly deadMs: number;
 }
 
@@ -172,11 +173,12 @@ function pathOf(group: string, what: string, { namespace }: DlqOptions): string 
 function listText(group: string, items: readonly DeadLetterItem[]): string {
   if (items.length === 0) return `no dead letters of "${group}" fit`;
   return tableText(
-    ["MESSAGE ID", "TOPIC", "STATE", "REASON", "ATTEMPTS", "LAST HOLDER", "DIED AT"],
+    ["MESSAGE ID", "TOPIC", "LANE", "STATE", "REASON", "ATTEMPTS", "LAST HOLDER", "DIED AT"],
     items.map((item) =>
       [
         item.messageId,
         item.topic,
+        item.lane === "" ? "base" : item.lane,
         item.state,
         item.reason,
         item.attempts,

@@ -20,9 +20,11 @@ interface Said {
   /** Its name, or where it was asked. */
   readonly who: string;
   readonly state?: "on" | "off";
+  /** Of a broker: lanes of all groups in all topics, and what they hold. */
   readonly lanes?: number;
   readonly ready?: number;
   readonly inFlight?: number;
+  /** Of a sidecar. */
   readonly lane?: string;
   readonly error?: string;
 }
@@ -125,9 +127,9 @@ async function toPort(kind: Said["kind"], at: string, state: "on" | "off" | unde
 function statusText(said: readonly Said[]): string {
   if (said.length === 0) return "no broker is registered and no sidecar connected";
   return tableText(
-    ["KIND", "WHO", "LANES", "OF LANES", "READY", "IN FLIGHT"],
+    ["KIND", "WHO", "SWITCH", "OWN LANE", "LANES", "READY", "IN FLIGHT"],
     said.map(({ kind, who, state, lanes, ready, inFlight, lane }) =>
-      [kind, who, state ?? "not known", lane ?? lanes ?? "-", ready ?? "-", inFlight ?? "-"].map(String),
+      [kind, who, state ?? "not known", lane ?? "-", lanes ?? "-", ready ?? "-", inFlight ?? "-"].map(String),
     ),
   );
 }

@@ -1,5 +1,7 @@
 import type { Command } from "commander";
 import { defaultNamespace } from "../../proto/resource-name.ts";
+import { eventText } from "../explain/event-text.ts";
+import type { ExplainedEvent } from "../explain/explained.ts";
 import type { FromAll } from "../operation/order-to-all.ts";
 import { ApiClient, type ServerOption, withServer } from "./api-client.ts";
 import { momentOf, wholeNumber } from "./argument.ts";
@@ -52,16 +54,6 @@ interface Copy {
   readonly message: Message | null;
 }
 
-interface Event {
-  readonly atMs: number;
-  readonly event: string;
-  readonly group?: string;
-  readonly attempt?: number;
-  readonly holder?: string;
-  readonly invisibleMs?: number;
-  readonly reason?: string;
-}
-
 /** `popmesh message get|find|trace`. */
 export function register(program: Command): void {
   const message = program.command("message").description("look messages up, and what happened to them");
@@ -79,7 +71,7 @@ export function register(program: Command): void {
   withTopic(message.command("trace").argument("<message-id>").description("the life of one message, step by step"))
     .option("--topic <topic>", "only in this topic")
     .action(async (id: string, options: MessageOptions) => {
-      const said = await ask<{ items: (Copy & { events: Event[] })[] }>("trace", options, { id });
+      const said = await ask<{ items: (Copy & { events: ExplainedEvent[] })[] }>("trace", options, { id });
       print(
         formatted(options.output, said.brokers, () =>
           allOf(said, (broker, copy) => `${headText(broker, copy)}\n${traceText(copy)}`),
@@ -160,7 +152,8 @@ function stateText({ state, attempt, holder, leftMs }: GroupState): string {
     return `in flight at ${holder}, attempt ${attempt}, for another ${((leftMs ?? 0) / 1000).toFixed(1)} s`;
   }
   if (state === "done") return "done with it (acknowledged, or passed by the group's filter)";
-  if (state === "ready again") return `ready to be handed out again after attempt ${attempt}`;
+  if (state === "back") return `ready to be handed out again after attempt ${attempt}`;
+  if (state === "waits for its turn") return "waits for its turn: an earlier message of its message group comes first";
   return state === "dead" ? `in its dead-letter queue after attempt ${attempt}` : "not reached yet";
 }
 
@@ -173,19 +166,11 @@ function bodyText({ bodyBase64, bodyBytes }: Message): string {
   return isReadable ? `: ${text}` : "";
 }
 
-function traceText({ events }: { readonly events: readonly Event[] }): string {
+function traceText({ events }: { readonly events: readonly ExplainedEvent[] }): string {
   return tableText(
     ["TIME", "GROUP", "WHAT"],
     events.map((event) => [isoTime(event.atMs), event.group ?? "", eventText(event)]),
   );
-}
-
-function eventText({ event, attempt, holder, invisibleMs, reason }: Event): string {
-  if (event === "handed out") {
-    return `handed out to ${holder}, attempt ${attempt}, invisible for ${(invisibleMs ?? 0) / 1000} s`;
-  }
-  if (reason !== undefined) return `${event}: ${reason} (attempt ${attempt}, last held by ${holder})`;
-  return invisibleMs === undefined || invisibleMs === 0 ? event : `${event}: ${invisibleMs / 1000} s from then on`;
 }
 
 function findText(items: readonly (Copy & Message & { broker: string })[], hasMore: boolean): string {

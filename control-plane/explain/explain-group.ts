@@ -1,4 +1,4 @@
-import { baseLane } from "../../proto/lane/lane-rule.ts";
+import { baseLane, type LaneClause } from "../../proto/lane/lane-rule.ts";
 import type { ExplainedTopicOfGroup, LaneFacts } from "./explained.ts";
 import { clauseText, clients, ruleText, whoGets } from "./lane-words.ts";
 
@@ -46,6 +46,36 @@ export function groupLines(
     );
   }
   return lines;
+}
+
+/** A rule that will decide for a group in a topic that the group has not read anywhere. */
+export interface WaitingRule {
+  /** "<namespace>/<rule>". */
+  readonly name: string;
+  /** Version. */
+  readonly number: number;
+  /** "": it is for every group. */
+  readonly group: string;
+  /** "<namespace>/<topic>". */
+  readonly topic: string;
+  readonly clauses: readonly LaneClause[];
+  /** Of so many brokers that hold the topic, so many have it. */
+  readonly brokers: number;
+  readonly inForce: number;
+}
+
+/** What waits for a group that has read less than rules are there for: before its first receive a broker knows nothing of it. */
+export function waitingLines(group: string, rules: readonly WaitingRule[]): string[] {
+  return rules.flatMap((rule) => {
+    const { topic, clauses, brokers, inForce } = rule;
+    const lanes = [...new Set(clauses.map(({ to }) => to))].filter((lane) => lane !== baseLane);
+    const has = lanes.length === 0 ? "no lane but base" : `lane${lanes.length === 1 ? "" : "s"} ${lanes.join(", ")}`;
+    return [
+      `Group ${group} has not read topic ${topic} yet; ${ruleText(rule)}, waits for it, with ${has}:`,
+      ...clauses.map((clause, i) => `    clause ${i + 1}: ${clauseText(clause)}`),
+      `  It is in force at ${inForce} of ${brokers} brokers; the group has its lanes there from its first receive on.`,
+    ];
+  });
 }
 
 function stateOf({ lane, isSpilled, isClosing, areOff }: LaneFacts): string {

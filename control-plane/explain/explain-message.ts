@@ -1,3 +1,4 @@
+import { eventText } from "./event-text.ts";
 import type { ExplainedCopy, ExplainedEvent, ExplainedGroup, ExplainedPlaceOfGroup } from "./explained.ts";
 import { decisionLines, whoGets } from "./lane-words.ts";
 
@@ -7,7 +8,7 @@ export function messageLines(broker: string, copy: ExplainedCopy): string[] {
   const where = queueId === null ? `${standing}, in no queue` : `queue ${queueId}, offset ${offset}`;
   const mark = laneMark === null ? "its bytes are damaged" : laneMark === "" ? "no lane mark" : `lane mark ${laneMark}`;
   const lines = [`${message?.messageId ?? "A damaged message"} in ${topic} on broker ${broker}: ${where}; ${mark}.`];
-  for (const event of events) if (event.group === undefined) lines.push(`  ${eventText(event)}`);
+  for (const event of events) if (event.group === undefined) lines.push(`  ${dated(event)}`);
   if (standing === "waiting") lines.push("  It is classified when it becomes visible; until then it is of no lane.");
   else if (groups.length === 0) lines.push("  No group has read this topic there yet.");
   for (const group of groups) {
@@ -18,7 +19,7 @@ export function messageLines(broker: string, copy: ExplainedCopy): string[] {
         `  It belongs to lane ${group.ownerLane.lane} all the same: the group had no lane ${group.lane} when it came, or has none any more.`,
       );
     }
-    for (const event of events) if (event.group === group.group) lines.push(`  ${eventText(event)}`);
+    for (const event of events) if (event.group === group.group) lines.push(`  ${dated(event)}`);
     lines.push(`  Now: ${stateText(group)}`);
   }
   return lines;
@@ -48,19 +49,8 @@ export function wouldLines(
   ]);
 }
 
-function eventText({ atMs, event, attempt, holder, lane, owner, invisibleMs, reason }: ExplainedEvent): string {
-  const at = new Date(atMs).toISOString();
-  if (event === "handed out") {
-    const own = owner ?? "base";
-    const as = lane === undefined || lane === "" ? "base" : lane;
-    const standIn = owner !== undefined && owner !== as ? `, standing in for lane ${own}` : "";
-    const seconds = (invisibleMs ?? 0) / 1000;
-    return `${at} handed out to ${holder} of lane ${as}${standIn}, attempt ${attempt}, invisible for ${seconds} s`;
-  }
-  if (reason !== undefined) return `${at} ${event}: ${reason} (attempt ${attempt}, last held by ${holder})`;
-  return invisibleMs === undefined || invisibleMs === 0
-    ? `${at} ${event}`
-    : `${at} ${event}: ${invisibleMs / 1000} s from then on`;
+function dated(event: ExplainedEvent): string {
+  return `${new Date(event.atMs).toISOString()} ${eventText(event)}`;
 }
 
 /** What the message waits for. */

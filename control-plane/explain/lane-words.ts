@@ -2,7 +2,7 @@ import type { LaneClause } from "../../proto/lane/lane-rule.ts";
 import type { ExplainedGroup, LaneFacts, RuleFacts } from "./explained.ts";
 
 /** "rule default/orders-canary, version 3". */
-export function ruleText({ name, number, group }: RuleFacts): string {
+export function ruleText({ name, number, group }: Pick<RuleFacts, "name" | "number" | "group">): string {
   return `rule ${name}, version ${number}, which is for ${group === "" ? "every group" : "this group"}`;
 }
 

@@ -25,6 +25,7 @@ export function fromAll<R extends object>(answers: readonly BrokerAnswer<R>[]): 
   return { brokers, unanswered: unanswered(answers.filter((answer) => answer.ok || !isAbsence(answer.error.code))) };
 }
 
-function isAbsence(code: number): boolean {
+/** Whether a code says that there is no such thing, which is no failure of whoever says so. */
+export function isAbsence(code: number): boolean {
   return Math.floor(code / 100) === 404;
 }

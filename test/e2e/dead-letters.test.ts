@@ -64,8 +64,8 @@ describe("an operator of dead letters and positions", function () {
     await broken.push.shutdown();
 
     const text = await popmesh("dlq", "list", "billing");
-    assert.match(text, /MESSAGE ID +TOPIC +STATE +REASON/);
-    assert.match(text, /default\/payments +dead +attempts exhausted +2/);
+    assert.match(text, /MESSAGE ID +TOPIC +LANE +STATE +REASON/);
+    assert.match(text, /default\/payments +base +dead +attempts exhausted +2/);
     assert.match(await popmesh("dlq", "show", "billing", poison[0]!), /bodyBase64: "?cG9pc29u/);
     assert.match(await popmesh("group", "describe", "billing"), /default\/payments +0 +0 +0 +0 +2 /);
     assert.match(await popmesh("dlq", "redrive", "billing", "--dry-run"), /2 dead letters would be redriven/);
@@ -73,7 +73,7 @@ describe("an operator of dead letters and positions", function () {
 
     const trace = await popmesh("message", "trace", poison[0]!);
     assert.match(trace, /stored in queue \d+ of default\/payments at offset \d+\n/);
-    assert.match(trace, /handed out to \S+, attempt 1.*handed out to \S+, attempt 2/s);
+    assert.match(trace, /handed out to \S+ of lane base, attempt 1.*handed out to \S+ of lane base, attempt 2/s);
     assert.match(trace, /moved to the dead-letter queue: attempts exhausted \(attempt 2, last held by \S+\)/);
     assert.match(await popmesh("message", "get", poison[0]!), /body +8 bytes: poison 1\n.*in its dead-letter queue/s);
     const found = await popmesh("message", "find", "--topic", "payments", "--tag", "created", "--since", "10m");
