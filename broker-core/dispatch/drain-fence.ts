@@ -14,6 +14,10 @@ interface SeenQueue {
   readonly last: Map<number, number>;
 }
 
+/** Entries that one send looks at: about a millisecond. A queue with a longer backlog is known after several. */
+const lookedAtMax = 10_000;
+const forgottenMin = 1_000;
+
 /**
  * Decides which new messages a broker takes that is drained, or whose topics have their message groups spread anew
  * (decisions/2026-11-26-draining-a-broker.md, 2026-11-26-spreading-message-groups.md). A message group that still has messages here which
@@ -46,12 +50,19 @@ export class DrainFence {
     const known = groupSpreads.get(topic.id) ?? 0;
     // Who knows less is not believed any more, from here on and in every later run.
     if (groupSpread > known) this.#journal.groupSpread({ topicId: topic.id, number: groupSpread });
-    if (!this.hasBacklog(topic, groupHash)) {
-      if (isDraining) return this.#moved(topic, "is being drained");
-      if (isEarlierHome) return this.#moved(topic, "has nothing left of the message group");
-      const hasLeft = topic.id < drain.leaveBelow && groupSpread <= drain.groupSpread;
-      return hasLeft || groupSpread < known ? this.#moved(topic, "may not be the message group's any more") : undefined;
+    const hasLeft = topic.id < drain.leaveBelow && groupSpread <= drain.groupSpread;
+    let why: string;
+    if (isDraining) why = "is being drained";
+    else if (isEarlierHome) why = "has nothing left of the message group";
+    else if (hasLeft || groupSpread < known) why = "may not be the message group's home any more";
+    // Its home by the newest spread: whatever is left of it is here.
+    else return undefined;
+    const isLeft = this.#isLeft(topic, groupHash);
+    if (isLeft === undefined) {
+      const message = `this broker still looks for what is left of message groups in topic ${topic.name}; send again in a moment`;
+      return { ok: false, code: Code.TooManyRequests, message };
     }
+    if (!isLeft) return this.#moved(topic, why);
     if (!isDraining || now.wallMs < wallMs + patienceMs) return undefined;
     const message =
       `this broker is being drained, and earlier messages of the message group in topic ${topic.name} are not consumed yet; ` +
@@ -59,8 +70,8 @@ export class DrainFence {
     return { ok: false, code: Code.TooManyRequests, message };
   }
 
-  /** Whether any group is not done with a message of a message group. */
-  hasBacklog(topic: Topic, groupHash: number): boolean {
+  /** Whether any consumer group is not done with a message of a message group; undefined: that takes longer than a turn may. */
+  #isLeft(topic: Topic, groupHash: number): boolean | undefined {
     const { locks } = this.#tables;
     const queueId = queueOfGroup(groupHash, topic.groupQueueCount);
     let begin = Number.POSITIVE_INFINITY;
@@ -75,24 +86,32 @@ export class DrainFence {
       if (this.#tables.drain.isDraining) return false;
       begin = 0;
     }
-    return this.#lastOf(topic, queueId, begin, groupHash) >= begin;
+    const seen = this.#look(topic, queueId, begin);
+    const last = seen.last.get(groupHash) ?? -1;
+    if (last >= begin) return true;
+    return seen.to < this.#tables.queues.endOffset(topic.queues[queueId]!) ? undefined : false;
   }
 
-  /** Offset of the youngest message of a message group from `begin` on, or less. */
-  #lastOf(topic: Topic, queueId: number, begin: number, groupHash: number): number {
+  /** What is known of a queue from `begin` on; a part of it where there is much to look at. */
+  #look(topic: Topic, queueId: number, begin: number): SeenQueue {
     const { queues } = this.#tables;
     const queue = topic.queues[queueId]!;
     const key = topic.id * 0x1_0000 + queueId;
     const first = Math.max(begin, queues.beginOffset(queue));
     let seen = this.#seen.get(key);
-    if (seen === undefined || first < seen.from || first > seen.to) {
+    // What was consumed is forgotten when it is more than what is left, so that a queue is not remembered whole.
+    if (
+      seen === undefined ||
+      first < seen.from ||
+      first > seen.to ||
+      first - seen.from > seen.to - first + forgottenMin
+    ) {
       seen = { from: first, to: first, last: new Map() };
       this.#seen.set(key, seen);
     }
-    for (const end = queues.endOffset(queue); seen.to < end; seen.to++) {
-      seen.last.set(queues.groupHash(queues.entry(queue, seen.to)), seen.to);
-    }
-    return seen.last.get(groupHash) ?? -1;
+    const end = Math.min(queues.endOffset(queue), seen.to + lookedAtMax);
+    for (; seen.to < end; seen.to++) seen.last.set(queues.groupHash(queues.entry(queue, seen.to)), seen.to);
+    return seen;
   }
 
   /** What it rests on must be on disk before another broker takes the message. */

@@ -99,6 +99,28 @@ describe("A topic whose message groups are spread anew", () => {
     assert.equal(send("red", 5, "earlier"), "moved");
   });
 
+  it("looks through a long backlog by parts, and says so meanwhile", () => {
+    const { f, t, g, send, consume } = opened();
+    f.receive(t, g);
+    f.isAutoSync = false;
+    for (let i = 0; i < 25_000; i++) {
+      const messages = [messageBytes({ group: `old-${i % 5_000}` })];
+      assert.ok(f.state.send({ topicId: t, laneMark: "", bornHost: "", messages }, f.now).ok);
+    }
+    f.isAutoSync = true;
+    const answers: string[] = [];
+    for (let i = 0; i < 3 && answers.at(-1) !== "moved"; i++) answers.push(send("new", 5, "earlier"));
+    assert.deepEqual([answers.length, answers.at(-1)], [2, "moved"], "12 500 entries of a queue are two looks");
+    assert.match(answers[0] ?? "", /still looks for what is left of message groups in topic ns\/orders; send again/);
+    assert.equal(send("old-17", 5, "earlier"), "taken");
+    assert.equal(send("old-4999", 5, "earlier"), "taken");
+    // What is consumed is forgotten, what is not is known.
+    consume();
+    assert.equal(send("young", 5), "taken");
+    for (const group of ["old-17", "old-4999", "new"]) assert.equal(send(group, 5, "earlier"), "moved");
+    assert.equal(send("young", 5, "earlier"), "taken");
+  }).timeout(60_000);
+
   it("forgets it with the topic", () => {
     const { f, send } = opened();
     assert.equal(send("red", 5), "taken");
