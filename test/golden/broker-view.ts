@@ -14,8 +14,8 @@ interface QueueView {
   readonly queueId: number;
   readonly begin: number;
   readonly end: number;
-  /** [offset, message id, digest of the client's message, store time, lane mark, host, what it died of]. */
-  readonly messages: readonly (readonly [number, string, string, number, string, string, string])[];
+  /** [offset, message id, digest of the client's message, store time, lane mark, host, what it died of]; of a copy also whose it is. */
+  readonly messages: readonly (readonly [number, string, string, number, string, string, string, string?])[];
   /** Group to its offset. */
   readonly positions: Readonly<Record<string, number>>;
 }
@@ -59,11 +59,12 @@ function messagesOf(
   for (let offset = begin; ; ) {
     const pulled = state.pull({ topicId, groupId, queueId, offset, batch: 32, ...readAllFilter });
     if (!pulled.ok) throw new Error(pulled.message);
-    for (const { bytes, offset: at, storeMs, laneMark, bornHost, deadLetter } of pulled.messages) {
+    for (const { bytes, offset: at, storeMs, laneMark, bornHost, deadLetter, mirrorOf } of pulled.messages) {
       const id = apache.rocketmq.v2.Message.decode(bytes).systemProperties?.messageId ?? "";
       const digest = createHash("sha256").update(bytes).digest("hex");
       const death = deadLetter === undefined ? "" : JSON.stringify(deadLetter);
-      messages.push([at, id, digest, storeMs, laneMark, bornHost, death]);
+      const found = [at, id, digest, storeMs, laneMark, bornHost, death] as const;
+      messages.push(mirrorOf === "" ? found : [...found, mirrorOf]);
     }
     offset = pulled.nextOffset;
     if (pulled.isAtEnd) return messages;

@@ -101,21 +101,29 @@ for (const release of goldenReleases()) {
       it("goes on: what waits comes when its time has come, and a new group gets all there is, once", async () => {
         const look = async ({ client, broker }: GoldenBroker) => {
           const late = groupRef("late");
+          const { plain, alarms, watched, shadow } = sceneTopics;
           const got: string[] = [];
-          for (const topic of [sceneTopics.plain, sceneTopics.alarms]) {
+          for (const topic of [plain, alarms, watched, shadow]) {
             for (;;) {
               const taken = await client.take(topic, late, { batch: 32, waitMs: 300 });
               if (taken.length === 0) break;
               await client.ack(late, ...taken.map(({ receipt }) => receipt));
-              got.push(...taken.map(messageIdOf));
+              got.push(...taken.map((delivery) => `${topic.name} ${messageIdOf(delivery)}`));
             }
           }
-          const waiting = golden.found.topics.reduce((sum, { delayed }) => sum + delayed, 0);
+          const waitingIn = (name?: string) =>
+            golden.found.topics
+              .filter((topic) => name === undefined || topic.name === name)
+              .reduce((sum, { delayed }) => sum + delayed, 0);
+          // Of what is watched a copy comes with each.
+          const waiting = waitingIn() + waitingIn(watched.name);
           assert.ok(waiting >= 2 && broker.state.topics().every(({ delayed }) => delayed === 0));
-          for (const { id } of golden.givenOut.later) assert.ok(got.includes(id), `${id} never came`);
+          for (const { topic, id } of golden.givenOut.later)
+            assert.ok(got.includes(`${topic} ${id}`), `${id} never came`);
+          const read = [plain, alarms, watched, shadow].map(({ name }) => name);
           const inQueues = golden.found.queues
-            .filter(({ topic }) => topic === sceneTopics.plain.name || topic === sceneTopics.alarms.name)
-            .flatMap(({ messages }) => messages.map(([, id]) => id));
+            .filter(({ topic }) => read.includes(topic))
+            .flatMap(({ topic, messages }) => messages.map(([, id]) => `${topic} ${id}`));
           for (const id of inQueues) assert.ok(got.includes(id), `${id} never came`);
           assert.equal(new Set(got).size, got.length, "a message came twice");
           assert.equal(got.length, inQueues.length + waiting);
@@ -138,7 +146,7 @@ for (const release of goldenReleases()) {
       const nobody = { receiveAnswered() {}, receiveRefused() {} };
       const identity = { brokerName: "broker-a", receiptKey: Buffer.alloc(32), runId: 0 };
       const start = { monotonicMs: 0, wallMs: golden.endMs };
-      const options = { ...identity, bootId: `golden-${release}`, start };
+      const options = { ...identity, bootId: `golden-${golden.release}`, start };
       const state = new BrokerState(new LogHandle(), nobody, options, image);
       const again = state.baseImage(position);
       assert.ok(

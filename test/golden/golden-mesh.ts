@@ -27,7 +27,11 @@ export interface GoldenMesh {
   readonly exportDigest: string;
 }
 
-export type Declared = Readonly<Record<"topics" | "groups" | "namespaces", unknown>>;
+/** Release 0.1.0 had no rules and limits. */
+export type Declared = Readonly<Record<"topics" | "groups" | "namespaces", unknown>> & {
+  readonly laneRules?: unknown;
+  readonly rateLimits?: unknown;
+};
 
 export interface SavedName {
   readonly typeUrl: string;
@@ -53,6 +57,44 @@ metadata: { name: billing }
 spec:
   attemptsMax: 7
   backoff: { list: [1s, 5s, 30s] }
+---
+apiVersion: popmesh.io/v1
+kind: Topic
+metadata: { name: shadow-alarms }
+---
+apiVersion: popmesh.io/v1
+kind: LaneRule
+metadata: { name: alarms-watch }
+spec:
+  topic: alarms
+  rules: [{ to: base }]
+  mirror: { topic: shadow-alarms, percent: 50 }
+---
+apiVersion: popmesh.io/v1
+kind: RateLimit
+metadata: { name: nightly }
+spec:
+  client: "nightly-*"
+  direction: send
+  messagesPerSecond: 500
+  bytesPerSecond: 1MiB
+  burst: 2s
+`;
+
+/** A rule with every kind of condition; the second version is in force. */
+const laneRule = (percent: number) => `
+apiVersion: popmesh.io/v1
+kind: LaneRule
+metadata: { name: orders-canary }
+spec:
+  topic: orders
+  group: billing
+  rules:
+    - { when: { lane: canary, tag: "even || odd", properties: { region: eu } }, to: canary }
+    - { when: { sql: "amount > 15 AND region NOT IN ('eu', 'us')" }, to: blue }
+    - { percent: ${percent}, to: canary }
+  whenEmpty: { action: spill, after: 500ms }
+  withdrawn: [blue]
 `;
 
 /** A mesh as a user has it, in which something was declared, sent, received and exported. */
@@ -63,6 +105,10 @@ export async function makeGoldenMesh(): Promise<GoldenMesh> {
     const file = join(scratch, "manifest.yaml");
     writeFileSync(file, manifest);
     await popmesh(mesh, "apply", "-f", file);
+    for (const percent of [1, 5]) {
+      writeFileSync(file, laneRule(percent));
+      await popmesh(mesh, "apply", "-f", file);
+    }
     const producer = new Producer({
       ...{ endpoints: mesh.endpoint, namespace: "", topics: ["orders", "alarms"], logger: quietLogger },
     });
@@ -122,7 +168,13 @@ export function popmesh(mesh: Mesh, ...argv: string[]): Promise<string> {
 
 export async function declaredIn(mesh: Mesh): Promise<Declared> {
   const list = async (kind: string): Promise<unknown> => JSON.parse(await popmesh(mesh, "get", kind, "-o", "json"));
-  return { topics: await list("topics"), groups: await list("groups"), namespaces: await list("namespaces") };
+  // How they stand at the brokers, which may be others, is not said by the store.
+  const specs = async (kind: string): Promise<unknown> =>
+    ((await list(kind)) as { metadata: unknown; spec: unknown }[]).map(({ metadata, spec }) => ({ metadata, spec }));
+  return {
+    ...{ topics: await list("topics"), groups: await list("groups"), namespaces: await list("namespaces") },
+    ...{ laneRules: await specs("lanerules"), rateLimits: await specs("ratelimits") },
+  };
 }
 
 export async function savedResources(directory: string): Promise<SavedName[]> {

@@ -18,10 +18,16 @@ import { playEpilogue, playScene, sceneGroups } from "./scene.ts";
 
 /*
  * Makes the golden directories of the release that this source is of: `node dist/test/golden/make-golden.js`. Once: what a release
- * has written is what it has written.
+ * has written is what it has written. With a label, those of a state on the way to the next one, which is held to the same from then on:
+ * `node dist/test/golden/make-golden.js lanes` writes test/golden/<release>+lanes.
  */
 
-const target = join(repositoryRoot, "test/golden", release);
+const [label = ""] = process.argv.slice(2);
+if (!/^[a-z0-9-]*$/.test(label)) {
+  process.stderr.write(`"${label}" is no label: small letters, digits and "-"\n`);
+  process.exit(2);
+}
+const target = join(repositoryRoot, "test/golden", label === "" ? release : `${release}+${label}`);
 if (existsSync(target)) {
   process.stderr.write(
     `${target} is there: golden directories are made once for each release and never again.\n` +

@@ -31,7 +31,9 @@ const filler = topicRef("filler", { messageTypes: of(1), queueCount: 2 });
 const widened = topicRef("widened", { messageTypes: of(1), queueCount: 2 });
 const reborn = topicRef("reborn", { messageTypes: of(1), queueCount: 1 });
 const laned = topicRef("laned", { messageTypes: of(1), queueCount: 2 });
-export const sceneTopics = { plain, orders, alarms, transfers, urgent, chat };
+const watched = topicRef("watched", { messageTypes: of(1, 3, 4), queueCount: 2 });
+const shadow = topicRef("shadow", { messageTypes: of(1), queueCount: 2 });
+export const sceneTopics = { plain, orders, alarms, transfers, urgent, chat, watched, shadow };
 
 const exponential = { kind: "exponential", initialMs: 500, maxMs: 60_000, multiplier: 3 } as const;
 const billing = groupRef("billing");
@@ -43,12 +45,14 @@ const agents = groupRef("agents");
 const replayer = groupRef("replayer");
 const sweeper = groupRef("sweeper");
 const releasers = groupRef("releasers");
+const watchers = groupRef("watchers");
 const instance = (name: string, expiryMs: number): GroupRef => {
   return groupRef(`news@${name}`, { broadcast: { group: "default/news", clientId: name, expiryMs } });
 };
 const stays = instance("stays", 30 * 24 * 3_600_000);
 const goes = instance("goes", 1_000);
-export const sceneGroups = [billing, audit, sql, strict, shippers, agents, replayer, stays].map(({ name }) => name);
+const read = [billing, audit, sql, strict, shippers, agents, replayer, stays, releasers, watchers];
+export const sceneGroups = read.map(({ name }) => name);
 
 const heldMs = 12 * 3_600_000;
 /** Until a timed message comes that is there to be released by a later release. */
@@ -227,12 +231,41 @@ export async function playScene(broker: GoldenBroker, trimmedDirectory: string |
   }
   // The lane that its rule holds is its own again at once.
   for (const state of ["off", "on"]) await operator.call("lanes.switch", { state, by: "golden" });
+  await playMirror(broker, hold);
+  // Message groups are spread anew; the broker is drained, and taken back.
+  const spread = { laneMark: "", bornHost: "10.1.2.3", groupSpread: 2 };
+  assert.ok((await client.send(orders, [encodedMessage("spread", { messageGroup: "customer-9" })], spread)).ok);
+  const drained = { drain: true, patienceMs: 60_000, groupSpread: 3 };
+  for (const order of [drained, { drain: false }]) await operator.call("broker.drain", order);
   const changedPolicy = { ...sql, generation: 2, attemptsMax: 9 };
   hold(sql, ...(await take(plain, changedPolicy, 1, { filterType: 2, filter: "origin = 'test' AND origin <> 'x'" })));
   await waitUntil("an instance of a broadcast group is forgotten", () =>
     broker.broker.state.subscriptions().every(({ group }) => group !== goes.name),
   );
   return { givenOut };
+}
+
+/** A topic whose messages are copied: when they are sent, when their time comes, and when they are committed. */
+async function playMirror(
+  broker: GoldenBroker,
+  hold: (group: GroupRef, ...deliveries: readonly Delivery[]) => void,
+): Promise<void> {
+  const { client, operator, clock } = broker;
+  await client.take(shadow, watchers, { waitMs: 0 });
+  await client.take(watched, watchers, { waitMs: 0 });
+  const rule = { clauses: [{ to: "base" }], mirror: { topic: shadow.name } };
+  await operator.call("lane.rule", { topic: watched.name, name: "watch", number: 1, rule });
+  for (let i = 0; i < 3; i++) await client.store(watched, `watched-${i}`);
+  const parts = Array.from({ length: 2 }, (_, i) => encodedMessage(`watched-part-${i}`));
+  assert.ok((await client.send(watched, parts, { laneMark: "canary", bornHost: "10.1.2.3" })).ok);
+  // Its copy comes with it.
+  await client.store(watched, "watched-later", { deliveryMs: Math.floor(clock.wallMs()) + laterMs });
+  await client.store(watched, "watched-due", { deliveryMs: Math.floor(clock.wallMs()) + 30 });
+  const committed = await client.begin(watched, "watched-half");
+  assert.ok((await client.endTransaction(watched, committed, "COMMIT")).ok);
+  await waitUntil("all copies are there", () => messagesOf(broker, shadow) === 7);
+  assert.equal(messagesOf(broker, watched), 7);
+  hold(watchers, ...(await client.take(shadow, watchers, { batch: 3, invisibleMs: heldMs, waitMs: 5_000 })));
 }
 
 async function changed(
