@@ -7,5 +7,5 @@ describe("A whole broker on a disk whose sync fails (T03)", () => {
     const counts = await runBrokerSyncFailures(testSeed, 40);
     const { failures, sent, acked, rewritten } = counts;
     assert.ok(failures >= 30 && sent >= 200 && acked >= 50 && rewritten >= 20, JSON.stringify(counts));
-  }).timeout(60_000);
+  }).timeout(240_000);
 });

@@ -10,5 +10,5 @@ describe("An index and its checkpoints on a disk that crashes", () => {
     assert.equal(fromLog, 0);
     assert.ok(fromCheckpoint >= 150 && checkpoints >= 150, JSON.stringify(counts));
     assert.ok(crashes >= 120 && taken >= 40, JSON.stringify(counts));
-  }).timeout(60_000);
+  }).timeout(240_000);
 });

@@ -11,12 +11,12 @@ describe("The commit log on a disk that crashes", () => {
     assert.ok(ackedRecords >= 45_000, `only ${ackedRecords} acknowledged records`);
     assert.ok(crashes >= 500 && kills >= 300 && diskFailures >= 50 && rewrites >= 300 && rolls >= 300);
     assert.ok(removed >= 200 && recycled >= 100, `${removed} segments removed, ${recycled} recycled`);
-  }).timeout(60_000);
+  }).timeout(240_000);
 
   it(`does the same twice with the same seed (seed ${testSeed})`, async () => {
     for (let round = 0; round < 4; round++) {
       const seed = (testSeed + round) >>> 0;
       assert.deepEqual(await runCrashCycles(seed, 40), await runCrashCycles(seed, 40), `seed ${seed}`);
     }
-  }).timeout(60_000);
+  }).timeout(240_000);
 });

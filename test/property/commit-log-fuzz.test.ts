@@ -8,5 +8,5 @@ describe("The scanner of the commit log", () => {
       const served = fuzzScanner(seed, 20_000);
       assert.ok(served >= 100_000, `only ${served} records were served`);
     });
-  }).timeout(60_000);
+  }).timeout(240_000);
 });

@@ -10,5 +10,5 @@ describe("The commit log on a disk whose sync fails", () => {
       acked += await runSyncFailure({ seed: (testSeed + failingCall) >>> 0, failingCall, sticky });
     }
     assert.ok(acked >= 20_000, `only ${acked} acknowledged records`);
-  }).timeout(60_000);
+  }).timeout(240_000);
 });

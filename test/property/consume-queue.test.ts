@@ -20,5 +20,5 @@ describe("consume queues over an index on disk", () => {
     }
     for (const [what, count] of Object.entries(totals))
       assert.ok(count >= 3, `only ${count} ${what}: ${JSON.stringify(totals)}`);
-  }).timeout(120_000);
+  }).timeout(240_000);
 });

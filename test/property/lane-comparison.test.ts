@@ -23,7 +23,7 @@ describe("popmesh and the usual mechanisms on the same schedules", () => {
       assert.equal(messages, popmesh.messages);
       assert.ok(lost + unexcused + disordered > 0, table + againWithSeed());
     }
-  }).timeout(120_000);
+  }).timeout(240_000);
 
   it("are all without fault while there is no rule and no canary", () => {
     const right = { messages: 300, lost: 0, duplicates: 0, unexcused: 0, disordered: 0 };

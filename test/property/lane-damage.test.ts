@@ -28,6 +28,6 @@ describe("lanes in a log of which a part is lost", () => {
         { numRuns: 60, endOnFailure: false },
       );
       assert.ok(lostCount > 30, `${lostCount} records were lost`);
-    }).timeout(120_000);
+    }).timeout(240_000);
   }
 });

@@ -8,6 +8,6 @@ describe("lanes under random rules, consumers and crashes", () => {
       for (const [what, count] of Object.entries(done)) {
         assert.ok(count >= (what === "kept" ? 5 : 30), `only ${count} ${what}: the histories did too little`);
       }
-    }).timeout(120_000);
+    }).timeout(240_000);
   }
 });

@@ -8,7 +8,7 @@ import { testSeed, withSeed } from "../support/test-seed.ts";
 const expressions = 5_000;
 
 describe("SQL92 filters beside SQLite", function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let sqlite: SqliteDatabase;
 
   beforeEach(async () => {

@@ -35,7 +35,7 @@ function keyed(id: string, key: string, deliveryMs: number): Uint8Array {
 const hourMs = 3_600_000;
 
 describe("looking up messages that were carried on", function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
 
   it("finds them by id and key when their first segment is gone, waits and ends included", async () => {
     const disk = new SimulatedDisk();

@@ -33,7 +33,7 @@ const message = (n: number) =>
   }).finish();
 
 describe("the dry run of a lane rule at a broker", function () {
-  this.timeout(30_000);
+  this.timeout(240_000);
   let broker: SimulatedBroker;
   let operator: OperatorLink;
 

@@ -40,7 +40,7 @@ function keyed(id: string, keys: readonly string[], tag: string): Uint8Array {
 }
 
 describe("looking messages up", function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   const count = 1_500;
   let disk: SimulatedDisk;
   let broker: SimulatedBroker;

@@ -286,7 +286,7 @@ describe("message groups", () => {
       assert.deepEqual(ids(f.got(ticket)), ["a3"]);
       f.sync();
       f.assertRebuilt();
-    }).timeout(120_000);
+    }).timeout(240_000);
 
     it("lets a batch with something in it go before it has seen a long backlog", () => {
       const { f, send, receive, lag } = opened();
@@ -298,7 +298,7 @@ describe("message groups", () => {
       assert.ok(blocked > 1_000 && ready > 1_000, `${blocked} passed by, ${ready} not looked at`);
       f.sync();
       f.assertRebuilt();
-    }).timeout(120_000);
+    }).timeout(240_000);
   });
 
   describe("limits", () => {

@@ -16,7 +16,7 @@ const hourMs = 3_600_000;
 const small = { retentionBytes: 1024 * 1024, segmentSize: 256 * 1024, retentionAge: 0 };
 
 describe("Retention of a whole broker", function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
 
   const segments = (disk: SimulatedDisk) => disk.list("log").filter((name) => name.endsWith(".log"));
   /** Small segments fill faster than the next ones are made: who is refused sends again. */

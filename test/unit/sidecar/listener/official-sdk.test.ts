@@ -11,7 +11,7 @@ import { waitUntil } from "../../../support/wait-until.ts";
 const logger = { info() {}, warn() {}, error() {}, debug() {} };
 
 describe("the official Node.js SDK", function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let mesh: SidecarUnderTest;
   before(async () => {
     mesh = await SidecarUnderTest.start();
