@@ -12,7 +12,7 @@ import { type Operation, operation } from "./operations.ts";
  * of them a group is, so that it goes on where it was; or, without a number, that it is none of them and begins anew.
  */
 export function groupAdoption(tables: BrokerTables, journal: Journal): Operation {
-  const parameters = z.object({ group: z.string(), groupId: z.number().int().min(1).optional() });
+  const parameters = z.strictObject({ group: z.string(), groupId: z.number().int().min(1).optional() });
   return operation("group.adopt", parameters, ({ group: name, groupId }): Operated => {
     const { groups } = tables;
     if (groups.byName(name) !== undefined) return refused(`group ${name} is known here: it has its positions`);

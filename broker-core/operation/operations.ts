@@ -1,4 +1,4 @@
-import type { ZodType } from "zod";
+import { ZodObject, type ZodType } from "zod";
 import { Code } from "../../proto/code.ts";
 import type { Now, Operated } from "../broker-port.ts";
 
@@ -23,6 +23,14 @@ export function operation<P>(
     run(parameters, now) {
       const read = shape.safeParse(parameters);
       if (read.success) return act(read.data, now);
+      // First of all: what is misspelt is often what is missing.
+      const unknown = read.error.issues.find(({ code, path }) => code === "unrecognized_keys" && path.length === 0);
+      if (unknown?.code === "unrecognized_keys" && shape instanceof ZodObject) {
+        const known = Object.keys(shape.shape);
+        const takes = known.length === 0 ? "no parameters" : known.join(", ");
+        const message = `${method}: there is no parameter "${unknown.keys.join('", "')}"; it takes ${takes}`;
+        return { ok: false, code: Code.BadRequest, message };
+      }
       const [first] = read.error.issues;
       const where = first === undefined || first.path.length === 0 ? "the parameters" : first.path.join(".");
       return {

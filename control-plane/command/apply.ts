@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
 import { durationOf, momentOf } from "./argument.ts";
 import { formatted, type OutputOption } from "./format.ts";
@@ -14,6 +14,8 @@ interface ApplyOptions extends ServerOption, OutputOption {
   /** Milliseconds. */
   readonly timeout: number;
 }
+
+const waitMsDefault = 30_000;
 
 /** One manifest of a dry run as the API answers it. */
 interface DryRunItem {
@@ -41,7 +43,9 @@ export function register(program: Command): void {
       )
       .option("--since <time>", "of a dry run: 2026-01-01T00:00:00Z, or 10m", "10m")
       .option("--no-wait", "do not wait until lane rules are in force at every broker")
-      .option("--timeout <duration>", "how long to wait", durationOf, 30_000)
+      .addOption(
+        new Option("--timeout <duration>", "how long to wait").argParser(durationOf).default(waitMsDefault, "30s"),
+      )
       .option("-o, --output <format>", "of a dry run: table, json or yaml", "table"),
   ).action(async (options: ApplyOptions) => {
     const text = readManifestFile(options.file);

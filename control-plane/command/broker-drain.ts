@@ -12,6 +12,8 @@ interface DrainOptions extends ServerOption {
   readonly wait?: boolean;
 }
 
+/** The command that runs a broker leaves --help to the process. */
+const helpFlags = "-h, --help";
 const lookEveryMs = 1_000;
 
 /** `popmesh broker drain|undrain|status NAME`, beside the command that runs a broker. */
@@ -19,6 +21,7 @@ export function register(broker: Command): void {
   withServer(
     broker
       .command("drain")
+      .helpOption(helpFlags)
       .argument("<name>")
       .description("let a broker finish: no new messages, its backlog is consumed, then it may be removed")
       .option(
@@ -37,7 +40,11 @@ export function register(broker: Command): void {
     print(drainText(name, view));
   });
   withServer(
-    broker.command("undrain").argument("<name>").description("let a broker that is drained take new messages again"),
+    broker
+      .command("undrain")
+      .helpOption(helpFlags)
+      .argument("<name>")
+      .description("let a broker that is drained take new messages again"),
   ).action(async (name: string, options: ServerOption) => {
     await new ApiClient(options).ask("POST", `${pathOf(name)}/undrain`);
     print(`broker "${name}" takes new messages again; message groups come back that have no messages left elsewhere`);
@@ -45,6 +52,7 @@ export function register(broker: Command): void {
   withServer(
     broker
       .command("status")
+      .helpOption(helpFlags)
       .argument("<name>")
       .description("tell whether a broker serves, and what is left on one that is drained"),
   ).action(async (name: string, options: ServerOption) => {

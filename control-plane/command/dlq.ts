@@ -52,7 +52,10 @@ export function register(program: Command): void {
   const dlq = program.command("dlq").description("list, show and redrive the dead letters of a group");
 
   withFilter(
-    dlq.command("list").argument("<group>").description("what died, where, why, when, and who had it last"),
+    dlq
+      .command("list")
+      .argument("<group>")
+      .description("what died, where, in which lane, why, when, and who had it last"),
   ).action(async (group: string, options: FilterOptions) => {
     const { limit } = options;
     const items: (DeadLetterItem & { broker: string })[] = [];
