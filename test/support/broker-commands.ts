@@ -1,7 +1,7 @@
 import { ChangeKind } from "../../broker-core/broker-port.ts";
 import { keys, tags } from "./broker-model.ts";
 import { BrokerRun, countsBlank, type ModelCounts } from "./broker-run.ts";
-import fc from "./seeded-fast-check.ts";
+import fc, { assertUntil, tooSeldom } from "./seeded-fast-check.ts";
 
 /** One step of a random history; prints itself so that a counterexample reads as a script. */
 class Step implements fc.Command<object, BrokerRun> {
@@ -206,17 +206,21 @@ export function busyHistories(commandsMax: number): fc.Arbitrary<Iterable<fc.Com
   return fc.commands([...busy, ...steps, ...rare], { maxCommands: commandsMax, size: "max" });
 }
 
-/** Runs random histories of up to `commandsMax` steps; returns what they did, so that a run that did too little fails. */
-export function checkBrokerModel(runs: number, commandsMax: number): ModelCounts {
+/**
+ * Runs random histories of up to `commandsMax` steps, until they did everything `least` times; returns what they did, so that a run that
+ * did too little fails.
+ */
+export function checkBrokerModel(runs: number, commandsMax: number, least: number): ModelCounts {
   const total: ModelCounts = { ...countsBlank };
-  fc.assert(
+  assertUntil(
     fc.property(brokerHistories(commandsMax), (commands) => {
       const run = new BrokerRun();
       fc.modelRun(() => ({ model: {}, real: run }), commands);
       run.drain();
       for (const key of Object.keys(total) as (keyof ModelCounts)[]) total[key] += run.allCounts[key];
     }),
-    { numRuns: runs, endOnFailure: false },
+    runs,
+    () => tooSeldom(total, least).length === 0,
   );
   return total;
 }

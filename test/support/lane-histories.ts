@@ -1,12 +1,20 @@
 import { LaneRun, type LaneStep, laneStepKinds } from "./lane-run.ts";
-import fc from "./seeded-fast-check.ts";
+import fc, { assertUntil, type Least, tooSeldom } from "./seeded-fast-check.ts";
 
 export const laneStep: fc.Arbitrary<LaneStep> = fc.tuple(fc.nat(laneStepKinds - 1), fc.nat(1_000), fc.nat(1_000));
 
-/** Random histories with rules, lanes and crashes; returns what they did, so that a run that did too little fails. */
-export function checkLaneHistories(isOrdered: boolean, runs: number, stepsMax: number): Record<string, number> {
+/**
+ * Random histories with rules, lanes and crashes, until they did everything `least` times; returns what they did, so that a run that did
+ * too little fails.
+ */
+export function checkLaneHistories(
+  isOrdered: boolean,
+  runs: number,
+  stepsMax: number,
+  least: Least,
+): Record<string, number> {
   const total: Record<string, number> = {};
-  fc.assert(
+  assertUntil(
     fc.property(fc.array(laneStep, { maxLength: stepsMax, size: "max" }), (steps) => {
       const run = new LaneRun(isOrdered);
       if (steps.length % 4 === 0) run.beginWithKept();
@@ -14,10 +22,11 @@ export function checkLaneHistories(isOrdered: boolean, runs: number, stepsMax: n
       run.drain();
       const all = { ...run.counts, ...run.checker.counts };
       for (const [what, count] of Object.entries(all)) total[what] = (total[what] ?? 0) + count;
+      // What a history of this kind cannot do: there is no order to keep, or nothing to keep aside.
+      delete total[isOrdered ? "kept" : "inTurn"];
     }),
-    { numRuns: runs, endOnFailure: false },
+    runs,
+    () => tooSeldom(total, least).length === 0,
   );
-  // What a history of this kind cannot do: there is no order to keep, or nothing to keep aside.
-  delete total[isOrdered ? "kept" : "inTurn"];
   return total;
 }
