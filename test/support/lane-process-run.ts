@@ -58,6 +58,9 @@ const stepKinds = [
 ] as const;
 type StepKind = (typeof stepKinds)[number];
 
+/** In every so manieth schedule lanes are spilled and resumed in any case: where steps are drawn, base may never come to stand in. */
+const spillEvery = 4;
+
 export interface LaneProcessReport {
   readonly schedules: number;
   readonly sent: number;
@@ -155,6 +158,7 @@ export class LaneProcessRun {
   async schedule(): Promise<void> {
     this.#schedules++;
     const randomness = this.#randomness;
+    if (this.#schedules % spillEvery === 1) await this.#spill();
     for (let i = 0; i < 4; i++) {
       const kind = stepKinds[randomIndex(randomness, stepKinds.length)]!;
       this.#steps[kind] = (this.#steps[kind] ?? 0) + 1;
@@ -207,10 +211,36 @@ export class LaneProcessRun {
     }
   }
 
+  /** Every lane of the broker loses its consumers until base stands in for it, and gets them back. */
+  async #spill(): Promise<void> {
+    this.#steps["spill"] = (this.#steps["spill"] ?? 0) + 1;
+    for (const topic of topics) await this.#apply(topic, "", 1);
+    if (this.#alive.canary === undefined) this.#consume("canary");
+    const link = new OperatorLink(Number(this.#parts.brokerAddress.split(":")[1]));
+    const areSpilled = async (wanted: "all" | "none") => {
+      const { lanes, spilled } = await link.call<{ lanes: number; spilled: number }>("lanes.status", {});
+      return lanes >= topics.length * groups.length && spilled === (wanted === "all" ? lanes : 0);
+    };
+    try {
+      await waitUntil("every lane has its consumer", () => areSpilled("none"), patienceMs);
+      await this.#kill("canary");
+      await waitUntil("base stands in for every lane", () => areSpilled("all"), patienceMs);
+      this.#consume("canary");
+      await waitUntil("every lane has its consumer again", () => areSpilled("none"), patienceMs);
+    } finally {
+      link.close();
+    }
+  }
+
   async #rule(): Promise<void> {
     const percent = 10 + randomIndex(this.#randomness, 80);
     const topic = topics[randomIndex(this.#randomness, topics.length)]!;
     const share = this.#randomness.fraction() < 0.6 ? `\n    - { percent: ${percent}, to: canary }` : "";
+    await this.#apply(topic, share, 1 + randomIndex(this.#randomness, 3));
+  }
+
+  /** What is marked for the canary is the canary's, and `share`; without a consumer there for `seconds`, base stands in. */
+  async #apply(topic: string, share: string, seconds: number): Promise<void> {
     await this.#api(
       "POST",
       "/v1/apply",
@@ -221,7 +251,7 @@ spec:
   topic: ${topic}
   rules:
     - { when: { lane: canary }, to: canary }${share}
-  whenEmpty: { action: spill, after: ${1 + randomIndex(this.#randomness, 3)}s }
+  whenEmpty: { action: spill, after: ${seconds}s }
 `,
     );
   }
