@@ -18,6 +18,7 @@ const redAttemptsMax = 3;
 /** Kinds of steps, the frequent ones several times. */
 const kinds = [
   ...["send", "send", "send", "send", "send", "receive", "receive", "receive", "receive", "receive", "wait", "wait"],
+  ...["wait", "wait", "wait", "wait"],
   ...[
     "ack",
     "ack",
@@ -65,6 +66,15 @@ interface Listed {
   readonly areOff?: boolean;
 }
 
+/** Of a lane, as `lane.group` tells them. */
+interface LaneFigures {
+  readonly lane: string;
+  readonly ready: number;
+  readonly isSpilled: boolean;
+  readonly isWithdrawn: boolean;
+  readonly waitingReceives: number;
+}
+
 interface Held {
   readonly group: number;
   readonly receipt: Buffer;
@@ -81,7 +91,7 @@ export class LaneRun {
   readonly topicId: number;
   readonly groups: number[];
   readonly checker: LaneLogChecker;
-  readonly counts = { sent: 0, acked: 0, crashes: 0, rules: 0, trims: 0, resets: 0 };
+  readonly counts = { sent: 0, acked: 0, crashes: 0, rules: 0, trims: 0, resets: 0, waits: 0 };
   #held: Held[] = [];
   #tickets = new Map<number, number>();
   #answers = 0;
@@ -107,6 +117,37 @@ export class LaneRun {
   step([kind, a, b]: LaneStep): void {
     this.#do(kinds[kind % kinds.length]!, a, b);
     this.#look();
+    this.#checkWaits();
+  }
+
+  /**
+   * Nobody waits for what is there: whatever becomes somebody's wakes him. Told by the figures of each lane, which say all of a group
+   * without a filter in a topic without order.
+   */
+  #checkWaits(): void {
+    const { f } = this;
+    // What is due is done in the next turn.
+    if (this.checker.isOrdered || f.state.nextTimerMs() <= f.monotonicMs) return;
+    for (const group of ["ns/all", "ns/late"] as const) {
+      const told = f.state.operate("lane.group", { group, topic: "ns/orders" }, f.now);
+      if (told instanceof Promise || !told.ok) continue;
+      const { topics } = told.result as { topics: { lanes: LaneFigures[] }[] };
+      for (const { lanes: all } of topics) {
+        const [base, ...others] = all;
+        for (const lane of all) {
+          // Of a lane that its rule takes back nobody there gets anything.
+          if (lane.waitingReceives === 0 || lane.isWithdrawn) continue;
+          this.counts.waits++;
+          const isForMore = lane === base ? others.filter(({ isSpilled }) => isSpilled) : [];
+          const ready = [lane, ...isForMore].reduce((sum, each) => sum + each.ready, 0);
+          assert.equal(
+            ready,
+            0,
+            `${lane.waitingReceives} wait in lane ${lane.lane} of ${group}, and ${ready} are there for them`,
+          );
+        }
+      }
+    }
   }
 
   /** Something is kept for a lane from the beginning: by themselves histories seldom come to that. */
