@@ -3,8 +3,19 @@ import type { BrokerTables } from "../dispatch/broker-tables.ts";
 import { placeState } from "../operation/place-state.ts";
 import { type MessageView, messageViewAt } from "../operation/stored-message.ts";
 import { carryKind, carryNumber } from "../record/carry-record.ts";
+import { type CopyOrigin, originText } from "../record/copy-origin.ts";
 import { halfNumber } from "../record/half-message-record.ts";
-import { messageOffset, messageQueueId, messageStoreMs, messageTopicId } from "../record/message-record.ts";
+import {
+  messageIsMirrored,
+  messageOffset,
+  messageQueueId,
+  messageStoreMs,
+  messageTopicId,
+  mirrorOffset,
+  mirrorQueueId,
+  mirrorTopicId,
+} from "../record/message-record.ts";
+import type { MirrorPlace } from "../record/mirror-place.ts";
 import { recallMessagePosition, recallWallMs } from "../record/recall-record.ts";
 import { readReleaseRecord, releaseMessagePosition, releaseNumber } from "../record/release-record.ts";
 import { readRollbackRecord } from "../record/rollback-record.ts";
@@ -37,6 +48,10 @@ export interface MessageCopy {
   offset: number;
   /** What made it visible, or ended it: position of that record. */
   releasedBy: LogRecordSummary | undefined;
+  /** Where a lane rule has it copied to. */
+  mirror: MirrorPlace | undefined;
+  /** It is what a lane rule made of a message that stands there. */
+  readonly mirrorOf: Omit<CopyOrigin, "copyOffset"> | undefined;
 }
 
 /** What of a record is kept beyond the call that read it. */
@@ -75,9 +90,32 @@ export function copyOf(log: LogReader, record: LogRecord, known: readonly Messag
     queueId: isVisible ? messageQueueId(body, start) : -1,
     offset: isVisible ? messageOffset(body, start) : -1,
     releasedBy: undefined,
+    mirror: isVisible ? mirrorOfMessage(body, start) : undefined,
+    mirrorOf: undefined,
   };
   if (isRelease) release(copy, record);
   return copy;
+}
+
+function mirrorOfMessage(body: Buffer, start: number): MirrorPlace | undefined {
+  if (!messageIsMirrored(body, start)) return undefined;
+  return {
+    topicId: mirrorTopicId(body, start),
+    queueId: mirrorQueueId(body, start),
+    offset: mirrorOffset(body, start),
+  };
+}
+
+/** The message as it stands in the topic that it is copied to; undefined: in none that is there. */
+export function inShadow({ topics }: BrokerTables, copy: MessageCopy): MessageCopy | undefined {
+  const { mirror, topicId, queueId, offset } = copy;
+  if (mirror === undefined || topics.byId(mirror.topicId) === undefined) return undefined;
+  return { ...copy, ...mirror, mirror: undefined, mirrorOf: { topicId, queueId, offset } };
+}
+
+/** Whether a lane rule has, or had, messages of its topic copied to a topic of this name. */
+export function mayBeCopiedTo({ topics }: BrokerTables, { topicId }: MessageCopy, topic: string): boolean {
+  return topics.byId(topicId)?.laneRules?.sets.some(({ mirror }) => mirror?.topic === topic) === true;
 }
 
 function unseenOf({ type, body }: LogRecord): Unseen | undefined {
@@ -132,8 +170,9 @@ export function release(copy: MessageCopy, record: LogRecord): void {
     copy.releasedBy = { position: record.position, type: record.type, atMs: wallMs, reason };
     return;
   }
-  const { queueId, offset, releasedMs, cause } = readReleaseRecord(record.body, 0, record.body.length);
+  const { queueId, offset, releasedMs, cause, mirror } = readReleaseRecord(record.body, 0, record.body.length);
   copy.standing = "visible";
+  copy.mirror = mirror;
   copy.queueId = queueId;
   copy.offset = offset;
   copy.releasedBy = { position: record.position, type: record.type, atMs: releasedMs, reason: cause };
@@ -159,6 +198,9 @@ export function copyView(tables: BrokerTables, log: LogReader, copy: MessageCopy
     offset: copy.offset < 0 ? null : copy.offset,
     storedMs: copy.storedMs,
     position: copy.position,
+    ...(copy.mirrorOf === undefined
+      ? {}
+      : { mirrorOf: originText(topicName(tables, copy.mirrorOf.topicId), copy.mirrorOf) }),
     groups: groupStates(tables, copy, monotonicMs),
     message,
   };

@@ -9,7 +9,17 @@ import { type ExplainedPlace, explainPlace } from "../operation/lane-explain.ts"
 import { type Operation, operation } from "../operation/operations.ts";
 import { type MessageView, messageIdAt, messageViewAt, storeMsAt } from "../operation/stored-message.ts";
 import { idKey, messageKeyKey, placeKey, targetKey } from "./index-key.ts";
-import { copyOf, copyView, endedPosition, isWaiting, type MessageCopy, release, topicName } from "./message-copy.ts";
+import {
+  copyOf,
+  copyView,
+  endedPosition,
+  inShadow,
+  isWaiting,
+  type MessageCopy,
+  mayBeCopiedTo,
+  release,
+  topicName,
+} from "./message-copy.ts";
 import { eventOf, type MessageEvent } from "./message-event.ts";
 import type { RecordFinder } from "./record-finder.ts";
 
@@ -137,19 +147,24 @@ async function lookFor(
   { id, topic, namespace }: ById,
 ): Promise<{ readonly copies: MessageCopy[]; readonly isUnsettled: boolean }> {
   const copies: MessageCopy[] = [];
+  const isAsked = ({ topicId }: MessageCopy): boolean => topic === undefined || topicName(tables, topicId) === topic;
   await finder.each([idKey(Buffer.from(id))], 0, (record) => {
     if (messageIdAt(log, record.position) !== id) return true;
     const copy = copyOf(log, log.read(record.position), copies);
     const isMeant =
       copy !== undefined &&
       wasStored(tables, copy) &&
-      (topic === undefined || topicName(tables, copy.topicId) === topic) &&
+      (isAsked(copy) || (topic !== undefined && mayBeCopiedTo(tables, copy, topic))) &&
       (namespace === undefined || topicName(tables, copy.topicId).startsWith(`${namespace}/`));
     if (isMeant) copies.push(copy);
     return copies.length < copiesMax;
   });
   const settled = await ended(tables, finder, copies);
-  return { copies: settled, isUnsettled: settled.length < copies.length };
+  const all = settled.flatMap((copy) => {
+    const there = inShadow(tables, copy);
+    return there === undefined ? [copy] : [copy, there];
+  });
+  return { copies: all.filter(isAsked), isUnsettled: settled.length < copies.length };
 }
 
 /** What became of the copies that were stored unseen; without those that never were. */
@@ -191,7 +206,9 @@ async function eventsOf(tables: BrokerTables, finder: RecordFinder, copy: Messag
 /** How it came into being, as events without a group. */
 function birth(tables: BrokerTables, copy: MessageCopy): object[] {
   const { releasedBy, storedMs, position } = copy;
-  const queue = `queue ${copy.queueId} of ${topicName(tables, copy.topicId)} at offset ${copy.offset}`;
+  const own = `queue ${copy.queueId} of ${topicName(tables, copy.topicId)} at offset ${copy.offset}`;
+  const { mirrorOf: origin } = copy;
+  const queue = origin === undefined ? own : `${own}, as a copy of ${topicName(tables, origin.topicId)}`;
   if (releasedBy === undefined) {
     const event = copy.standing === "waiting" ? "stored, not visible yet" : `stored in ${queue}`;
     return [{ atMs: storedMs, event, position }];
@@ -228,8 +245,8 @@ async function byKey(
   let hasMore = false;
   await finder.each([messageKeyKey(Buffer.from(key))], 0, (record) => {
     const copy = copyOf(log, record, copies);
-    if (copy === undefined || !wasStored(tables, copy) || copy.topicId !== topicId || !isInTime(order, copy.storedMs))
-      return true;
+    if (copy === undefined || !wasStored(tables, copy) || !isInTime(order, copy.storedMs)) return true;
+    if (copy.topicId !== topicId && !mayBeCopiedTo(tables, copy, order.topic)) return true;
     const message = messageViewAt(log, record.position);
     if (message === undefined || !message.keys.includes(key)) return true;
     if (order.tag !== undefined && message.tag !== order.tag) return true;
@@ -239,11 +256,11 @@ async function byKey(
     messages.set(copy, message);
     return true;
   });
-  const items = (await ended(tables, finder, copies)).map((copy) => ({
-    ...copyLine(tables, copy),
-    ...messages.get(copy),
-    storedMs: copy.storedMs,
-  }));
+  const items = (await ended(tables, finder, copies)).flatMap((copy) => {
+    const there = copy.topicId === topicId ? copy : inShadow(tables, copy);
+    if (there?.topicId !== topicId) return [];
+    return [{ ...copyLine(tables, there), ...messages.get(copy), storedMs: copy.storedMs }];
+  });
   return { topic: order.topic, items, next: null, hasMore };
 }
 

@@ -38,6 +38,6 @@ export function originOfCopy({ type, body }: LogRecord, topicId: number): CopyOr
 }
 
 /** As consumers of a copy are told: "<namespace>/<topic>/<queue>/<offset>". */
-export function originText(topicName: string, { queueId, offset }: CopyOrigin): string {
+export function originText(topicName: string, { queueId, offset }: Pick<CopyOrigin, "queueId" | "offset">): string {
   return `${topicName}/${queueId}/${offset}`;
 }

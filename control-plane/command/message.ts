@@ -49,6 +49,8 @@ interface Copy {
   readonly queueId: number | null;
   readonly offset: number | null;
   readonly storedMs: number;
+  /** Of what a mirror made: where the message itself stands, "<topic>/<queue>/<offset>". */
+  readonly mirrorOf?: string;
   readonly groups: readonly GroupState[];
   /** Null: its bytes are damaged. */
   readonly message: Message | null;
@@ -131,8 +133,9 @@ function headText(broker: string, { topic, standing, queueId, offset, message }:
 }
 
 function copyText(broker: string, copy: Copy): string {
-  const { message, groups, storedMs } = copy;
+  const { message, groups, storedMs, mirrorOf } = copy;
   const lines = [headText(broker, copy), `  stored    ${isoTime(storedMs)}`];
+  if (mirrorOf !== undefined) lines.push(`  copy of   ${mirrorOf}`);
   if (message !== null) {
     lines.push(`  from      ${message.bornHost}`);
     if (message.tag !== null) lines.push(`  tag       ${message.tag}`);

@@ -41,6 +41,7 @@ export function encodedMessage(
     readonly body?: Uint8Array | string;
     readonly tag?: string;
     readonly messageGroup?: string;
+    readonly keys?: readonly string[];
     readonly isHalf?: boolean;
     readonly recoveryMs?: number;
     /** When it is delivered, ms since 1970. */
@@ -54,6 +55,7 @@ export function encodedMessage(
     systemProperties.messageGroup = parts.messageGroup;
     systemProperties.messageType = 2;
   }
+  if (parts.keys !== undefined) systemProperties.keys = [...parts.keys];
   if (parts.isHalf === true) systemProperties.messageType = transactional;
   if (parts.recoveryMs !== undefined) {
     const seconds = Math.floor(parts.recoveryMs / 1_000);
