@@ -77,7 +77,7 @@ export class Router {
     this.#lanes = stages.lanes;
     this.#clock = clock;
     this.#retries = metrics.counter("popmesh_sidecar_retries_total", "Attempts beyond the first of a call.");
-    this.#sends = new SendAttempts(stages.clusters, clock, this.#retries);
+    this.#sends = new SendAttempts(stages.clusters, clock, this.#retries, (name) => this.topicNow(name));
     this.#handedBack = metrics.counter(
       "popmesh_sidecar_handed_back_total",
       "Messages that were popped, could not be delivered and were given back.",

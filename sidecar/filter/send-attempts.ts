@@ -3,7 +3,6 @@ import type { Clock } from "../../proto/runtime/clock.ts";
 import type { Counter } from "../../proto/runtime/metric.ts";
 import { type ClusterManager, outcomeOf } from "../cluster/cluster-manager.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
-import { segmentOfMessageGroup } from "../route/message-group-placement.ts";
 import { SettledGroups } from "../route/settled-groups.ts";
 import type { TopicRoute } from "../route/topic-route.ts";
 import type { UpstreamFailure, UpstreamSendAnswer } from "../upstream/upstream.ts";
@@ -21,6 +20,10 @@ export interface SendOrder {
   readonly laneMark: string;
 }
 
+/** The control plane pushes a change to every sidecar within a second. */
+const newerRouteMsMax = 2_000;
+const newerRouteLookMs = 20;
+
 /** Of a send that belongs to no message group, or to one that always had this home. */
 const anyPlace = { groupSpread: 0, isEarlierHome: false };
 
@@ -32,23 +35,36 @@ export class SendAttempts {
   readonly #clusters: ClusterManager;
   readonly #clock: Clock;
   readonly #retries: Counter;
+  readonly #newest: (topic: string) => TopicRoute | undefined;
   readonly #settled = new SettledGroups();
 
-  /** `retries` counts attempts beyond the first. */
-  constructor(clusters: ClusterManager, clock: Clock, retries: Counter) {
+  /** `retries` counts attempts beyond the first; `newest` gives the route of a topic that is in force. */
+  constructor(
+    clusters: ClusterManager,
+    clock: Clock,
+    retries: Counter,
+    newest: (topic: string) => TopicRoute | undefined,
+  ) {
     this.#clusters = clusters;
     this.#clock = clock;
     this.#retries = retries;
+    this.#newest = newest;
   }
 
   /** `done` is called once, before the deadline of the call. */
   send(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
     call.lane = order.laneMark;
-    if (route.groupSpread !== undefined && order.messageGroup !== "" && route.writable.length > 0) {
-      this.#sendToHome(call, route, order, done);
+    if (order.messageGroup !== "" && (route.groupSpread !== undefined || route.segments.length > 1)) {
+      this.#clusters.retryBudget.beginCall();
+      // The views die when this returns; another broker may have to be asked.
+      const kept = { ...order, messages: order.messages.map((view) => Buffer.from(view)) };
+      this.#sendToHome(call, route, kept, (answer) => {
+        this.#clusters.retryBudget.endCall();
+        done(answer);
+      });
       return;
     }
-    const clusterNames = writableClusters(route, order.messageGroup);
+    const clusterNames = writableClusters(route);
     const endpoint = this.#clusters.pickForSend(clusterNames);
     if (endpoint === undefined) {
       done(clusterNames.length === 0 ? notWritable(route) : noBroker(route));
@@ -79,11 +95,16 @@ export class SendAttempts {
     });
   }
 
-  /** To the broker that has the message group, which may be an earlier home of it: whoever does not take it any more says so. */
+  /**
+   * To the broker that has the message group, which may be an earlier home of it: whoever does not take it any more says so. When nobody
+   * takes it the brokers know of a newer route: it is on its way here, too.
+   */
   #sendToHome(call: MeshCall, route: TopicRoute, order: SendOrder, done: (answer: UpstreamSendAnswer) => void): void {
+    if (route.writable.length === 0) {
+      done(notWritable(route));
+      return;
+    }
     const homes = this.#settled.homes(route, order.messageGroup);
-    // The views die when this returns.
-    const kept = homes.length === 1 ? order : { ...order, messages: order.messages.map((view) => Buffer.from(view)) };
     const ask = (at: number): void => {
       const endpoint = homes[at] && this.#clusters.pickForSend([homes[at].cluster]);
       if (endpoint === undefined) {
@@ -92,16 +113,35 @@ export class SendAttempts {
       }
       const isLast = at + 1 === homes.length;
       const place = { groupSpread: route.groupSpread?.number ?? 0, isEarlierHome: !isLast };
-      this.#sendTo(endpoint, call, route, kept, place, (answer) => {
-        if (!answer.ok && answer.reach === "moved" && !isLast && hasTimeFor(call, this.#clock)) {
+      this.#sendTo(endpoint, call, route, order, place, (answer) => {
+        if (answer.ok || answer.reach !== "moved") {
+          if (answer.ok && isLast && at > 0) this.#settled.note(route, order.messageGroup);
+          done(answer);
+          return;
+        }
+        if (!isLast && hasTimeFor(call, this.#clock)) {
           ask(at + 1);
           return;
         }
-        if (answer.ok && isLast && at > 0) this.#settled.note(route, order.messageGroup);
-        done(answer);
+        this.#whenNewer(call, route, (newer) => {
+          if (newer === undefined) done(answer);
+          else this.#sendToHome(call, newer, order, done);
+        });
       });
     };
     ask(0);
+  }
+
+  /** Waits for a newer route of a topic; without one when it does not come in time. */
+  #whenNewer(call: MeshCall, route: TopicRoute, then: (newer: TopicRoute | undefined) => void): void {
+    const endMs = this.#clock.monotonicMs() + newerRouteMsMax;
+    const look = (): void => {
+      const newest = this.#newest(route.ref.name);
+      if (newest !== undefined && newest !== route) then(newest);
+      else if (this.#clock.monotonicMs() >= endMs || !hasTimeFor(call, this.#clock)) then(undefined);
+      else this.#clock.after(newerRouteLookMs, look);
+    };
+    look();
   }
 
   #sendTo(
@@ -128,11 +168,7 @@ export class SendAttempts {
 /** Cluster names by route, made once per route version. */
 const writableNames = new WeakMap<TopicRoute, readonly string[]>();
 
-function writableClusters(route: TopicRoute, messageGroup: string): readonly string[] {
-  if (messageGroup !== "" && route.writable.length > 1) {
-    const segment = segmentOfMessageGroup(route.writable, messageGroup);
-    return segment === undefined ? [] : [segment.cluster];
-  }
+function writableClusters(route: TopicRoute): readonly string[] {
   let names = writableNames.get(route);
   if (names === undefined) {
     names = route.writable.map((segment) => segment.cluster);

@@ -26,13 +26,18 @@ export function segmentOfMessageGroup(
 /**
  * Where the messages of a message group may have to go when they are spread over other brokers than before: earlier homes, each of
  * which takes them while it has something of the group left, so that none is overtaken, and says so where it has not; then the home of
- * now. It is one broker in most cases. Every sidecar asks the same, whatever it has seen; empty: the home of now is no segment of the route.
+ * now. It is one broker in most cases. Every sidecar asks the same, whatever it has seen; empty: there is no home.
  */
-export function homesOfMessageGroup({ segments, groupSpread }: TopicRoute, messageGroup: string): RouteSegment[] {
-  const [now = [], ...earlier] = groupSpread?.sets ?? [];
+export function homesOfMessageGroup(route: TopicRoute, messageGroup: string): RouteSegment[] {
+  const { segments, groupSpread } = route;
+  if (groupSpread === undefined) {
+    const only = segmentOfMessageGroup(route.writable, messageGroup);
+    return only === undefined ? [] : [only];
+  }
+  const [now = [], ...earlier] = groupSpread.sets;
   const name = homeIn(now, messageGroup);
   const home = segments.find(({ brokerName }) => brokerName === name);
-  if (home === undefined || groupSpread === undefined) return [];
+  if (home === undefined) return [];
   const homes = new Set<RouteSegment>();
   for (const set of earlier) {
     const before = homeIn(set, messageGroup);

@@ -10,7 +10,6 @@ import { buildTopicRoute } from "../../control-plane/snapshot/build-resource.ts"
 import { Code } from "../../proto/code.ts";
 import { randomIndex } from "../../proto/runtime/randomness.ts";
 import { SeededRandomness } from "../../proto/runtime/seeded-randomness.ts";
-import { segmentOfMessageGroup } from "../../sidecar/route/message-group-placement.ts";
 import { SettledGroups } from "../../sidecar/route/settled-groups.ts";
 import type { TopicRoute } from "../../sidecar/route/topic-route.ts";
 import { decodeTopicRoute } from "../../sidecar/xds/topic-route-resource.ts";
@@ -148,10 +147,7 @@ export class MovingGroups {
     const messageGroup = this.#pick(this.#messageGroups);
     const sequence = (this.#sent.get(messageGroup) ?? 0) + 1;
     const { route, settled } = this.#pick(this.#sidecars);
-    const homes =
-      route.groupSpread === undefined
-        ? [segmentOfMessageGroup(route.writable, messageGroup)!]
-        : settled.homes(route, messageGroup);
+    const homes = settled.homes(route, messageGroup);
     for (const [i, { brokerName }] of homes.entries()) {
       const { f, topicId } = this.#broker(brokerName);
       const isLast = i + 1 === homes.length;

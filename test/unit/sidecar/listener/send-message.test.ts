@@ -4,6 +4,7 @@ import { Code } from "../../../../proto/code.ts";
 import { failed } from "../../../support/fake-upstream.ts";
 import { message, type RawV2Client, receiveRequest } from "../../../support/raw-v2-client.ts";
 import { SidecarUnderTest } from "../../../support/start-sidecar.ts";
+import { waitUntil } from "../../../support/wait-until.ts";
 
 describe("SendMessage", () => {
   let mesh: SidecarUnderTest;
@@ -253,6 +254,24 @@ describe("SendMessage to brokers that fail", () => {
     const answer = await client.call("SendMessage", { messages: [message("wide", "x")] }, { deadlineMs: 600 });
     assert.equal(answer.status?.code, Code.ProxyTimeout);
     assert.equal(attempts() - before, 1);
+  });
+
+  it("waits for the newer route that a broker knows of which does not take a message group any more", async () => {
+    const [a, b] = [mesh.upstream("broker-a"), mesh.upstream("broker-b")];
+    const moved = failed(Code.TooManyRequests, "another one takes it", "moved");
+    [a.sendFailure, b.sendFailure] = [moved, moved];
+    const system = { messageGroup: "g", messageType: 2 };
+    const before = attempts();
+    const sending = client.call("SendMessage", { messages: [message("wide", "in order", system)] });
+    await waitUntil("its home was asked", () => attempts() > before);
+    b.sendFailure = undefined;
+    mesh.plane.setTopic("default/wide", { brokers: ["broker-b"] });
+    assert.equal((await sending).status?.code, Code.Ok);
+    assert.equal(b.sends.at(-1)?.messages[0]?.includes(Buffer.from("in order")), true, "with its own bytes");
+    // A route that does not come is waited for as long as the call lasts.
+    b.sendFailure = moved;
+    const answer = await client.call("SendMessage", { messages: [message("wide", "x", system)] }, { deadlineMs: 600 });
+    assert.equal(answer.status?.code, Code.TooManyRequests);
   });
 
   it("does not send the messages of a group elsewhere when their broker fails: order matters more", async () => {
