@@ -68,6 +68,17 @@ describe("the repository", () => {
     assert.deepEqual(missing, []);
   });
 
+  it("names in those READMEs every folder below", () => {
+    const missing = topFolders.flatMap((top) => {
+      const text = readFileSync(join(repositoryRoot, top, "README.md"), "utf8");
+      const below = readdirSync(join(repositoryRoot, top), { withFileTypes: true }).filter((entry) =>
+        entry.isDirectory(),
+      );
+      return below.map(({ name }) => `${top}/${name}`).filter((path) => !named(text, path));
+    });
+    assert.deepEqual(missing, []);
+  });
+
   it("names no registry and no download address in its lockfile", () => {
     const lock = readFileSync(join(repositoryRoot, "package-lock.json"), "utf8");
     assert.doesNotMatch(lock, /"resolved"|registry\./);
@@ -112,3 +123,9 @@ describe("the repository", () => {
     );
   });
 });
+
+/** As `sidecar/lane` or `lane`, with or without a slash behind it. */
+function named(text: string, path: string): boolean {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  return [path, name].some((word) => text.includes(`\`${word}\``) || text.includes(`\`${word}/`));
+}
