@@ -204,6 +204,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     registrar = new Registrar({
       ...{ advertise, runId, clock, randomness, log },
       areLanesOff: () => state.areLanesOff,
+      takesMessages: () => commitLog.takesMessages,
       controlPlane: config.controlPlane,
       brokerName: identity.brokerName,
     });

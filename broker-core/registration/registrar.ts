@@ -13,6 +13,8 @@ export interface RegistrarOptions {
   readonly runId: number;
   /** Whether all lanes are suspended (kill switch). Looked at once a second, and told when it has changed. */
   readonly areLanesOff: () => boolean;
+  /** Whether the log takes messages: not while the disk is full or read-only. Looked at likewise. */
+  readonly takesMessages: () => boolean;
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly log: Log;
@@ -24,6 +26,8 @@ const leaveMsMax = 500;
 const retryMsMin = 100;
 const retryMsMax = 5_000;
 const lookMs = 1_000;
+/** So often in a row it must have taken no messages: a disk that is slow for a moment is none to send away from. */
+const refusingLooksMin = 2;
 /** A lease shorter than this would be renewed more often than a busy machine can promise. */
 const leaseMsMin = 1_000;
 
@@ -41,6 +45,10 @@ export class Registrar {
   #isCalling = false;
   /** What of the lanes was told last. */
   #areLanesOff = false;
+  /** Whether it was told to take messages. */
+  #isWritable = true;
+  /** Looks in a row that found that it takes none. */
+  #refusingLooks = 0;
   /** As told last; undefined before the first success or while the control plane is unreachable. */
   registeredMs: number | undefined;
 
@@ -95,13 +103,14 @@ export class Registrar {
     const { brokerName, advertise, runId, clock, log } = this.#options;
     const isDraining = this.#isDraining;
     const lanesOff = this.#options.areLanesOff();
+    const writable = this.#refusingLooks < refusingLooksMin;
     const body = popmesh.v1.RegisterBrokerRequest.encode({
       brokerName,
       host: advertise.host,
       port: advertise.port,
       runId,
       draining: isDraining,
-      writable: !isDraining,
+      writable: writable && !isDraining,
       lanesOff,
     }).finish();
     let nextMs: number;
@@ -113,6 +122,7 @@ export class Registrar {
       this.registeredMs = clock.monotonicMs();
       this.#failures = 0;
       this.#areLanesOff = lanesOff;
+      this.#isWritable = writable;
       nextMs = Math.max(leaseMs, leaseMsMin) / 3;
     } catch (error) {
       if (this.#failures === 0) log.warn({ err: error }, "the control plane does not answer; serving goes on");
@@ -128,10 +138,13 @@ export class Registrar {
 
   /** Until it is due, or there is something to tell somebody who listens. */
   #waitUntil(dueMs: number): void {
-    const { clock, areLanesOff } = this.#options;
+    const { clock, areLanesOff, takesMessages } = this.#options;
     const leftMs = dueMs - clock.monotonicMs();
     this.#timer = clock.after(Math.min(leftMs, lookMs), () => {
-      const hasChanged = this.registeredMs !== undefined && areLanesOff() !== this.#areLanesOff;
+      this.#refusingLooks = takesMessages() ? 0 : this.#refusingLooks + 1;
+      const isWritable = this.#refusingLooks < refusingLooksMin;
+      const hasChanged =
+        this.registeredMs !== undefined && (areLanesOff() !== this.#areLanesOff || isWritable !== this.#isWritable);
       if (leftMs <= lookMs || hasChanged) void this.#register();
       else this.#waitUntil(dueMs);
     });

@@ -63,7 +63,9 @@ export function registryService(options: RegistryOptions): {
     if (request.port < 1 || request.port > 65_535) throw invalid(`${request.port} is no port`);
     let isRevived = false;
     const refusal = await catalog.change(`broker:${name}`, (draft) => {
-      const said = { ...request, name };
+      const { host, port, runId, draining, writable, lanesOff } = request;
+      // Field by field: what is false is not sent, and no property of its own of what was decoded.
+      const said = { name, host, port, runId, draining, writable, lanesOff };
       const reason = refuseReplacedRun(draft, said);
       if (reason !== undefined) return reason;
       // First of all, so that topics are placed on it and its endpoint goes out as alive.

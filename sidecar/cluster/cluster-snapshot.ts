@@ -18,7 +18,7 @@ export interface EndpointSnapshot {
 }
 
 /** "draining": it finishes what it has; no new sends, receives and acks go on. */
-export type EndpointHealth = "healthy" | "draining" | "unhealthy";
+export type EndpointHealth = "healthy" | "degraded" | "draining" | "unhealthy";
 
 export const clusterNamePrefix = "bg/";
 

@@ -55,23 +55,24 @@ function isBetter(a: Endpoint, b: Endpoint): boolean {
 
 /**
  * Who of `endpoints` takes new sends: healthy, of the best priority that has a healthy one within its cluster, and not
- * ejected. If ejections leave nobody, they are ignored: a doubtful broker is better than none.
+ * ejected. If ejections leave nobody, they are ignored: a doubtful broker is better than none. Where nobody is healthy those that are
+ * degraded are asked: they take no messages, and say why.
  */
 export function sendCandidates(endpoints: readonly Endpoint[], isEjected: (endpoint: Endpoint) => boolean): Endpoint[] {
-  const bestPriority = new Map<string, number>();
-  for (const endpoint of endpoints) {
-    if (endpoint.health !== "healthy") continue;
-    const best = bestPriority.get(endpoint.cluster);
-    if (best === undefined || endpoint.priority < best) bestPriority.set(endpoint.cluster, endpoint.priority);
+  for (const health of ["healthy", "degraded"] as const) {
+    const bestPriority = new Map<string, number>();
+    const wanted = endpoints.filter((endpoint) => endpoint.health === health);
+    for (const { cluster, priority } of wanted) {
+      bestPriority.set(cluster, Math.min(bestPriority.get(cluster) ?? priority, priority));
+    }
+    const best = wanted.filter(({ cluster, priority }) => priority === bestPriority.get(cluster));
+    const kept = best.filter((endpoint) => !isEjected(endpoint));
+    if (best.length > 0) return kept.length > 0 ? kept : best;
   }
-  const healthy = endpoints.filter(
-    (endpoint) => endpoint.health === "healthy" && endpoint.priority === bestPriority.get(endpoint.cluster),
-  );
-  const kept = healthy.filter((endpoint) => !isEjected(endpoint));
-  return kept.length > 0 ? kept : healthy;
+  return [];
 }
 
-const receiveRank = { healthy: 0, draining: 1, unhealthy: 2 } as const;
+const receiveRank = { healthy: 0, degraded: 0, draining: 1, unhealthy: 2 } as const;
 
 /**
  * Who serves receives, acks and changes of one cluster: whoever is there; ready before not ready, then healthy before

@@ -6,7 +6,7 @@ import { type Decoded, decodeNamed } from "./resource-type.ts";
 const edsDiscovery = 3;
 
 /** Numbers of enum HealthStatus. */
-const HealthStatus = { Unhealthy: 2, Draining: 3, Timeout: 4 } as const;
+const HealthStatus = { Unhealthy: 2, Draining: 3, Timeout: 4, Degraded: 5 } as const;
 
 /** A broker group exists. Who is in it says its ClusterLoadAssignment. */
 export interface ClusterDefinition {
@@ -52,5 +52,6 @@ export function decodeEndpoints(name: string, bytes: Uint8Array): Decoded<readon
 
 function healthOf(status: number): EndpointHealth {
   if (status === HealthStatus.Draining) return "draining";
+  if (status === HealthStatus.Degraded) return "degraded";
   return status === HealthStatus.Unhealthy || status === HealthStatus.Timeout ? "unhealthy" : "healthy";
 }

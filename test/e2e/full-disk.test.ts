@@ -4,6 +4,7 @@ import { Code } from "../../proto/code.ts";
 import { JournaledDisk } from "../support/journaled-disk.ts";
 import { mountKind, SmallDisk } from "../support/small-disk.ts";
 import { BrokerProcess, connectUpstream } from "../support/start-broker.ts";
+import { MeshParts } from "../support/start-parts.ts";
 import { encodedMessage, groupRef, messageIdOf, topicRef, UpstreamClient } from "../support/upstream-client.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -82,18 +83,62 @@ async function throughAFullDisk(
 describe("a broker process on a disk that is full or read-only (T05)", function () {
   this.timeout(120_000);
 
+  /** How large a file of a process may grow. What is written into the segments that are there fits; a new one does not. */
+  const limit = (pid: number | undefined, bytes: string) => {
+    const { status, stderr } = spawnSync("prlimit", ["--pid", String(pid), `--fsize=${bytes}:`]);
+    assert.equal(status, 0, String(stderr));
+  };
+  const noSegment = String(segmentBytes - 65_536);
+
   it("refuses sends while the system lets no file grow to a segment (EFBIG), and loses nothing", async () => {
     const broker = await BrokerProcess.start(flags);
-    const limit = (bytes: string) => {
-      const { status, stderr } = spawnSync("prlimit", ["--pid", String(broker.process.child.pid), `--fsize=${bytes}:`]);
-      assert.equal(status, 0, String(stderr));
-    };
-    // What is written into the segments that are there fits; a new one does not.
+    const { pid } = broker.process.child;
     await throughAFullDisk(
       broker,
-      () => limit(String(segmentBytes - 65_536)),
-      () => limit("unlimited"),
+      () => limit(pid, noSegment),
+      () => limit(pid, "unlimited"),
     );
+  });
+
+  it("is DEGRADED in the mesh, whose sends all go to the other broker until there is room again", async () => {
+    const parts = await MeshParts.start({ "segment-size": "16MiB" });
+    try {
+      await parts.addBroker("broker-b");
+      const brokers = async () => {
+        const { items } = (await (await fetch(`${parts.api}/v1/brokers`)).json()) as {
+          items: { metadata: { name: string }; status: { writable: boolean } }[];
+        };
+        return items.map(({ metadata, status }) => `${metadata.name} ${status.writable}`).join();
+      };
+      await waitUntil("both are registered", async () => (await brokers()) === "broker-a true,broker-b true");
+      const sidecar = await parts.startSidecar();
+      const client = parts.client(sidecar, "producer");
+      let count = 0;
+      const send = async () => {
+        const systemProperties = { messageId: `m-${++count}`, messageType: 1 };
+        const messages = [{ topic: { name: "orders" }, systemProperties, body: Buffer.alloc(2_000_000, 7) }];
+        return (await client.call("SendMessage", { messages })).status?.code;
+      };
+      const healthOfA = async () => {
+        const report = (await (await fetch(`http://${sidecar.admin}/clusters?format=json`)).json()) as object;
+        return /"bg\/broker-a".*?"health":"(\w+)"/.exec(JSON.stringify(report))?.[1];
+      };
+      assert.equal(await send(), Code.Ok);
+      limit(parts.brokerPid, noSegment);
+      await waitUntil("its disk is full, and the sidecar knows", async () => {
+        for (const code of await Promise.all([send(), send(), send(), send()])) {
+          assert.ok(code === Code.Ok || code === Code.TooManyRequests, `code ${code}`);
+        }
+        return (await healthOfA()) === "degraded";
+      });
+      assert.equal(await brokers(), "broker-a false,broker-b true");
+      for (let i = 0; i < 10; i++) assert.equal(await send(), Code.Ok, "the other one takes it");
+      limit(parts.brokerPid, "unlimited");
+      await waitUntil("it is one like the other again", async () => (await healthOfA()) === "healthy", 15_000);
+      assert.equal(await send(), Code.Ok);
+    } finally {
+      await parts.stop();
+    }
   });
 
   const kind = mountKind();

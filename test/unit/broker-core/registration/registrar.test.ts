@@ -60,11 +60,13 @@ describe("The registration of a broker", () => {
   let registrar: Registrar;
   let port: number;
   let areLanesOff: boolean;
+  let takesMessages: boolean;
 
   beforeEach(async () => {
     registry = new Registry();
     clock = new WallClock();
     areLanesOff = false;
+    takesMessages = true;
     [port] = (await freePorts(1)) as [number];
     registrar = new Registrar({
       controlPlane: { host: "127.0.0.1", port },
@@ -72,6 +74,7 @@ describe("The registration of a broker", () => {
       advertise: { host: "10.0.0.7", port: 17_000 },
       runId: 42,
       areLanesOff: () => areLanesOff,
+      takesMessages: () => takesMessages,
       ...{ clock, randomness: new SeededRandomness(3), log: silentLog },
     });
   });
@@ -139,6 +142,33 @@ describe("The registration of a broker", () => {
     assert.equal(registry.registrations.length, 3, "nothing has changed");
     clock.advance(200);
     await registered(4);
+  });
+
+  it("says that it takes no messages when it has taken none for two looks, and when it takes them again", async () => {
+    await registry.start(port);
+    registrar.start();
+    await registered(1);
+    const look = async () => {
+      await waitUntil("the next look is planned", () => clock.pendingTimers === 1);
+      clock.advance(1_000);
+    };
+    takesMessages = false;
+    await look();
+    takesMessages = true;
+    await look();
+    takesMessages = false;
+    // The third look is the renewal.
+    await look();
+    await registered(2);
+    await look();
+    await registered(3);
+    takesMessages = true;
+    await look();
+    await registered(4);
+    assert.deepEqual(
+      registry.registrations.map(({ writable }) => writable),
+      [true, true, false, true],
+    );
   });
 
   it("says at once that it drains, and leaves when it stops", async () => {

@@ -126,6 +126,18 @@ describe("The cluster manager", () => {
     assert.deepEqual([...share(["bg/a"]).keys()], [3]);
   });
 
+  it("sends elsewhere while a broker is degraded, and to it where there is nobody else; receives and acks go on", () => {
+    clusters.apply({ name: "bg/a", endpoints: [at(1, "degraded")] });
+    clusters.apply({ name: "bg/b", endpoints: [at(2)] });
+    assert.deepEqual([...share(["bg/a", "bg/b"]).keys()], [2]);
+    assert.equal(clusters.home("bg/a")?.port, 1);
+    assert.deepEqual([...share(["bg/a"]).keys()], [1], "it says why it takes nothing");
+    clusters.apply({ name: "bg/b", endpoints: [at(2, "draining")] });
+    assert.deepEqual([...share(["bg/a", "bg/b"]).keys()], [1]);
+    clusters.apply({ name: "bg/a", endpoints: [at(1)] });
+    assert.deepEqual([...share(["bg/a", "bg/b"]).keys()], [1]);
+  });
+
   it("uses a lower priority only while no higher one has a healthy endpoint", () => {
     clusters.apply({ name: "bg/a", endpoints: [at(1, "healthy", 0), at(2, "healthy", 1)] });
     assert.deepEqual([...share(["bg/a"]).keys()], [1]);

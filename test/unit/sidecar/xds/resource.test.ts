@@ -78,7 +78,7 @@ describe("resources of the control plane", () => {
       clusterName: "bg/a",
       endpoints: [
         { lbEndpoints: [lbEndpoint(1, 1), lbEndpoint(2, 3), lbEndpoint(0, 1), lbEndpoint(3, 1, "")] },
-        { priority: 1, lbEndpoints: [lbEndpoint(4, 2), lbEndpoint(5, 0)] },
+        { priority: 1, lbEndpoints: [lbEndpoint(4, 2), lbEndpoint(5, 0), lbEndpoint(6, 5)] },
       ],
     }).finish();
     const decoded = decodeEndpoints("bg/a", bytes);
@@ -90,6 +90,7 @@ describe("resources of the control plane", () => {
         [2, "draining", 0],
         [4, "unhealthy", 1],
         [5, "healthy", 1],
+        [6, "degraded", 1],
       ],
     );
   });
