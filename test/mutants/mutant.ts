@@ -17,7 +17,7 @@ export interface Mutant {
   readonly patch: Patch;
 }
 
-export const mutantCount = 43;
+export const mutantCount = 45;
 
 export const mutantsFolder = join(repositoryRoot, "test/mutants");
 

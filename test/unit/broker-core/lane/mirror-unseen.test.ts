@@ -152,6 +152,19 @@ describe("A mirror of messages that are stored unseen", () => {
     assert.deepEqual(l.handle().sort(), ["half", "timed"]);
   });
 
+  it("gives the copies their places again where the index is lost", () => {
+    const { l, seen } = mirrored({ losesIndex: true });
+    l.f.sendTimed(l.topicId, l.f.wallMs + 1_000, { id: "timed" });
+    l.f.endOk(l.f.sendHalf(l.topicId, { id: "half" }), "COMMIT");
+    l.f.pass(1_000);
+    // So many that what came first is no longer in memory, nor in the image.
+    for (let i = 0; i < 600; i++) l.send(`behind ${i}`);
+    l.f.crash("kill", l.f.state.snapshot());
+    const found = [...seen(), ...seen()];
+    for (const copy of ["half of ns/orders/0/0", "timed of ns/orders/0/1"]) assert.ok(found.includes(copy), copy);
+    l.f.assertRebuilt();
+  });
+
   it("gives pulls the mark of the origin", () => {
     const { l, shadowId, watcher } = mirrored();
     l.f.sendTimed(l.topicId, l.f.wallMs + 1_000, { id: "timed" });
