@@ -249,6 +249,32 @@ export function upstreamSuite(name: string, start: () => Promise<UpstreamSubject
       assert.deepEqual(await client.take(topic, group, { waitMs: invisibleMs + 300 }), []);
     });
 
+    it("[S2] keeps a message group at its earlier home while something of it is left, then says who else takes it", async () => {
+      const { topic, group } = { ...names(), topic: topicRef(`moving-${count}`, { messageTypes: 1 << 2 }) };
+      await client.store(topic, "a1", { messageGroup: "a" });
+      const [held] = await client.take(topic, group);
+      assert.ok(held);
+      const outcome = async (id: string, groupSpread: number, isEarlierHome: boolean) => {
+        const message = encodedMessage(id, { messageGroup: id.slice(0, 1) });
+        const answer = await client.send(topic, [message], { groupSpread, isEarlierHome });
+        return answer.ok ? "taken" : answer.reach;
+      };
+      assert.equal(await outcome("a2", 7, true), "taken");
+      assert.equal(await outcome("b1", 7, true), "moved");
+      assert.equal(await outcome("c1", 7, false), "taken", "its home of now");
+      assert.equal(
+        await outcome("d1", 6, false),
+        "moved",
+        "by a route that is older than one that the broker knows of",
+      );
+      await client.ack(group, held.receipt);
+      for (const { receipt } of await takeAll(client, topic, group, 2)) await client.ack(group, receipt);
+      assert.equal(await outcome("a3", 7, true), "moved");
+      await subject.restart();
+      assert.equal(await outcome("e1", 6, false), "moved", "also after a restart");
+      assert.equal(await outcome("e1", 7, false), "taken");
+    });
+
     it("hands out one message of a message group at a time, in order, and lets the other groups go on", async () => {
       const { topic, group } = names();
       for (const id of ["a1", "a2", "b1", "a3", "b2"]) await client.store(topic, id, { messageGroup: id.slice(0, 1) });
