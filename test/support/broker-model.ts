@@ -272,8 +272,10 @@ export class BrokerModel {
     });
   }
 
+  /** How many more may be in flight; a wall clock that is set back over a reboot lets more leases run again than may be. */
   room(group: ModelGroup): number {
-    return group.inFlightMax - [...group.leases.values()].filter(({ state }) => state === "in-flight").length;
+    const inFlight = [...group.leases.values()].filter(({ state }) => state === "in-flight").length;
+    return Math.max(0, group.inFlightMax - inFlight);
   }
 
   leased(): ModelLease[] {
