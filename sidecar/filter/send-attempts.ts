@@ -106,9 +106,10 @@ export class SendAttempts {
     }
     const homes = this.#settled.homes(route, order.messageGroup);
     const ask = (at: number): void => {
-      const endpoint = homes[at] && this.#clusters.pickForSend([homes[at].cluster]);
+      const home = homes[at];
+      const endpoint = home && this.#clusters.pickForSend([home.cluster]);
       if (endpoint === undefined) {
-        done(noBroker(route));
+        done(home === undefined ? noBroker(route) : noHome(route, home.brokerName));
         return;
       }
       const isLast = at + 1 === homes.length;
@@ -192,6 +193,18 @@ function noBroker(route: TopicRoute): UpstreamFailure {
     ok: false,
     code: Code.InternalServerError,
     message: `no broker of topic ${route.ref.name} takes sends now (brokers: ${names}); nothing was sent`,
+    reach: "not-sent",
+  };
+}
+
+/** Nobody else may take the message: it could be consumed before what that broker still holds. */
+function noHome(route: TopicRoute, brokerName: string): UpstreamFailure {
+  return {
+    ok: false,
+    code: Code.InternalServerError,
+    message:
+      `broker ${brokerName} has the message group in topic ${route.ref.name}, or may have messages of it left, and takes no sends now; ` +
+      "nothing was sent. Send again when it is back; if it is gone for good: popmesh forget-broker",
     reach: "not-sent",
   };
 }

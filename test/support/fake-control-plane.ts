@@ -24,6 +24,7 @@ export interface FakeTopic {
   readonly writable?: boolean;
   readonly rateLimits?: readonly string[];
   readonly maxMessageBytes?: number;
+  readonly groupSpread?: popmesh.v1.IGroupSpread;
 }
 
 /**
@@ -152,6 +153,7 @@ export class FakeControlPlane {
         state: topic.state ?? 1,
         rateLimits: [...(topic.rateLimits ?? [])],
         maxMessageBytes: topic.maxMessageBytes ?? 0,
+        groupSpread: topic.groupSpread ?? null,
       }).finish(),
     );
   }

@@ -256,6 +256,34 @@ describe("SendMessage to brokers that fail", () => {
     assert.equal(attempts() - before, 1);
   });
 
+  it("asks the homes that a message group had before, until they have nothing of it left", async () => {
+    const [a, b] = [mesh.upstream("broker-a"), mesh.upstream("broker-b")];
+    const set = [{ broker: ["broker-b"] }, { broker: ["broker-a"] }];
+    const brokers = ["broker-a", "broker-b"];
+    mesh.plane.setTopic("default/moving", { brokers, groupSpread: { number: 7, set, gone: [] } });
+    const send = (group: string, body: string) =>
+      client.call("SendMessage", { messages: [message("moving", body, { messageGroup: group, messageType: 2 })] });
+    const asked = () => [a, b].map(({ sends }) => sends.filter(({ topic }) => topic === "default/moving").length);
+    assert.equal((await send("g", "while it has messages there")).status?.code, Code.Ok);
+    assert.deepEqual(asked(), [1, 0]);
+    a.sendFailure = failed(Code.TooManyRequests, "nothing is left", "moved");
+    assert.equal((await send("g", "the next one")).status?.code, Code.Ok);
+    assert.equal(b.sends.at(-1)?.messages[0]?.includes(Buffer.from("the next one")), true);
+    assert.equal((await send("g", "and one more")).status?.code, Code.Ok);
+    assert.deepEqual(asked(), [2, 2], "what has arrived is not asked for again");
+    assert.equal((await send("h", "another group")).status?.code, Code.Ok);
+    assert.deepEqual(asked(), [3, 3]);
+    // It may hold what must come first.
+    mesh.plane.setBroker("broker-a", [{ port: 1, health: 2 }]);
+    let [text, count]: [string | null | undefined, number] = ["", 0];
+    await waitUntil("the sidecar knows that it is down", async () => {
+      const { status } = await send(`i${count++}`, "x");
+      text = status?.message;
+      return status?.code !== Code.Ok;
+    });
+    assert.match(text ?? "", /broker broker-a has the message group .* popmesh forget-broker/);
+  });
+
   it("waits for the newer route that a broker knows of which does not take a message group any more", async () => {
     const [a, b] = [mesh.upstream("broker-a"), mesh.upstream("broker-b")];
     const moved = failed(Code.TooManyRequests, "another one takes it", "moved");
