@@ -1,21 +1,16 @@
 import { readFileSync } from "node:fs";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { ApiClient, CommandError, type ServerOption, withServer } from "./api-client.ts";
-import { durationOf, momentOf } from "./argument.ts";
+import { momentOf } from "./argument.ts";
 import { formatted, type OutputOption } from "./format.ts";
 import { print, printError } from "./output.ts";
-import { waitInForce } from "./wait-in-force.ts";
+import { untilInForce, type WaitOptions, withWait } from "./wait-in-force.ts";
 
-interface ApplyOptions extends ServerOption, OutputOption {
+interface ApplyOptions extends ServerOption, OutputOption, WaitOptions {
   readonly file: string;
   readonly dryRun?: boolean;
   readonly since: string;
-  readonly wait: boolean;
-  /** Milliseconds. */
-  readonly timeout: number;
 }
-
-const waitMsDefault = 30_000;
 
 /** One manifest of a dry run as the API answers it. */
 interface DryRunItem {
@@ -30,23 +25,21 @@ interface DryRunItem {
 
 /** `popmesh apply -f FILE`: all manifests of a file come into force, or none does and every mistake is told. */
 export function register(program: Command): void {
-  withServer(
-    program
-      .command("apply")
-      .description(
-        "create or change what a file declares (kinds Topic, ConsumerGroup, Namespace, LaneRule, RateLimit, Rollout)",
-      )
-      .requiredOption("-f, --file <path>", "YAML or JSON, one or many documents; - for standard input")
-      .option(
-        "--dry-run",
-        "change nothing; hold lane rules against the messages since --since, and tell what would go where",
-      )
-      .option("--since <time>", "of a dry run: 2026-01-01T00:00:00Z, or 10m", "10m")
-      .option("--no-wait", "do not wait until lane rules are in force at every broker")
-      .addOption(
-        new Option("--timeout <duration>", "how long to wait").argParser(durationOf).default(waitMsDefault, "30s"),
-      )
-      .option("-o, --output <format>", "of a dry run: table, json or yaml", "table"),
+  withWait(
+    withServer(
+      program
+        .command("apply")
+        .description(
+          "create or change what a file declares (kinds Topic, ConsumerGroup, Namespace, LaneRule, RateLimit, Rollout)",
+        )
+        .requiredOption("-f, --file <path>", "YAML or JSON, one or many documents; - for standard input")
+        .option(
+          "--dry-run",
+          "change nothing; hold lane rules against the messages since --since, and tell what would go where",
+        )
+        .option("--since <time>", "of a dry run: 2026-01-01T00:00:00Z, or 10m", "10m")
+        .option("-o, --output <format>", "of a dry run: table, json or yaml", "table"),
+    ),
   ).action(async (options: ApplyOptions) => {
     const text = readManifestFile(options.file);
     if (options.dryRun === true) return dryRun(text, options);
@@ -57,15 +50,7 @@ export function register(program: Command): void {
       print(`${kind} ${kind === "Namespace" ? name : `${namespace}/${name}`} ${outcome}`);
       printWarnings(applied);
     }
-    if (!options.wait) return;
-    for (const applied of lines.filter(({ kind }) => kind === "LaneRule")) {
-      const { ok, text: said } = await waitInForce(api, applied, options.timeout);
-      const line = `LaneRule ${applied.namespace}/${applied.name}: ${said}`;
-      if (!ok) {
-        printError(`popmesh: ${line}`);
-        process.exitCode = 1;
-      } else if (said !== "") print(line);
-    }
+    await untilInForce(api, lines, options);
   });
 }
 

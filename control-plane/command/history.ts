@@ -8,6 +8,7 @@ import { formatted, type OutputOption, tableText, withOutput } from "./format.ts
 import { lineDifferences } from "./line-difference.ts";
 import { print } from "./output.ts";
 import { resourcePath } from "./resource-path.ts";
+import { untilInForce, type WaitOptions, withWait } from "./wait-in-force.ts";
 
 /** A version as the API tells it. */
 interface Version {
@@ -32,6 +33,11 @@ function eventTable(events: readonly Event[]): string {
     ["AT", "BY", "WHAT"],
     events.map(({ at, by, what }) => [at, by, what]),
   );
+}
+
+interface RollbackOptions extends ServerOption, WaitOptions {
+  readonly namespace: string;
+  readonly to?: string;
 }
 
 /** Kinds whose versions are kept, as users write them. */
@@ -63,18 +69,21 @@ export function register(program: Command): void {
     const { items } = (await new ApiClient(options).ask("GET", path)) as { items: Version[] };
     print(formatted(options.output, items, () => historyText(items)));
   });
-  withServer(
-    program
-      .command("rollback")
-      .argument(`<${versionedKinds.join("|")}>`)
-      .argument("<name>")
-      .description("give a lane rule, rate limit or namespace the content of an earlier version, as a new version")
-      .option("--to <version>", "version whose content it gets; left out: the newest with another content than now")
-      .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
-  ).action(async (kind: string, name: string, options: ServerOption & { namespace: string; to?: string }) => {
+  withWait(
+    withServer(
+      program
+        .command("rollback")
+        .argument(`<${versionedKinds.join("|")}>`)
+        .argument("<name>")
+        .description("give a lane rule, rate limit or namespace the content of an earlier version, as a new version")
+        .option("--to <version>", "version whose content it gets; left out: the newest with another content than now")
+        .option("-n, --namespace <namespace>", "namespace of the resource", defaultNamespace),
+    ),
+  ).action(async (kind: string, name: string, options: RollbackOptions) => {
     const path = `${pathOf(kind, "rollback", options.namespace, name)}/rollback`;
     const to = options.to === undefined ? {} : { to: wholeNumber(options.to) };
-    const answer = (await new ApiClient(options).post(path, to)) as {
+    const api = new ApiClient(options);
+    const answer = (await api.post(path, to)) as {
       outcome: string;
       generation: number;
       warnings: string[];
@@ -85,6 +94,9 @@ export function register(program: Command): void {
         : `${kind} "${name}" rolled back; it is version ${answer.generation} now`,
     );
     printWarnings(answer);
+    if (kind !== "lanerule") return;
+    const { outcome, generation } = answer;
+    await untilInForce(api, [{ kind: "LaneRule", namespace: options.namespace, name, outcome, generation }], options);
   });
 }
 

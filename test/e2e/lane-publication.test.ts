@@ -64,6 +64,9 @@ describe("popmesh apply of a lane rule", function () {
         const { status } = (await answer.json()) as { status: { generation: number; publication: { state: string } } };
         return status.generation === 2 && status.publication.state === "complete";
       });
+      const back = await popmesh("rollback", "lanerule", "canary", "--to", "1");
+      assert.equal(back.code, 0, back.output);
+      assert.match(back.output, /^LaneRule default\/canary: version 3 is in force at its broker$/m);
     } finally {
       await parts.stop();
     }
