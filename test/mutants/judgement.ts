@@ -42,7 +42,7 @@ export async function judge(
       cwd: root,
       detached: true,
       stdio: ["ignore", "ignore", "pipe"],
-      env: { ...process.env, POPMESH_TEST_SEED: String(seed) },
+      env: { ...process.env, POPMESH_TEST_SEED: String(seed), POPMESH_TEST_SHRINK: "off" },
     },
   );
   let stderr = "";

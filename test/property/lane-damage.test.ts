@@ -25,7 +25,7 @@ describe("lanes in a log of which a part is lost", () => {
             run.drainAfterDamage();
           },
         ),
-        { numRuns: 60, endOnFailure: false },
+        { numRuns: 60 },
       );
       assert.ok(lostCount > 30, `${lostCount} records were lost`);
     }).timeout(240_000);

@@ -1,8 +1,11 @@
 import fc from "fast-check";
 import { testSeed } from "./test-seed.ts";
 
+/** For who wants to know only that something fails (test/mutants): looking for the shortest history that does takes a minute and more. */
+const endOnFailure = process.env["POPMESH_TEST_SHRINK"] === "off";
+
 /** fast-check that draws from the seed of the run; every test takes it from here. */
-fc.configureGlobal({ seed: testSeed });
+fc.configureGlobal({ seed: testSeed, endOnFailure });
 
 export default fc;
 
@@ -14,10 +17,10 @@ const batchesMax = 8;
  * and one whose luck was poor is not wrong. Other runs than those before, of the same seed.
  */
 export function assertUntil<T>(property: fc.IProperty<T>, runs: number, hasDoneEnough: () => boolean): void {
-  fc.assert(property, { numRuns: runs, endOnFailure: false });
+  fc.assert(property, { numRuns: runs, endOnFailure });
   for (let batch = 1; batch <= batchesMax && !hasDoneEnough(); batch++) {
     const seed = (testSeed + Math.imul(batch, 0x9e3779b1)) >>> 0;
-    fc.assert(property, { numRuns: Math.ceil(runs / 4), seed, endOnFailure: false });
+    fc.assert(property, { numRuns: Math.ceil(runs / 4), seed, endOnFailure });
   }
 }
 
