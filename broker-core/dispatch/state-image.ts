@@ -28,7 +28,7 @@ assert(endianness() === "LE", "popmesh runs on little-endian machines");
 
 const magic = 0x706f_7053;
 const version = 18;
-/** Versions that released brokers have written, and this one reads: 13 knew no lanes and no draining. */
+/** Versions of which test/golden has directories, and this one reads all: 13 knew no lanes and no draining. */
 const versionsRead: readonly number[] = [13, version];
 const versionWithLanes = 18;
 const versionWithDrain = 18;
