@@ -170,6 +170,7 @@ export async function startSidecar(config: SidecarConfig, deps: SidecarDeps): Pr
     log,
     metrics,
     limits: { connectionsMax: config.connectionsMax, inflightBytesMax: config.requestBytesMax },
+    onConnectionClosed: ({ id }) => consumers?.connectionClosed(id),
     ...(deps.tls === undefined ? {} : { tls: deps.tls }),
   });
 

@@ -66,6 +66,8 @@ export class ClientSession {
   readonly #produces = new Set<string>();
   /** The newest Telemetry stream; an older one is never a target again. */
   stream: CommandStream | undefined;
+  /** Connection by which its last receive came; 0: there was none. */
+  connectionId = 0;
   readonly held = new Map<string, HeldReceipt>();
   readonly polls = new Set<OpenPoll>();
 

@@ -49,6 +49,16 @@ export class LaneConsumers {
     if (hasChanged) this.#changed();
   }
 
+  /**
+   * A connection of clients is gone. Those that have no stream, which would tell, are gone with it: SDKs are known that consume for minutes
+   * without one after their sidecar was started again. One that only connects anew is known again with its next receive.
+   */
+  connectionClosed(connectionId: number): void {
+    for (const session of [...this.#ofSession.keys()]) {
+      if (session.stream === undefined && session.connectionId === connectionId) this.forget(session);
+    }
+  }
+
   /** This sidecar hands nothing out any more: nobody is there, and nobody comes. */
   close(): void {
     this.#isClosed = true;

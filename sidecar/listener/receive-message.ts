@@ -123,6 +123,7 @@ export class ReceiveMessageMethod implements GrpcMethod, PollOwner {
       return;
     }
     const session = this.#entry.session(call);
+    session.connectionId = server.connection.id;
     const order = malformed === "" ? this.#orderOf(call, session, requestedPollMs) : badRequest(malformed);
     const poll = new ReceivePoll(this, server, call, session, reader.autoRenew);
     if ("code" in order) {

@@ -43,6 +43,21 @@ describe("the consumers in a sidecar's lane", () => {
     assert.deepEqual(told, ["g/t", "", "g/t"]);
   });
 
+  it("go with the connection of their last receive where they have no stream", () => {
+    const { consumers, told } = consumersOf();
+    const [a, b] = [session("a"), session("b")];
+    for (const one of [a, b]) one.connectionId = 7;
+    b.stream = { takesMore: true, sendCommand() {}, pushSettings() {}, end() {} };
+    consumers.noteReceived(a, "g", "t");
+    consumers.noteReceived(b, "h", "t");
+    consumers.connectionClosed(6);
+    assert.deepEqual(told, ["g/t", "g/t h/t"]);
+    consumers.connectionClosed(7);
+    assert.deepEqual(told.slice(2), ["h/t"]);
+    consumers.noteReceived(a, "g", "t");
+    assert.deepEqual(told.slice(3), ["h/t g/t"]);
+  });
+
   it("are none of clients that are not remembered: nobody would say when they are gone", () => {
     const { consumers, told } = consumersOf();
     consumers.noteReceived(new ClientSession("a", 0), "g", "t");
@@ -107,6 +122,17 @@ describe("a sidecar of lane canary", () => {
     assert.deepEqual(told(), ["default/g default/u"]);
     line.cancel();
     await waitUntil("nobody is there", () => told()?.length === 0);
+  });
+
+  it("tells that a client without a stream is gone when its connection is", async () => {
+    const [a, b] = [mesh.client(), mesh.client()];
+    const line = b.telemetry();
+    line.send({ settings: { clientType: 3, subscription: { group: { name: "g" }, subscriptions: [] } } });
+    await waitUntil("it was answered", () => line.commands.length > 0);
+    await Promise.all([a.receive(short("t")), b.receive(short("u"))]);
+    assert.equal(told()?.length, 2);
+    a.close();
+    await waitUntil("only the other one is there", () => told()?.join() === "default/g default/u");
   });
 
   it("has nobody any more as soon as it drains", async () => {
