@@ -14,12 +14,16 @@ export interface SidecarProcess {
   readonly admin: string;
 }
 
+/** How long a sidecar gets to answer that SDKs have left their streams; whoever stays is cut off. */
+const goodbyeMs = 1_000;
+
 /** The real processes of a mesh, each by itself: for tests that need two sidecars, or one that they may kill. */
 export class MeshParts {
   readonly directory: string;
   readonly #xds: string;
   readonly #processes: RunningProcess[] = [];
   readonly #clients: RawV2Client[] = [];
+  readonly #sidecars: SidecarProcess[] = [];
   #sidecarCount = 0;
   #runBroker: () => RunningProcess = () => {
     throw new Error("the broker was not started");
@@ -163,7 +167,9 @@ export class MeshParts {
     } catch (error) {
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${process.output}`);
     }
-    return { process, address: String(listen), admin: String(admin) };
+    const sidecar = { process, address: String(listen), admin: String(admin) };
+    this.#sidecars.push(sidecar);
+    return sidecar;
   }
 
   client(sidecar: SidecarProcess, clientId: string, headers: Readonly<Record<string, string>> = {}): RawV2Client {
@@ -174,6 +180,8 @@ export class MeshParts {
 
   async stop(): Promise<void> {
     for (const client of this.#clients) client.close();
+    // The SDK raises an uncaught error when a stream breaks that it has left and whose end it has not heard yet.
+    await Promise.all(this.#sidecars.map((sidecar) => withoutStreams(sidecar)));
     await Promise.all(this.#processes.map((running) => running.stop("SIGKILL")));
     rmSync(this.directory, { recursive: true, force: true });
   }
@@ -183,6 +191,19 @@ export class MeshParts {
     const running = RunningProcess.node(join(compiledRoot, part, "main.js"), argv);
     this.#processes.push(running);
     return running;
+  }
+}
+
+/** Resolves when no client of the sidecar has a Telemetry stream any more, the sidecar is gone, or it takes too long. */
+async function withoutStreams({ process, admin }: SidecarProcess): Promise<void> {
+  const signal = AbortSignal.timeout(goodbyeMs);
+  while (!process.hasExited && !signal.aborted) {
+    const metrics = await fetch(`http://${admin}/stats/prometheus`, { signal }).then(
+      (answer) => answer.text(),
+      () => "",
+    );
+    if (/^popmesh_sidecar_telemetry_streams 0$/m.test(metrics)) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 
