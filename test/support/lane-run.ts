@@ -52,6 +52,9 @@ const kinds = [
   ...["redrive", "reset", "widen", "there", "compare", "switch", "switch"],
 ] as const;
 
+/** As `rowsEveryMs` of lane-keeper.ts. */
+const closingLookMs = 20;
+
 export type LaneStep = readonly [kind: number, a: number, b: number];
 export const laneStepKinds: number = kinds.length;
 
@@ -251,6 +254,9 @@ export class LaneRun {
         this.#image = { bytes: f.state.snapshot(), position: f.state.appliedPosition };
         break;
       case "compare":
+        f.sync();
+        // A start looks at once whether a closing lane can go; a broker that runs waits this long between two looks.
+        if (f.state.nextTimerMs() <= f.monotonicMs + closingLookMs) f.pass(closingLookMs);
         f.sync();
         f.assertRebuilt(this.#image?.bytes);
         break;
