@@ -1,22 +1,18 @@
 import type { RouteSegment, TopicRoute } from "./topic-route.ts";
 
 /**
- * The broker group that takes the messages of a message group: always the same while the topic has the same brokers, and
- * for most groups still the same when one is added. The SDKs each hash differently, so the sidecar decides (and ignores
- * `queue_id`). Undefined when nothing is writable.
+ * The broker group that takes the messages of a message group, of those with these names: always the same while they are the same, and
+ * for most groups still the same when one is added. The SDKs each hash differently, so the sidecar decides (and ignores `queue_id`).
+ * Undefined when there are none.
  */
-export function segmentOfMessageGroup(
-  writable: readonly RouteSegment[],
-  messageGroup: string,
-): RouteSegment | undefined {
-  if (writable.length <= 1) return writable[0];
-  let best: RouteSegment | undefined;
+export function homeOfMessageGroup(brokerNames: readonly string[], messageGroup: string): string | undefined {
+  let best: string | undefined;
   let bestWeight = -1;
-  // Rendezvous hashing: the order of the segments does not matter, and removing one moves only its own groups.
-  for (const segment of writable) {
-    const weight = weightOf(segment.brokerName, messageGroup);
-    if (weight > bestWeight || (weight === bestWeight && best !== undefined && segment.brokerName < best.brokerName)) {
-      best = segment;
+  // Rendezvous hashing: the order of the names does not matter, and removing one moves only its own groups.
+  for (const name of brokerNames) {
+    const weight = weightOf(name, messageGroup);
+    if (weight > bestWeight || (weight === bestWeight && best !== undefined && name < best)) {
+      best = name;
       bestWeight = weight;
     }
   }
@@ -30,35 +26,18 @@ export function segmentOfMessageGroup(
  */
 export function homesOfMessageGroup(route: TopicRoute, messageGroup: string): RouteSegment[] {
   const { segments, groupSpread } = route;
-  if (groupSpread === undefined) {
-    const only = segmentOfMessageGroup(route.writable, messageGroup);
-    return only === undefined ? [] : [only];
-  }
-  const [now = [], ...earlier] = groupSpread.sets;
-  const name = homeIn(now, messageGroup);
+  const [now = [], ...earlier] = groupSpread?.sets ?? [route.writable.map(({ brokerName }) => brokerName)];
+  const name = homeOfMessageGroup(now, messageGroup);
   const home = segments.find(({ brokerName }) => brokerName === name);
   if (home === undefined) return [];
   const homes = new Set<RouteSegment>();
   for (const set of earlier) {
-    const before = homeIn(set, messageGroup);
+    const before = homeOfMessageGroup(set, messageGroup);
     const segment = segments.find(({ brokerName }) => brokerName === before);
-    if (segment !== undefined && segment !== home && !groupSpread.gone.has(segment.brokerName)) homes.add(segment);
+    if (segment !== undefined && segment !== home && groupSpread?.gone.has(segment.brokerName) !== true)
+      homes.add(segment);
   }
   return [...homes, home];
-}
-
-/** As `segmentOfMessageGroup`, by names. */
-function homeIn(brokerNames: readonly string[], messageGroup: string): string | undefined {
-  let best: string | undefined;
-  let bestWeight = -1;
-  for (const name of brokerNames) {
-    const weight = weightOf(name, messageGroup);
-    if (weight > bestWeight || (weight === bestWeight && best !== undefined && name < best)) {
-      best = name;
-      bestWeight = weight;
-    }
-  }
-  return best;
 }
 
 function weightOf(brokerName: string, messageGroup: string): number {

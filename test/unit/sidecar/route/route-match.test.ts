@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { backoffGrowth, backoffList, backoffMs } from "../../../../sidecar/route/backoff.ts";
-import { homesOfMessageGroup, segmentOfMessageGroup } from "../../../../sidecar/route/message-group-placement.ts";
+import { homeOfMessageGroup, homesOfMessageGroup } from "../../../../sidecar/route/message-group-placement.ts";
 import {
   acceptedMessageTypes,
   MessageType,
@@ -49,8 +49,7 @@ describe("route match", () => {
       const route = { ...routeOf("a", "b", "c", "d"), groupSpread: { number: 1, sets, gone: new Set(gone) } };
       return homesOfMessageGroup(route, group).map(({ brokerName }) => brokerName);
     };
-    const place = (brokers: readonly string[], group: string) =>
-      segmentOfMessageGroup(brokers.map(segment), group)?.brokerName ?? "";
+    const place = (brokers: readonly string[], group: string) => homeOfMessageGroup(brokers, group) ?? "";
     let [left, came] = [0, 0];
     for (let i = 0; i < 500; i++) {
       const group = `order-${i}`;
@@ -108,8 +107,7 @@ describe("route match", () => {
 
   it("[14, trap 6] places a message group by itself, the same whatever the order of the brokers", () => {
     const names = ["a", "b", "c", "d"];
-    const place = (brokers: readonly string[], group: string) =>
-      segmentOfMessageGroup(brokers.map(segment), group)?.brokerName;
+    const place = homeOfMessageGroup;
     const counts = new Map<string, number>();
     let moved = 0;
     for (let i = 0; i < 4_000; i++) {
