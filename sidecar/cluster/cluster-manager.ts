@@ -163,11 +163,14 @@ export class ClusterManager {
     }
   }
 
-  /** Tells every broker, also those that come later, which consumers are there in this sidecar's lane. */
+  /**
+   * Tells every broker which consumers are there in this sidecar's lane: also those that come later, and those that finish, which would
+   * believe until their end that somebody is there who has gone.
+   */
   announceConsumers(consumers: readonly LaneConsumer[]): void {
     this.#consumers = consumers;
-    for (const endpoints of this.#clusters.values()) {
-      for (const { upstream } of endpoints) upstream.announceConsumers(consumers);
+    for (const { upstream } of [...[...this.#clusters.values()].flat(), ...this.#retiring]) {
+      upstream.announceConsumers(consumers);
     }
   }
 

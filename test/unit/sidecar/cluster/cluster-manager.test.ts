@@ -92,6 +92,20 @@ describe("The cluster manager", () => {
     assert.equal(clusters.clusters.get("bg/a")?.[0]?.health, "draining");
   });
 
+  it("tells an endpoint that finishes, too, that consumers of its lane are gone", async () => {
+    clusters.apply({ name: "bg/a", endpoints: [at(1)] });
+    clusters.announceConsumers([{ group: "default/g", topic: "default/t" }]);
+    clusters.apply({ name: "bg/a", endpoints: [at(2)] });
+    clusters.announceConsumers([]);
+    for (const { upstream } of made) assert.deepEqual(upstream.consumers.at(-1), []);
+    const [first] = made;
+    first?.upstream.endClose();
+    await settle();
+    const told = first?.upstream.consumers.length;
+    clusters.announceConsumers([]);
+    assert.equal(first?.upstream.consumers.length, told, "it has finished");
+  });
+
   it("spreads sends by least request over all writable clusters of a topic", () => {
     for (const name of ["bg/a", "bg/b", "bg/c"]) clusters.apply({ name, endpoints: [at(name.charCodeAt(3))] });
     const names = ["bg/a", "bg/b", "bg/c"];
