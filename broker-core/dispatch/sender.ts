@@ -11,11 +11,11 @@ import { isPriorityTopic, type Topic } from "../topic/topic.ts";
 import type { TopicView } from "../topic/topic-view.ts";
 import type { TransactionCoordinator } from "../transaction/transaction-coordinator.ts";
 import type { BrokerTables } from "./broker-tables.ts";
-import { DrainFence } from "./drain-fence.ts";
 import type { Journal } from "./journal.ts";
 import { factBytesMax, messageFactsBlank, readMessageFacts } from "./message-facts.ts";
 import { queueOfCopy, shadowOf } from "./mirror-choice.ts";
 import { nextQueueOf, queueOfGroup, queueOfPriority } from "./queue-choice.ts";
+import { SendFence } from "./send-fence.ts";
 
 /** Body limit of the local API (4 MiB) with room for properties. */
 export const messageBytesMax = 5 * 1024 * 1024;
@@ -31,7 +31,7 @@ export class Sender {
   readonly #opener: Opener;
   readonly #timed: TimedMessages;
   readonly #transactions: TransactionCoordinator;
-  readonly #fence: DrainFence;
+  readonly #fence: SendFence;
   readonly #scan = new MessageScan();
   /** Of the messages of the call at hand. */
   readonly #facts: MessageFacts[] = [];
@@ -53,7 +53,7 @@ export class Sender {
     this.#opener = opener;
     this.#timed = timed;
     this.#transactions = transactions;
-    this.#fence = new DrainFence(tables, journal);
+    this.#fence = new SendFence(tables, journal);
   }
 
   send(call: SendCall, now: Now): Sent {

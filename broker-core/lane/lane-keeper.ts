@@ -15,7 +15,7 @@ import type { Topic } from "../topic/topic.ts";
 /** Looked at again this soon when the log took nothing. */
 const retryMs = 100;
 /** While a lane is closing in a topic that keeps order, its message groups are looked through so often: there may be a million. */
-const rowsEveryMs = 20;
+export const rowsEveryMs = 20;
 
 /** Receives that wait. */
 export interface ParkedReceives {

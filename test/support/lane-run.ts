@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { ChangeKind } from "../../broker-core/broker-port.ts";
 import { RecordType } from "../../broker-core/commit-log/log.ts";
 import { hashBytes } from "../../broker-core/consume-queue/text-hash.ts";
+import { rowsEveryMs } from "../../broker-core/lane/lane-keeper.ts";
 import { readDeadLetterRecord } from "../../broker-core/record/dead-letter-record.ts";
 import { TrimReason } from "../../broker-core/record/log-trimmed-record.ts";
 import * as pop from "../../broker-core/record/pop-record.ts";
@@ -51,9 +52,6 @@ const kinds = [
   ],
   ...["redrive", "reset", "widen", "there", "compare", "switch", "switch"],
 ] as const;
-
-/** As `rowsEveryMs` of lane-keeper.ts. */
-const closingLookMs = 20;
 
 export type LaneStep = readonly [kind: number, a: number, b: number];
 export const laneStepKinds: number = kinds.length;
@@ -256,7 +254,7 @@ export class LaneRun {
       case "compare":
         f.sync();
         // A start looks at once whether a closing lane can go; a broker that runs waits this long between two looks.
-        if (f.state.nextTimerMs() <= f.monotonicMs + closingLookMs) f.pass(closingLookMs);
+        if (f.state.nextTimerMs() <= f.monotonicMs + rowsEveryMs) f.pass(rowsEveryMs);
         f.sync();
         f.assertRebuilt(this.#image?.bytes);
         break;

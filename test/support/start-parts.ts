@@ -197,14 +197,13 @@ export class MeshParts {
 /** Resolves when no client of the sidecar has a Telemetry stream any more, the sidecar is gone, or it takes too long. */
 async function withoutStreams({ process, admin }: SidecarProcess): Promise<void> {
   const signal = AbortSignal.timeout(goodbyeMs);
-  while (!process.hasExited && !signal.aborted) {
-    const metrics = await fetch(`http://${admin}/stats/prometheus`, { signal }).then(
-      (answer) => answer.text(),
-      () => "",
-    );
-    if (/^popmesh_sidecar_telemetry_streams 0$/m.test(metrics)) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  const hasNone = async () => {
+    if (process.hasExited) return true;
+    const metrics = await (await fetch(`http://${admin}/stats/prometheus`, { signal })).text();
+    return /^popmesh_sidecar_telemetry_streams 0$/m.test(metrics);
+  };
+  // Whoever cannot be asked, or still has streams then, is killed all the same.
+  await waitUntil("no stream is open", hasNone, goodbyeMs).catch(() => {});
 }
 
 function ready(admin: string): Promise<void> {

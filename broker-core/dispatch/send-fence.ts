@@ -24,7 +24,7 @@ const forgottenMin = 1_000;
  * a consumer group is not done with stays. So it goes elsewhere at a moment when nothing of it is left that could be overtaken; and what
  * has nothing here is taken only from a sidecar that knows the newest spread, has asked the earlier homes, and by which this is the home.
  */
-export class DrainFence {
+export class SendFence {
   readonly #tables: BrokerTables;
   readonly #journal: Journal;
   readonly #seen = new Map<number, SeenQueue>();
