@@ -36,7 +36,7 @@ export function groupLines(
   for (const lane of lanes) {
     if (only !== undefined && lane.lane !== only) continue;
     lines.push(
-      `  Lane ${lane.lane}: ${stateOf(lane)}; ${lane.ready} ready, ${lane.inFlight} in flight, ${lane.waitingReceives} receives waiting; consumers: ${clients(lane)}.`,
+      `  Lane ${lane.lane}: ${stateOf(lane)}; ${lane.ready} ready, ${lane.inFlight} in flight, ${lane.waitingReceives} receives waiting; received in it lately: ${lane.holders.length === 0 ? "nobody" : clients(lane)}.`,
     );
     for (const line of waitsFor(said, lane, base, inFlightMax, around)) lines.push(`    ${line}`);
   }
@@ -78,9 +78,10 @@ export function waitingLines(group: string, rules: readonly WaitingRule[]): stri
   });
 }
 
-function stateOf({ lane, isSpilled, isClosing, areOff }: LaneFacts): string {
+function stateOf({ lane, isSpilled, isClosing, isWithdrawn, areOff }: LaneFacts): string {
   if (isClosing) return "closing, no rule names it any more";
   if (areOff === true && lane !== baseLane) return "suspended, lanes are off at this broker";
+  if (isWithdrawn) return "taken back by its rule, base stands in";
   if (isSpilled) return "spilled, base stands in";
   return lane === baseLane ? "the base lane" : "live";
 }
@@ -96,13 +97,15 @@ function waitsFor(
   const { lane: name } = lane;
   const reasons: string[] = [];
   const isBase = name === baseLane;
-  if (lane.holders.length === 0) {
+  if (!isBase && lane.areOff !== true && (lane.isWithdrawn || (lane.isSpilled && lane.holders.length > 0))) {
+    reasons.push(whoGets(lane, base));
+  } else if (lane.holders.length === 0) {
     if (!isBase && !lane.isClosing) {
       const count = sidecarLanes.filter((each) => each === name).length;
       const sidecars =
         count === 0
           ? `no sidecar of lane ${name} is connected (start one: popmesh sidecar --lane ${name})`
-          : `${count} ${count === 1 ? "sidecar" : "sidecars"} of lane ${name} are connected, but no client there receives ${topic} for this group, or they are switched off (popmesh lanes status)`;
+          : `${count === 1 ? "1 sidecar" : `${count} sidecars`} of lane ${name} ${count === 1 ? "is" : "are"} connected, but no client there receives ${topic} for this group, or lanes are off there (popmesh lanes status)`;
       reasons.push(`Nobody has consumed in it lately: ${sidecars}.`);
     } else if (isBase) reasons.push("Nobody has consumed in it lately.");
     if (!isBase) reasons.push(whoGets(lane, base));
@@ -123,9 +126,11 @@ function waitsFor(
     }
   }
   const isIdle = lane.ready === 0 && lane.inFlight === 0;
-  if (isIdle && lane.holders.length > 0)
-    reasons.push("Everything of it is handled; its consumers wait for what comes.");
-  if (lane.ready > 0 && lane.holders.length > 0 && lane.waitingReceives > 0) {
+  if (isIdle && lane.holders.length > 0) {
+    const areWaiting = lane.waitingReceives > 0 && !lane.isWithdrawn;
+    reasons.push(`Everything of it is handled${areWaiting ? "; its consumers wait for what comes" : ""}.`);
+  }
+  if (lane.ready > 0 && lane.waitingReceives > 0 && !lane.isWithdrawn) {
     const filter =
       lane.filter === null ? "" : ` Its consumers filter by ${lane.filter}: what does not fit that is passed by.`;
     const order = isOrdered ? " Messages of one message group come one at a time, in whatever lane." : "";

@@ -8,11 +8,14 @@ export interface LaneFacts {
   readonly inFlight: number;
   readonly isSpilled: boolean;
   readonly isClosing: boolean;
+  /** Its rule takes it back: its consumers get nothing. */
+  readonly isWithdrawn: boolean;
   /** All lanes of the broker are suspended; brokers of before there was a switch leave it out. */
   readonly areOff?: boolean;
   /** Null: of the base lane. */
   readonly whenEmpty: WhenEmpty | null;
   readonly waitingReceives: number;
+  /** Clients that received in it lately; they may be gone. */
   readonly holders: readonly string[];
   readonly filter: string | null;
 }

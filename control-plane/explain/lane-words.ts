@@ -27,7 +27,7 @@ export function decisionLines({ rule, clause, lane, verdicts }: ExplainedGroup, 
 
 /** Who gets what is of a lane, in one sentence. `base`: the group's base lane, which stands in. */
 export function whoGets(lane: LaneFacts, base: LaneFacts): string {
-  const { lane: name, isSpilled, isClosing } = lane;
+  const { lane: name, isSpilled, isClosing, isWithdrawn } = lane;
   if (name === "base") {
     return lane.holders.length === 0
       ? "Nobody consumes in the base lane now; it waits for a consumer."
@@ -41,6 +41,9 @@ export function whoGets(lane: LaneFacts, base: LaneFacts): string {
       ? `base consumers handle what is left (${clients(base)})`
       : `its consumers handle what is left (${clients(lane)})`;
     return `Lane ${name} is closing, no rule names it any more: ${who}.`;
+  }
+  if (isWithdrawn) {
+    return `Lane ${name} is taken back by its rule (withdrawn; a rollout says why: popmesh rollout status), so its consumers get nothing, and base consumers handle its messages (${clients(base)}).`;
   }
   if (isSpilled) {
     return `Lane ${name} is spilled: nobody consumes in it, so base consumers handle its messages (${clients(base)}).`;

@@ -154,7 +154,7 @@ describe("popmesh explain", function () {
       assert.match(why, /no sidecar of lane canary is connected \(start one: popmesh sidecar --lane canary\)/);
       await parts.startSidecar(undefined, { lane: "canary" });
       const connected = await popmesh("explain", "group", "billing", "--lane", "canary");
-      assert.match(connected, /1 sidecar of lane canary are connected, but no client there receives default\/orders/);
+      assert.match(connected, /1 sidecar of lane canary is connected, but no client there receives default\/orders/);
     } finally {
       await consumer?.stop("SIGKILL");
     }

@@ -10,7 +10,17 @@ import type {
 import { whoGets } from "../../../../control-plane/explain/lane-words.ts";
 
 const facts = (lane: string, more: Partial<LaneFacts> = {}): LaneFacts => ({
-  ...{ lane, ready: 0, inFlight: 0, isSpilled: false, isClosing: false, waitingReceives: 0, holders: [], filter: null },
+  ...{
+    lane,
+    ready: 0,
+    inFlight: 0,
+    isSpilled: false,
+    isClosing: false,
+    isWithdrawn: false,
+    waitingReceives: 0,
+    holders: [],
+    filter: null,
+  },
   whenEmpty: lane === "base" ? null : { action: "spill", afterMs: 2_000 },
   ...more,
 });
@@ -32,6 +42,10 @@ describe("explanations in sentences (L12)", () => {
     const base = facts("base", { holders: ["b-1"] });
     assert.match(whoGets(facts("canary", { holders: ["c-1"] }), base), /^Lane canary is live.*: c-1\.$/);
     assert.match(whoGets(facts("canary", { isSpilled: true }), base), /is spilled: .* \(b-1\)\.$/);
+    assert.match(
+      whoGets(facts("canary", { isSpilled: true, isWithdrawn: true, holders: ["c-1"] }), base),
+      /is taken back by its rule .* its consumers get nothing, and base consumers .* \(b-1\)\.$/,
+    );
     assert.match(whoGets(facts("canary"), base), /base takes over when that has lasted 2 s/);
     assert.match(whoGets(facts("canary", { whenEmpty: { action: "hold" } }), base), /says hold: it waits/);
     assert.match(whoGets(facts("canary", { isClosing: true, isSpilled: true }), base), /closing.*\(b-1\)/);
@@ -97,7 +111,7 @@ describe("explanations in sentences (L12)", () => {
         "\n",
       );
     assert.match(text(), /no sidecar of lane canary is connected \(start one: popmesh sidecar --lane canary\)/);
-    assert.match(text({ sidecarLanes: ["canary", "base"] }), /1 sidecar of lane canary are connected, but no client/);
+    assert.match(text({ sidecarLanes: ["canary", "base"] }), /1 sidecar of lane canary is connected, but no client/);
     assert.match(text(), /None of the last 50 messages is its own: lane mark "canary" goes to canary\./);
     assert.match(
       text(),
@@ -106,6 +120,15 @@ describe("explanations in sentences (L12)", () => {
     assert.match(text({ behind: ["Version 4 is not in force here: refused."] }), /Version 4 is not in force here/);
     const live = facts("canary", { holders: ["c-1"], inFlight: 100 });
     assert.match(text({}, [facts("base"), live]), /100 messages in flight, its limit/);
+    const one = (more: Partial<LaneFacts>) => text({}, [said.lanes[0]!, facts("canary", more)], "canary");
+    const left = one({ isSpilled: true, holders: ["c-1"] });
+    assert.match(left, /is spilled: nobody consumes in it, so base consumers handle its messages \(b-1\)/);
+    assert.match(left, /Everything of it is handled\.$/m);
+    const back = one({ isSpilled: true, isWithdrawn: true, holders: ["c-1"], waitingReceives: 1, ready: 5 });
+    assert.match(back, /Lane canary: taken back by its rule, base stands in;/);
+    assert.match(back, /its consumers get nothing/);
+    assert.doesNotMatch(back, /nobody consumes|Consumers wait although/);
+    assert.match(one({ holders: ["c-1"], waitingReceives: 1 }), /handled; its consumers wait for what comes\./);
     assert.match(text({}, said.lanes, "blue"), /has no lane blue here: no rule in force sends anything to it/);
     assert.doesNotMatch(text({}, said.lanes, "canary"), /Lane base:/);
   });
