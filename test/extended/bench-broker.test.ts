@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { rowOf, table } from "../bench/broker/table.ts";
 import { compiledRoot, RunningProcess } from "../support/running-process.ts";
 
 describe("npm run bench:broker", () => {
@@ -45,17 +46,46 @@ describe("npm run bench:broker", () => {
       rmSync(directory, { recursive: true });
     }
   });
+
+  it("prints rows that can be read with and without a note", () => {
+    const latencies = { p50: 11.59, p99: 137, p999: 140.5 };
+    const figures = {
+      perSecond: 21294,
+      sendMs: latencies,
+      wholeMs: latencies,
+      serverMicros: 50.1,
+      clientMicros: 19.1,
+      kernelBytes: 115835,
+      written: { logBytes: 1239, allBytes: 1239, batches: 1, syncs: 1, syncSeconds: 0.1 },
+      residentMiB: 113,
+      repeated: 0,
+      refused: 0,
+    };
+    const rows = [rowOf("plain, 1 KiB", [figures]), rowOf("noted", [{ ...figures, repeated: 2, refused: 3 }])];
+    const [, read] = [...tablesIn(table("a title", rows).join("\n"))][0] ?? [];
+    const shown = [21294, 11.59, 137, 141, 11.59, 137, 141, 50.1, 19.1, 1239, 1239, 115835, 113, 21294];
+    assert.deepEqual(
+      [...(read ?? [])],
+      [
+        ["plain, 1 KiB", shown],
+        ["noted", shown],
+      ],
+    );
+  });
 });
 
-/** Rows of figures by title and name. A title line has the column heads behind it, and rows follow to the first other line. */
+/**
+ * Rows of figures by title and name. A title line has the column heads behind it, and rows follow to the first other line.
+ * A note in brackets may follow the figures: of messages that were acknowledged twice, or refused and sent again.
+ */
 function tablesIn(output: string): Map<string, Map<string, number[]>> {
   const tables = new Map<string, Map<string, number[]>>();
   let table: Map<string, number[]> | undefined;
   for (const line of output.split("\n")) {
-    const title = /^(\S.*?) {2,}msg\/s/.exec(line)?.[1];
-    const [, name = "", cells] = /^(\S.*?) {2,}((?:[\d.]+\s*)+)$/.exec(line) ?? [];
-    if (title !== undefined) tables.set(title, (table = new Map()));
-    else if (cells !== undefined) table?.set(name, cells.trim().split(/\s+/).map(Number));
+    const [name = "", ...cells] = line.split(/ {2,}/).filter((cell) => !/^\(.*\)$/.test(cell));
+    const figures = cells.join(" ").split(" ").map(Number);
+    if (cells[0] === "msg/s") tables.set(name, (table = new Map()));
+    else if (cells.length > 0 && !figures.some(Number.isNaN)) table?.set(name, figures);
   }
   return tables;
 }
