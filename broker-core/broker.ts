@@ -5,7 +5,7 @@ import type { Log } from "../proto/runtime/log.ts";
 import { MetricRegistry } from "../proto/runtime/metric.ts";
 import type { Randomness } from "../proto/runtime/randomness.ts";
 import { defineAdminRoutes } from "./admin-routes.ts";
-import type { BrokerPort, Now } from "./broker-port.ts";
+import type { Now } from "./broker-port.ts";
 import { BrokerState, type BrokerStateOptions } from "./broker-state.ts";
 import { type Checkpoint, findCheckpoint } from "./checkpoint/checkpoint-store.ts";
 import { Checkpointer } from "./checkpoint/checkpointer.ts";
@@ -53,7 +53,7 @@ export interface Broker {
   readonly port: number;
   readonly adminPort: number;
   /** What is behind the port: the state machine, for checks that look further than the wire. */
-  readonly state: BrokerPort;
+  readonly state: BrokerState;
   /** How it was made: the same options and the same log make the same state (B11). */
   readonly stateOptions: BrokerStateOptions;
   /** Drains, writes a last checkpoint, closes everything. */

@@ -207,6 +207,17 @@ export class BrokerNode {
     });
   }
 
+  /** Where the log began when that was looked at last. */
+  #seenBegin = 0;
+
+  /** Whether the running broker has let the oldest part of its log go since this was asked last. */
+  hasRemovedMore(): boolean {
+    const begin = this.#broker?.state.logBegin ?? this.#seenBegin;
+    const before = this.#seenBegin;
+    this.#seenBegin = begin;
+    return begin > before;
+  }
+
   /**
    * B11: what a start would make of the disk as it is now equals what the running broker has, byte for byte. Only at the end
    * of a turn with nothing unwritten. False when there is nothing to compare with.

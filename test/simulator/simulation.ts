@@ -74,6 +74,8 @@ class Simulation {
   readonly #mesh: Mesh;
   readonly #faults: FaultPlan;
   readonly #loadMs: number;
+  /** The log is to be short, and every message is to be consumed before it goes; else only a full disk makes messages go. */
+  readonly #isLogShort: boolean;
   readonly #producers: SimulatedProducer[] = [];
   readonly #consumers: SimulatedConsumer[] = [];
   readonly #seed: number;
@@ -87,6 +89,7 @@ class Simulation {
     this.#mesh = new Mesh(this.#world, plan, options.broker);
     this.#faults = new FaultPlan(this.#mesh, options.faults, options.faultPeriodMs);
     this.#loadMs = options.loadMs ?? 4_000;
+    this.#isLogShort = (options.broker?.retentionBytes ?? 0) > 0;
     for (let i = 0; i < plan.producerCount; i++) this.#producers.push(new SimulatedProducer(this.#mesh, `p${i}`));
     for (const topic of plan.topics) {
       for (const group of topic.groups) {
@@ -107,6 +110,7 @@ class Simulation {
     for (let leftMs = this.#loadMs; leftMs > 0; leftMs -= compareMs) {
       await this.#pass(Math.min(compareMs, leftMs));
       await this.#mesh.node.compareRebuilt();
+      this.#noteRemoved();
     }
     this.#faults.stop();
     const { history, node } = this.#mesh;
@@ -117,6 +121,8 @@ class Simulation {
     this.#mesh.mustSend = true;
     await this.#until("a send after the faults", () => this.#mesh.newestSendMs > healedMs, 20_000);
     this.#mesh.mustSend = false;
+    // What follows finds room on the disk.
+    this.#noteRemoved();
     for (const producer of this.#producers) producer.isStopped = true;
     for (const consumer of this.#consumers) consumer.isDraining = true;
     this.#mesh.transactions.isSilent = true;
@@ -128,6 +134,12 @@ class Simulation {
     for (const consumer of this.#consumers) consumer.isStopped = true;
     await this.#readDeadLetters();
     await node.compareRebuilt();
+  }
+
+  /** Retention under the pressure of a full disk takes what is oldest, whoever still wants it. */
+  #noteRemoved(): void {
+    const { node, history } = this.#mesh;
+    if (node.hasRemovedMore() && !this.#isLogShort) history.mark("removed");
   }
 
   /**

@@ -107,7 +107,7 @@ function* findLost(history: History, { subscriptions }: HistoryOptions): Generat
       const first = arrived.indexOf(true);
       const last = arrived.lastIndexOf(true);
       for (const [i, send] of wanted.entries()) {
-        if (arrived[i]) continue;
+        if (arrived[i] || history.mayBeRemoved(send.id ?? "")) continue;
         const where = i < first ? "prefix" : i > last ? "suffix" : "middle";
         yield violation("C1", `${send.id}, sent ok at ${send.t1}, never reached ${group} (${where} of ${producer})`);
       }
@@ -241,6 +241,8 @@ function* findBrokenFifo(history: History): Generator<Violation> {
     for (const firsts of byKey.values()) {
       firsts.sort((a, b) => (a.offset ?? 0) - (b.offset ?? 0));
       for (let i = 1; i < firsts.length; i++) {
+        // Nobody waits for one that went with the log.
+        if (history.mayBeRemoved(firsts[i - 1]!.id ?? "")) continue;
         const before = byId.get(firsts[i - 1]!.id ?? "")!;
         const releasedMs = Math.min(
           ...before.acks.filter(({ result }) => result !== "fail").map(({ t0 }) => t0),

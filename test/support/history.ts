@@ -13,6 +13,8 @@ export type HistoryOp =
   | "power-cut"
   /** The broker may not be able to read what it hands out: that attempt reaches nobody, and the receive does not tell. */
   | "unreadable"
+  /** The disk was so full that the oldest part of the log went: what was sent before `t1`, and its dead letters, may be gone. */
+  | "removed"
   /** Something was wrong from `t0` to `t1`. */
   | "fault"
   /** The end of the transaction of a half message, asked for by its producer. */
@@ -140,6 +142,8 @@ export class History {
   /** By group, then by message. */
   readonly fates = new Map<string, Map<string, Fate>>();
   readonly powerCuts: number[];
+  /** What was sent before may be gone. */
+  readonly #removedMs: number;
 
   constructor(events: readonly HistoryEvent[]) {
     this.events = [...events].sort((a, b) => a.t0 - b.t0);
@@ -148,6 +152,7 @@ export class History {
       ({ op, id, result }) => op === "receive" && id !== undefined && result === "ok",
     );
     this.powerCuts = this.events.filter(({ op }) => op === "power-cut").map(({ t0 }) => t0);
+    this.#removedMs = Math.max(...this.events.filter(({ op }) => op === "removed").map(({ t1 }) => t1));
     for (const event of this.sends) {
       const known = this.sent.get(event.id ?? "");
       if (known === undefined) this.sent.set(event.id ?? "", { event, sends: [event], ends: [], recalls: [] });
@@ -179,6 +184,12 @@ export class History {
   /** Whether a power cut lies between two moments. */
   hasPowerCut(from: number, to: number): boolean {
     return this.powerCuts.some((at) => at >= from && at <= to);
+  }
+
+  /** Whether a message may have gone with the oldest part of the log, or its dead letter. */
+  mayBeRemoved(id: string): boolean {
+    const sends = this.sent.get(id)?.sends ?? [];
+    return sends.some(({ t0 }) => t0 < this.#removedMs);
   }
 
   *perMessage(): Generator<{ readonly group: string; readonly id: string; readonly fate: Fate }> {

@@ -74,7 +74,7 @@ function* findHoles(history: History, subscriptions: readonly SubscriptionExpect
   for (const { fate } of history.perMessage()) if (fate.dead.length > 0 && fate.deliveries.length === 0) unplaced++;
   const delivered = new Set(history.deliveries.map(({ id }) => id));
   for (const [id, { event, sends }] of history.sent) {
-    const isForNobody = event.isHalf === true || !readWhole.has(event.topic ?? "");
+    const isForNobody = event.isHalf === true || !readWhole.has(event.topic ?? "") || history.mayBeRemoved(id);
     // The answer to a send of a timed message names no place.
     const isNowhere = (send: HistoryEvent) =>
       send.result !== "ok" || (send.targetMs !== undefined && send.offset === undefined);
@@ -128,6 +128,7 @@ function* findVanished(history: History, subscriptions: readonly SubscriptionExp
     for (const [id, { deliveries, acks, forwards, dead }] of history.fates.get(group) ?? []) {
       // Who forwards a message that another holder acked meanwhile is told that all is done.
       if (dead.length > 0 || deliveries.length === 0 || acks.some(({ result }) => result !== "fail")) continue;
+      if (history.mayBeRemoved(id)) continue;
       const forward = forwards.find(({ result }) => result === "ok");
       if (forward !== undefined) {
         yield violation("B6", `${id}: ${group} forwarded it at ${forward.t1}, and it is not among the dead letters`);
@@ -156,6 +157,7 @@ function* findInvisible(history: History, subscriptions: readonly SubscriptionEx
     for (const { event: sent, sends, recalls } of history.sent.values()) {
       // Of one message group the order decides who waits.
       if ((sent.topic ?? "") !== topic || sent.key !== undefined || !passes(sent)) continue;
+      if (history.mayBeRemoved(sent.id ?? "")) continue;
       const stored = sends.find(({ result }) => result === "ok");
       if (
         stored === undefined ||

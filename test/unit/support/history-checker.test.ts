@@ -48,7 +48,7 @@ const lostReceive = (t: number): HistoryEvent => ({
   group: "g",
   topic: "t",
 });
-const at = (op: "healed" | "drained" | "power-cut" | "unreadable", t: number): HistoryEvent => ({
+const at = (op: "healed" | "drained" | "power-cut" | "unreadable" | "removed", t: number): HistoryEvent => ({
   op,
   t0: t,
   t1: t,
@@ -336,6 +336,34 @@ const bad: readonly (readonly [CheckName, string, readonly HistoryEvent[]])[] = 
     [send("m0", 0, half), end("rollback", "m0", 10), end("commit", "m0", 30, { result: "info" }), got("m0", 50)],
   ],
   ["C1", "committed, and never seen", [send("m0", 0, half), end("commit", "m0", 10)]],
+  ["C1", "sent after the oldest part of the log went", [at("removed", 100), send("m0", 200)]],
+  [
+    "B6",
+    "sent and forwarded after the oldest part of the log went",
+    [at("removed", 100), send("m0", 200), got("m0", 210), forward("m0", 220), drained],
+  ],
+  ["B6", "gone, sent after the oldest part went", [at("removed", 100), send("m0", 200), got("m0", 210), drained]],
+  [
+    "B6",
+    "not to be had, sent after the oldest part went",
+    [at("removed", 100), send("m0", 200), empty(1_400), got("m0", 3_000)],
+  ],
+  [
+    "B3",
+    "nobody's, sent after the oldest part went",
+    [at("removed", 100), ...done("m0", 200), ...done("m2", 240), drained],
+  ],
+  [
+    "C7",
+    "before one of its key, both sent after the oldest part went",
+    [at("removed", 100), send("m0", 200, k), send("m1", 210, k), got("m0", 220, k), got("m1", 230, k)],
+  ],
+  ["C2", "nobody sent it, and the oldest part of the log went", [...done("m0", 0), got("m7", 50), at("removed", 100)]],
+  [
+    "C4",
+    "acked, and the oldest part of the log went",
+    [...done("m0", 0), at("removed", 100), got("m0", 2_000, { attempt: 2 })],
+  ],
   ["B13", "refused as if it were broken", [send("m0", 0, { result: "fail", code: 40_000 }), ...done("m1", 20)]],
   ["filter", "not what the group wants", [send("m0", 0, { tag: "unwanted" }), got("m0", 10, { tag: "unwanted" })]],
 ];
@@ -388,6 +416,17 @@ const good: readonly (readonly [string, readonly HistoryEvent[]])[] = [
     [send("m0", 0), got("m0", 10), got("m0", 2_000, { attempt: 2 }), ack("m0", 2_010), forward("m0", 2_050), drained],
   ],
   ["forwarded, and found", [send("m0", 0), got("m0", 10), forward("m0", 20), dead("m0", 50), drained]],
+  [
+    "went with the oldest part of the log, never seen",
+    [send("m0", 0), at("removed", 100), ...done("m1", 200), drained],
+  ],
+  ["went with it, never acked", [send("m0", 0), got("m0", 10), at("removed", 100), drained]],
+  ["went with it as a dead letter", [send("m0", 0), got("m0", 10), forward("m0", 20), at("removed", 100), drained]],
+  ["went with it, and a receive brings nothing", [send("m0", 0), at("removed", 100), empty(2_000)]],
+  [
+    "went with it, and the next of its key came",
+    [send("m0", 0, k), send("m1", 10, k), got("m0", 20, k), at("removed", 100), got("m1", 200, k)],
+  ],
   [
     "nothing came while somebody had it",
     [send("m0", 0), got("m0", 10, { invisibleMs: 9_000 }), empty(3_000), ack("m0", 4_000)],
@@ -456,6 +495,14 @@ describe("the history checker (T24)", () => {
       deliveries > 50_000 && redeliveries > 5_000 && recovered > 500,
       `${deliveries} ${redeliveries} ${recovered}`,
     );
+  });
+
+  it("takes an offset for nobody's where a group reads all, unless its message may have gone with the log", () => {
+    const unknown = [send("m0", 0, { result: "info" }), ...done("m1", 30), drained];
+    const checksOf = (events: readonly HistoryEvent[]) =>
+      checkHistory(events, { subscriptions: [{ group: "g", topic: "t" }] }).violations.map(({ check }) => check);
+    assert.deepEqual(checksOf(unknown), ["B3"]);
+    assert.deepEqual(checksOf([...unknown, at("removed", 10)]), []);
   });
 
   it("holds each instance of a broadcast group to all that was sent from its first receive on, and to nothing from before", () => {
