@@ -23,6 +23,7 @@ import { baseCopies, readBase } from "../retention/base-image-store.ts";
 import { logBeginOf } from "../retention/log-begin.ts";
 import { quarantineDirectory } from "../storage/quarantine.ts";
 import type { Storage } from "../storage/storage.ts";
+import { checkLookUp } from "./check-look-up.ts";
 import { DryStorage } from "./dry-storage.ts";
 
 export interface CheckReport {
@@ -90,6 +91,12 @@ export async function checkDirectory(disk: Storage, clock: Clock): Promise<Check
     const compared = compare(storage, { found, begin, durable, known }, options, newest, digest);
     (compared.isOfOtherRelease ? facts : problems).push(...compared.told);
   }
+  const lookUp = checkLookUp(
+    storage,
+    found.live.map(({ segment }) => segment),
+  );
+  problems.push(...lookUp.problems);
+  facts.push(...lookUp.facts);
   const aside = storage.list(quarantineDirectory).filter((name) => disk.exists(`${quarantineDirectory}/${name}`));
   if (aside.length > 0)
     facts.push(`${quarantineDirectory}/ holds what earlier starts moved aside: ${aside.join(", ")}`);

@@ -9,6 +9,7 @@ import { SimulatedBroker } from "../../../support/simulated-broker.ts";
 import { SimulatedDisk } from "../../../support/simulated-disk.ts";
 import { testSeed } from "../../../support/test-seed.ts";
 import { encodedMessage, groupRef, topicRef } from "../../../support/upstream-client.ts";
+import { waitUntil } from "../../../support/wait-until.ts";
 
 const takesAll = 0b11010;
 const topic = { ...topicRef("t"), messageTypes: takesAll };
@@ -102,6 +103,31 @@ describe(`the check of a data directory (seed ${testSeed})`, () => {
     assert.match((await problemsOf(disk)).join("\n"), /its other copy serves, and nothing is lost/);
     disk.alter(b, (bytes) => bytes.fill(0xff, 50, 51));
     assert.match((await problemsOf(disk)).join("\n"), /no copy of the state as of there can be read/);
+  });
+
+  it("counts the indexes of look-ups, and tells of one that would make them miss messages", async () => {
+    const disk = new SimulatedDisk();
+    const broker = await SimulatedBroker.start(disk, randomness);
+    const indexes = () => disk.paths().filter((path) => /^look-up\/\d+\.idx$/.test(path));
+    await waitUntil("two indexes", async () => {
+      // Refused while no file is ready for what comes next.
+      await broker.client.send(topic, [encodedMessage("m", { body: Buffer.alloc(8_000, "x") })]);
+      return indexes().length >= 2;
+    });
+    await broker.stop();
+    const sound = await check(disk);
+    assert.deepEqual(sound.problems, []);
+    const [, indexed, full] = /look-up: (\d+) of (\d+) full files/.exec(sound.facts.join("\n")) ?? [];
+    assert.equal(Number(indexed), indexes().length);
+    assert.equal(Number(full), disk.paths().filter((path) => /^log\/\d+\.log$/.test(path)).length - 1);
+    const [first = "", second = ""] = indexes();
+    // An entry; and a header, for which the broker makes another one.
+    disk.alter(first, (bytes) => bytes.writeUInt8(bytes[60]! ^ 0xff, 60));
+    disk.alter(second, (bytes) => bytes.writeUInt8(bytes[10]! ^ 0xff, 10));
+    const { problems, facts } = await check(disk);
+    assert.equal(problems.length, 1, problems.join("\n"));
+    assert.match(problems[0]!, new RegExp(`^${first} is damaged: look-ups by id and key miss`));
+    assert.ok(facts.includes(`look-up: ${indexes().length - 1} of ${full} full files of the log have an index`));
   });
 
   it("tells which part of the log is lost, and how many records", async () => {
