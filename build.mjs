@@ -34,6 +34,7 @@ step(
 if (!process.argv.includes("--install")) {
   const sources = sourceFolders.flatMap((folder) => files(folder, ".ts"));
   step("dist/.built", [...sources, "tsconfig.json", "package-lock.json"], "compile", () => {
+    removeOrphans(sources);
     run(process.execPath, ["node_modules/typescript/bin/tsc"]);
     linkCommand();
   });
@@ -55,6 +56,19 @@ function step(stamp, inputs, what, action) {
   action();
   mkdirSync(dirname(stampPath), { recursive: true });
   writeFileSync(stampPath, digest);
+}
+
+/** Removes what was compiled of sources that are gone: a test among them would go on running. */
+function removeOrphans(sources) {
+  const known = new Set(sources.map((source) => source.slice(0, -".ts".length)));
+  for (const folder of sourceFolders) {
+    for (const ending of [".js", ".js.map", ".d.ts"]) {
+      for (const compiled of files(join("dist", folder), ending)) {
+        const source = compiled.slice("dist/".length, -ending.length);
+        if (!known.has(source)) rmSync(join(root, compiled));
+      }
+    }
+  }
 }
 
 /** Lets `npx popmesh` find the command of this very checkout. */
