@@ -8,12 +8,14 @@ import { indexDirectory, indexPath, StretchIndex, StretchIndexBuilder } from "./
 
 /** How often it is looked whether a stretch was sealed. */
 const lookMs = 1_000;
-/**
- * Bytes of the log that one turn indexes (about half a millisecond), and the pause to the next: at most 25 MB of log per second,
- * so that indexing takes a few percent of a core however fast messages come. Behind that, look-ups scan.
- */
+/** Bytes of the log that one turn indexes: about a millisecond with messages of 100 bytes, less with larger ones. */
 const sliceBytes = 128 * 1024;
-const pauseMs = 5;
+/**
+ * The pause to the next slice, at least; and how many times as long as the slice it is, so that indexing takes a twentieth of the
+ * broker's thread at most, whatever the messages are like. What is behind that is looked through by look-ups.
+ */
+const pauseMsMin = 5;
+const pausePerSlice = 19;
 
 /**
  * Indexes sealed stretches of the log in the background, oldest first, and removes the indexes of stretches that are gone.
@@ -68,11 +70,13 @@ export class StretchIndexer {
     const work = this.#work;
     if (this.#isStopped || work === undefined) return;
     const { stretch, builder } = work;
+    const begunMs = this.#clock.monotonicMs();
     try {
       work.at = this.#history.scan(work.at, stretch.to, sliceBytes, (record) =>
         eachKey(record, (key) => builder.add(key, record.position)),
       );
       if (work.at < stretch.to) {
+        const pauseMs = Math.max(pauseMsMin, pausePerSlice * (this.#clock.monotonicMs() - begunMs));
         this.#pause = this.#clock.after(pauseMs, () => this.#slice());
         return;
       }

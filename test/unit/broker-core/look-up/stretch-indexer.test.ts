@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { LogHistory, LogStretch } from "../../../../broker-core/commit-log/log-history.ts";
 import { StretchIndexer } from "../../../../broker-core/look-up/stretch-indexer.ts";
+import type { Clock } from "../../../../proto/runtime/clock.ts";
 import { silentLog } from "../../../../proto/runtime/log.ts";
 import { ManualClock } from "../../../support/manual-clock.ts";
 import { SimulatedDisk } from "../../../support/simulated-disk.ts";
@@ -13,6 +14,32 @@ describe("the indexer of the log's stretches", () => {
     const history = { stretches: () => held, scan: (_: number, to: number) => to } as unknown as LogHistory;
     return new StretchIndexer(history, { storage: disk, clock: new ManualClock(), log: silentLog });
   }
+
+  it("takes a twentieth of the thread at most, and pauses five milliseconds in any case", () => {
+    const [stretch] = stretches;
+    let nowMs = 0;
+    let sliceMs = 0;
+    const pauses: number[] = [];
+    const clock = {
+      monotonicMs: () => nowMs,
+      every: () => ({ cancel() {} }),
+      after(ms: number, action: () => void) {
+        pauses.push(ms);
+        if (pauses.length < 4) action();
+        return { cancel() {} };
+      },
+    } as unknown as Clock;
+    const history = {
+      stretches: () => [stretch],
+      scan(from: number) {
+        nowMs += sliceMs;
+        sliceMs += 1;
+        return from + 1;
+      },
+    } as unknown as LogHistory;
+    new StretchIndexer(history, { storage: new SimulatedDisk(), clock, log: silentLog }).look();
+    assert.deepEqual(pauses, [5, 19, 38, 57]);
+  });
 
   it("goes on when the disk is read-only, and removes what is gone when it can be written again", () => {
     const disk = new SimulatedDisk();
