@@ -207,10 +207,11 @@ export class IndexFiles implements IndexPages {
     this.#flush();
     this.#images++;
     into.u32(this.#files.length);
-    for (const { base, nonce, writtenBytes, liveBytes, newestPosition } of this.#files) {
+    for (const [i, { base, nonce, writtenBytes, liveBytes, newestPosition }] of this.#files.entries()) {
       into.f64(base);
       into.u32(nonce);
-      into.f64(writtenBytes);
+      // What a full disk did not take yet is named as well, because `sync` sees to it before the image counts.
+      into.f64(writtenBytes + (i === this.#files.length - 1 ? this.#buffered : 0));
       into.f64(liveBytes);
       into.f64(newestPosition);
     }

@@ -176,6 +176,26 @@ describe("the files of the index", () => {
     assert.equal(s.files.has(after[0]!), false);
   });
 
+  it("are named whole by an image that was made while the disk had no room, once it has some before the sync", async () => {
+    const s = new Setting();
+    const before = s.append(range(0, 5));
+    await s.checkpoint();
+    s.disk.capacityBytes = 0;
+    const during = s.append(range(5, 25));
+    const image = s.image();
+    s.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    const behind = s.append([25]);
+    s.files.checkpointWritten(await s.files.sync());
+    s.disk.kill();
+    s.open();
+    assert.equal(s.files.readFrom(new ImageReader(image)), true);
+    for (const [value, address] of [...before, ...during].entries()) assert.equal(s.read(address), value);
+    assert.equal(s.files.has(behind[0]!), false, "the image does not know it");
+    const [again = 0] = s.append([7]);
+    assert.equal(s.read(again), 7);
+    for (const [value, address] of [...before, ...during].entries()) assert.equal(s.read(address), value);
+  });
+
   it("vouch for nothing after a sync failed", async () => {
     const s = new Setting();
     s.append(range(0, 5));
