@@ -337,7 +337,9 @@ export class LeaseRepair {
       if (leases.find(subscription.slot, queueId, offset) !== none) continue;
       if (subscription.ownerOf(queues, queueId, offset) !== owner) continue;
       if (ofUnknownRule?.has(offset)) continue;
-      if (!this.#isLost(subscription, queueId, offset)) this.#leases.bringBack(subscription, queueId, offset);
+      // Its hand-out may be lost as well, or came before anybody knew its topic; and what keeps order may not be known to.
+      if (this.#isLost(subscription, queueId, offset)) this.#lostIsOut(subscription, queueId, offset);
+      else this.#leases.bringBack(subscription, queueId, offset);
     }
   }
 
